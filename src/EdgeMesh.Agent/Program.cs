@@ -1,0 +1,6 @@
+namespace EdgeMesh.Agent;
+
+internal static class Program
+{
+    public static int Main() => 0;
+}

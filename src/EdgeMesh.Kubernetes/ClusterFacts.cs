@@ -1,0 +1,77 @@
+using System.Collections.Immutable;
+using EdgeMesh.Kubernetes.Api;
+
+namespace EdgeMesh.Kubernetes;
+
+public enum FactsOrigin
+{
+    /// <summary>Listed from a live source in this run.</summary>
+    Live,
+
+    /// <summary>Read from the last good state on disk; the source has not answered yet.</summary>
+    Cache,
+}
+
+/// <summary>One consistent, immutable view of what exists. A new view shares all unchanged objects with the old one:
+/// an object that is the same reference has not changed.</summary>
+public sealed record ClusterFacts
+{
+    public ImmutableDictionary<ObjectName, Service> Services { get; init; } = ImmutableDictionary<ObjectName, Service>.Empty;
+
+    public ImmutableDictionary<ObjectName, EndpointSlice> EndpointSlices { get; init; } = ImmutableDictionary<ObjectName, EndpointSlice>.Empty;
+
+    public ImmutableDictionary<ObjectName, Endpoints> Endpoints { get; init; } = ImmutableDictionary<ObjectName, Endpoints>.Empty;
+
+    /// <summary>Labels of this agent's own node; empty where the source has no Node objects.</summary>
+    public ImmutableDictionary<string, string> NodeLabels { get; init; } = ImmutableDictionary<string, string>.Empty;
+
+    public required FactsOrigin Origin { get; init; }
+
+    /// <summary>When the newest fact in this view arrived.</summary>
+    public required DateTimeOffset AsOf { get; init; }
+}
+
+/// <summary>Who says what exists: an API server, a metaServer, or a folder of manifests.</summary>
+public interface IClusterSource
+{
+    /// <summary>For people: <c>https://10.0.0.1:6443 (kubeconfig /etc/…)</c>, <c>metaServer http://…</c>, <c>manifests /etc/…</c>.</summary>
+    string Description { get; }
+
+    /// <summary>Null until services and endpoints have both been listed once, or read from the cache.</summary>
+    ClusterFacts? Current { get; }
+
+    SourceHealth Health { get; }
+
+    /// <summary>Completes when <see cref="Current"/> is another object than <paramref name="seen"/>.</summary>
+    Task<ClusterFacts> NextAsync(ClusterFacts? seen, CancellationToken cancellationToken);
+
+    /// <summary>Runs until cancelled. Faults of the outside world are reported through <see cref="Health"/> and the log, never thrown.</summary>
+    Task RunAsync(CancellationToken cancellationToken);
+}
+
+/// <summary>How well the facts arrive, per kind of object.</summary>
+public sealed record SourceHealth
+{
+    public required ImmutableArray<KindHealth> Kinds { get; init; }
+}
+
+public sealed record KindHealth
+{
+    /// <summary>Plural API name: services, endpointslices, endpoints, nodes; for a folder: files.</summary>
+    public required string Kind { get; init; }
+
+    public required bool Synced { get; init; }
+
+    public DateTimeOffset? LastSuccess { get; init; }
+
+    /// <summary>What went wrong last, in words for an operator; null when all is well.</summary>
+    public string? Fault { get; init; }
+
+    public long Lists { get; init; }
+
+    public long Watches { get; init; }
+
+    public long Events { get; init; }
+
+    public long Faults { get; init; }
+}

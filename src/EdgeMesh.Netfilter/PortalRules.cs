@@ -1,0 +1,91 @@
+using System.Collections.Immutable;
+using System.Net;
+
+namespace EdgeMesh.Netfilter;
+
+public enum IpFamily
+{
+    IPv4,
+    IPv6,
+}
+
+public enum PortalProtocol
+{
+    Tcp,
+    Udp,
+    Sctp,
+}
+
+/// <summary>What a portal catches: one destination address, protocol and port of one family.</summary>
+public readonly record struct PortalKey(IPAddress Destination, PortalProtocol Protocol, ushort Port);
+
+/// <summary>One portal: connections to <see cref="Key"/> go to <see cref="Target"/>.
+/// Two rules that are the same object are taken as equal, so a planner that keeps unchanged rules makes a sync cheap.</summary>
+public sealed record PortalRule
+{
+    public required PortalKey Key { get; init; }
+
+    /// <summary>Shown beside the rule; for a Kubernetes service port <c>NAMESPACE/NAME:PORTNAME</c>.</summary>
+    public required string Comment { get; init; }
+
+    public required PortalTarget Target { get; init; }
+}
+
+/// <summary>Where a portal leads.</summary>
+public abstract record PortalTarget
+{
+    private PortalTarget()
+    {
+    }
+
+    /// <summary>To the user-mode listener of the portal's family. In force only while the heartbeat is fresh.</summary>
+    public sealed record Listener : PortalTarget
+    {
+        public static Listener Instance { get; } = new();
+    }
+
+    /// <summary>The client is refused at once: TCP RST, ICMP port unreachable for the rest.
+    /// In force only while the heartbeat is fresh, since nobody is there to learn of a new endpoint.</summary>
+    public sealed record Refused : PortalTarget
+    {
+        public static Refused Instance { get; } = new();
+    }
+
+    /// <summary>In the kernel, to one of the backends. Stands without this process.</summary>
+    public sealed record Backends : PortalTarget
+    {
+        public required ImmutableArray<IPEndPoint> Endpoints { get; init; }
+
+        public required BackendChoice Choice { get; init; }
+
+        /// <summary>For <see cref="BackendChoice.ClientAffinity"/>: how long an idle client keeps its backend.</summary>
+        public TimeSpan AffinityTimeout { get; init; }
+    }
+}
+
+public enum BackendChoice
+{
+    RoundRobin,
+    Random,
+
+    /// <summary>A client address keeps its first backend until it has been idle for the time-out.</summary>
+    ClientAffinity,
+
+    /// <summary>A hash of the client's address.</summary>
+    SourceHash,
+}
+
+/// <summary>Everything that is to stand in the kernel for one address family.</summary>
+public sealed record FamilyPortals
+{
+    public required IpFamily Family { get; init; }
+
+    /// <summary>Where <see cref="PortalTarget.Listener"/> leads; its address is on a device of ours.</summary>
+    public required IPEndPoint Listener { get; init; }
+
+    /// <summary>In the order in which the rules shall be shown.</summary>
+    public required ImmutableArray<PortalRule> Rules { get; init; }
+
+    /// <summary>Masquerade everything that takes the kernel path, not only hairpin connections.</summary>
+    public bool MasqueradeAll { get; init; }
+}

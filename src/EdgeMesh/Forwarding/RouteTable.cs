@@ -1,0 +1,38 @@
+using System.Collections.Frozen;
+using System.Collections.Immutable;
+using EdgeMesh.Catalog;
+using EdgeMesh.Linux;
+
+namespace EdgeMesh.Forwarding;
+
+/// <summary>What a redirected connection asked for before it was redirected.</summary>
+public readonly record struct RouteKey(InetEndpoint Destination, TransportProtocol Protocol);
+
+/// <summary>How one service port's connections are spread.</summary>
+public enum BalancingPolicy
+{
+    RoundRobin,
+    Random,
+}
+
+/// <summary>One service port of the user-mode path: where its connections may go and how one is chosen. Immutable.</summary>
+public sealed record Route
+{
+    public required ServicePortName Service { get; init; }
+
+    /// <summary>Usable endpoints, in a stable order; empty: the client is refused.</summary>
+    public required ImmutableArray<InetEndpoint> Endpoints { get; init; }
+
+    public BalancingPolicy Policy { get; init; } = BalancingPolicy.RoundRobin;
+
+    /// <summary>Null: no affinity. Else how long an idle client address keeps its endpoint (sliding).</summary>
+    public TimeSpan? ClientIPAffinity { get; init; }
+}
+
+/// <summary>All routes of the user-mode path. Readers take the reference once per connection; a change swaps it.</summary>
+public sealed class RouteTable(FrozenDictionary<RouteKey, Route> routes)
+{
+    public static RouteTable Empty { get; } = new(FrozenDictionary<RouteKey, Route>.Empty);
+
+    public FrozenDictionary<RouteKey, Route> Routes { get; } = routes;
+}

@@ -1,0 +1,41 @@
+using System.Collections.Immutable;
+using EdgeMesh.Kubernetes.Api;
+
+namespace EdgeMesh.Catalog;
+
+/// <summary>What the presence of the label <see cref="CatalogLabels.FilterLabel"/> means.</summary>
+public enum ServiceFilterMode
+{
+    /// <summary>Labelled services are left to kube-proxy.</summary>
+    FilterIfLabelExists,
+
+    /// <summary>Only labelled services are handled.</summary>
+    FilterIfLabelDoesNotExists,
+}
+
+/// <summary>What the user chose: which services are handled, and seen from which node.</summary>
+public sealed record CatalogPolicy
+{
+    public ServiceFilterMode FilterMode { get; init; } = ServiceFilterMode.FilterIfLabelExists;
+
+    public ImmutableHashSet<ObjectName> ExcludedServices { get; init; } = [];
+
+    public required string NodeName { get; init; }
+}
+
+internal static class CatalogLabels
+{
+    /// <summary>Presence counts, the value does not: both "" and "edgemesh" are in use.</summary>
+    public const string FilterLabel = "service.edgemesh.kubeedge.io/service-proxy-name";
+
+    /// <summary>Kubernetes' own way to hand a service to another proxy; its value names that proxy.</summary>
+    public const string ProxyNameLabel = "service.kubernetes.io/service-proxy-name";
+
+    public const string ProxyName = "edgemesh";
+
+    public const string HeadlessLabel = "service.kubernetes.io/headless";
+
+    public const string ServiceNameLabel = "kubernetes.io/service-name";
+
+    public const string ZoneLabel = "topology.kubernetes.io/zone";
+}

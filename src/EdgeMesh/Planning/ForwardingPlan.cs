@@ -1,0 +1,84 @@
+using System.Collections.Immutable;
+using EdgeMesh.Catalog;
+using EdgeMesh.Forwarding;
+using EdgeMesh.Netfilter;
+
+namespace EdgeMesh.Planning;
+
+/// <summary>What the user allows: <c>modules.edgeProxy.dataPath</c>.</summary>
+public enum DataPath
+{
+    /// <summary>In the kernel whatever the kernel can express, the rest through the listener.</summary>
+    Auto,
+
+    /// <summary>Everything through the listener.</summary>
+    Userspace,
+
+    /// <summary>In the kernel; what the kernel cannot express is left to kube-proxy.</summary>
+    Kernel,
+}
+
+/// <summary>How connections to one address and port are brought to an endpoint.</summary>
+public enum ForwardingPath
+{
+    /// <summary>Redirected to the user-mode listener.</summary>
+    Listener,
+
+    /// <summary>Forwarded by the kernel straight to an endpoint.</summary>
+    Kernel,
+
+    /// <summary>There is no endpoint: the client is refused at once.</summary>
+    Refused,
+
+    /// <summary>No rule of ours; kube-proxy has it.</summary>
+    NotCaught,
+}
+
+/// <summary>What the plan depends on besides the catalog.</summary>
+public sealed record PlanningOptions
+{
+    public DataPath DataPath { get; init; } = DataPath.Auto;
+
+    public BalancingPolicy Policy { get; init; } = BalancingPolicy.RoundRobin;
+
+    /// <summary>Where each family's listener is; a family that is missing here is not caught.</summary>
+    public required ImmutableSortedDictionary<IpFamily, System.Net.IPEndPoint> Listeners { get; init; }
+
+    /// <summary>How the rule backend can choose among endpoints.</summary>
+    public required ImmutableHashSet<BackendChoice> KernelChoices { get; init; }
+
+    public bool MasqueradeAll { get; init; }
+}
+
+/// <summary>One service port at one of its addresses: how it is caught, where it goes, and why so.</summary>
+public sealed record PlannedPort
+{
+    public required CatalogPort Port { get; init; }
+
+    public required CatchAddress Address { get; init; }
+
+    public required ForwardingPath Path { get; init; }
+
+    /// <summary>Shown by <c>status</c> beside <see cref="Path"/>.</summary>
+    public required string Reason { get; init; }
+
+    public PortalRule? Rule { get; init; }
+
+    public RouteKey RouteKey { get; init; }
+
+    public Route? Route { get; init; }
+}
+
+public sealed record PlannedService(CatalogService Service, ImmutableArray<PlannedPort> Ports);
+
+/// <summary>Everything that is to be in force, as values. Equal inputs give equal plans.</summary>
+public sealed record ForwardingPlan
+{
+    public required ImmutableArray<PlannedService> Services { get; init; }
+
+    public required ImmutableArray<FamilyPortals> Portals { get; init; }
+
+    public required RouteTable Routes { get; init; }
+
+    public static ForwardingPlan Empty { get; } = new() { Services = [], Portals = [], Routes = RouteTable.Empty };
+}

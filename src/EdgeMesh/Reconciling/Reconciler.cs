@@ -1,0 +1,314 @@
+using System.Collections.Frozen;
+using EdgeMesh.Catalog;
+using EdgeMesh.Forwarding;
+using EdgeMesh.Kubernetes;
+using EdgeMesh.Netfilter;
+using EdgeMesh.Planning;
+using Microsoft.Extensions.Logging;
+
+namespace EdgeMesh.Reconciling;
+
+/// <summary>The one loop that turns facts into rules and routes. It coalesces changes (the first at once, then at most one
+/// sync every <see cref="MinimumInterval"/>), applies only what differs, repairs what others changed, and retries with
+/// back-off. Everything that touches the rules goes through this loop, one after the other.</summary>
+public sealed partial class Reconciler : IDisposable
+{
+    /// <summary>Least time between the ends of one sync and the start of the next.</summary>
+    public static readonly TimeSpan MinimumInterval = TimeSpan.FromMilliseconds(100);
+
+    private static readonly TimeSpan FirstRetry = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan LongestRetry = TimeSpan.FromSeconds(30);
+    private const int RememberedRepairs = 10;
+
+    private readonly IClusterSource _source;
+    private readonly IPortalBackend _backend;
+    private readonly Action<RouteTable> _setRoutes;
+    private readonly Func<UdpStaleness, CancellationToken, Task<int>> _cleanConntrack;
+    private readonly TimeProvider _time;
+    private readonly ILogger<Reconciler> _logger;
+    private readonly ReconcilerMetrics _metrics;
+    private readonly CatalogBuilder _catalog = new();
+    private readonly ForwardingPlanner _planner = new();
+    private readonly SemaphoreSlim _wake = new(0, 1);
+    private readonly Dictionary<string, string> _reportedFaults = [];
+
+    private volatile ReconcilerOptions _options;
+    private volatile ReconcilerState _state = ReconcilerState.Initial;
+    private volatile bool _repairRequested;
+    private RouteTable _routes = RouteTable.Empty;
+
+    // The inputs of the last sync that succeeded: a wake-up that finds the same ones has nothing to do.
+    private ClusterFacts? _appliedFacts;
+    private ReconcilerOptions? _appliedOptions;
+
+    public Reconciler(
+        IClusterSource source,
+        IPortalBackend backend,
+        ReconcilerOptions options,
+        Action<RouteTable> setRoutes,
+        Func<UdpStaleness, CancellationToken, Task<int>> cleanConntrack,
+        TimeProvider time,
+        ILogger<Reconciler> logger)
+    {
+        _source = source;
+        _backend = backend;
+        _options = options;
+        _setRoutes = setRoutes;
+        _cleanConntrack = cleanConntrack;
+        _time = time;
+        _logger = logger;
+        _metrics = new ReconcilerMetrics(() => _state);
+    }
+
+    public ReconcilerState State => _state;
+
+    public void Change(ReconcilerOptions options)
+    {
+        _options = options;
+        Wake();
+    }
+
+    /// <summary>Asks for a look at the kernel: somebody may have changed our rules or their place.</summary>
+    public void RequestRepair()
+    {
+        _repairRequested = true;
+        Wake();
+    }
+
+    public async Task RunAsync(CancellationToken cancellationToken)
+    {
+        using var watching = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var watch = WatchFactsAsync(watching.Token);
+        try
+        {
+            await ReconcileAsync(cancellationToken);
+        }
+        finally
+        {
+            await watching.CancelAsync();
+            await watch;
+        }
+    }
+
+    /// <summary>Takes the rules that need this process out of the kernel. Call after <see cref="RunAsync"/> has ended.</summary>
+    public async Task WithdrawAsync(CancellationToken cancellationToken)
+    {
+        await _backend.WithdrawListenersAsync(cancellationToken);
+        _state = _state with { Withdrawn = true };
+        LogWithdrawn();
+    }
+
+    public void Dispose()
+    {
+        _metrics.Dispose();
+        _wake.Dispose();
+    }
+
+    private void Wake()
+    {
+        try
+        {
+            _wake.Release();
+        }
+        catch (SemaphoreFullException)
+        {
+            // Already awake: that round will see this change too.
+        }
+        catch (ObjectDisposedException)
+        {
+            // A signal that comes in while the agent ends has nobody left to tell.
+        }
+    }
+
+    private async Task WatchFactsAsync(CancellationToken cancellationToken)
+    {
+        var seen = (ClusterFacts?)null;
+        try
+        {
+            while (true)
+            {
+                seen = await _source.NextAsync(seen, cancellationToken);
+                Wake();
+            }
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            // The loop has ended.
+        }
+    }
+
+    private async Task ReconcileAsync(CancellationToken cancellationToken)
+    {
+        var retry = FirstRetry;
+        while (!cancellationToken.IsCancellationRequested)
+        {
+            var pause = MinimumInterval;
+            try
+            {
+                await _wake.WaitAsync(cancellationToken);
+                await RoundAsync(cancellationToken);
+                retry = FirstRetry;
+            }
+            catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+            {
+                return;
+            }
+            catch (NetfilterException fault)
+            {
+                // Changes that arrive during the back-off wait for it too: a broken packet filter is not to be hammered.
+                _state = _state with { Fault = fault.Message };
+                pause = retry;
+                retry = retry * 2 < LongestRetry ? retry * 2 : LongestRetry;
+                LogApplyFailed(_backend.Name, pause.TotalSeconds, fault.Message);
+                Wake();
+            }
+
+            await Task.Delay(pause, _time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    private async Task RoundAsync(CancellationToken cancellationToken)
+    {
+        if (_source.Current is { } facts)
+        {
+            var options = _options;
+            if (!ReferenceEquals(facts, _appliedFacts) || !ReferenceEquals(options, _appliedOptions))
+            {
+                await SyncAsync(facts, options, cancellationToken);
+                (_appliedFacts, _appliedOptions) = (facts, options);
+            }
+        }
+
+        if (_repairRequested && _state.LastSync is not null)
+        {
+            _repairRequested = false;
+            try
+            {
+                await RepairAsync(cancellationToken);
+            }
+            catch (NetfilterException)
+            {
+                _repairRequested = true;
+                throw;
+            }
+        }
+    }
+
+    private async Task SyncAsync(ClusterFacts facts, ReconcilerOptions options, CancellationToken cancellationToken)
+    {
+        var started = _time.GetTimestamp();
+        if (facts.Origin == FactsOrigin.Cache && _state.Facts is null)
+            LogWorkingFromCache(facts.AsOf, _source.Description);
+        else if (facts.Origin == FactsOrigin.Live && _state.Facts?.Origin == FactsOrigin.Cache)
+            LogSourceAnswered(_source.Description);
+        _state = _state with { Facts = facts, Syncs = _state.Syncs + 1 };
+        var before = _state.Plan;
+        var plan = _planner.Plan(_catalog.Build(facts, options.Catalog), options.Planning);
+        ReportServiceFaults(plan);
+
+        SyncResult result;
+        try
+        {
+            // A rule must never lead to a listener that knows no route for it: routes come before rules and go after them.
+            SetRoutes(Union(_routes, plan.Routes));
+            result = await _backend.SyncAsync(plan.Portals, cancellationToken);
+        }
+        catch (NetfilterException)
+        {
+            _state = _state with { SyncFailures = _state.SyncFailures + 1 };
+            throw;
+        }
+
+        SetRoutes(plan.Routes);
+        var elapsed = _time.GetElapsedTime(started);
+        var now = _time.GetUtcNow();
+        _state = _state with
+        {
+            Plan = plan,
+            LastSync = now,
+            LastSyncDuration = elapsed,
+            Fault = null,
+            SyncsWithChanges = _state.SyncsWithChanges + (result.Changed ? 1 : 0),
+        };
+        _metrics.SyncDuration.Record(elapsed.TotalSeconds);
+        if (facts.Origin == FactsOrigin.Live)
+            _metrics.ProgrammingDuration.Record(Math.Max(0, (now - facts.AsOf).TotalSeconds));
+        if (result.Changed)
+        {
+            var handled = plan.Services.Count(s => s.Service.Handling == Handling.Handled);
+            LogSynced(
+                plan.Services.Sum(s => s.Ports.Count(p => p.Rule is not null)),
+                handled, plan.Services.Length - handled, result.RulesAdded, result.RulesRemoved, _backend.Name, elapsed.TotalMilliseconds);
+        }
+
+        await CleanConntrackAsync(before, plan, cancellationToken);
+    }
+
+    private async Task RepairAsync(CancellationToken cancellationToken)
+    {
+        var result = await _backend.RepairAsync(cancellationToken);
+        if (_state.Fault is not null)
+            _state = _state with { Fault = null };
+        if (result.Repairs.IsEmpty)
+            return;
+        foreach (var repair in result.Repairs)
+            LogRepair(repair);
+        var remembered = _state.RecentRepairs.AddRange(result.Repairs);
+        _state = _state with
+        {
+            OrderRepairs = _state.OrderRepairs + result.Repairs.Length,
+            LastRepair = _time.GetUtcNow(),
+            RecentRepairs = remembered.Length > RememberedRepairs ? remembered[^RememberedRepairs..] : remembered,
+        };
+    }
+
+    private async Task CleanConntrackAsync(ForwardingPlan before, ForwardingPlan after, CancellationToken cancellationToken)
+    {
+        if (UdpStaleness.Between(before, after) is not { } stale)
+            return;
+        try
+        {
+            var removed = await _cleanConntrack(stale, cancellationToken);
+            if (removed > 0)
+                LogConntrackCleaned(removed);
+        }
+        catch (IOException fault)
+        {
+            LogConntrackFailed(fault.Message);
+        }
+    }
+
+    private void SetRoutes(RouteTable routes)
+    {
+        _routes = routes;
+        _setRoutes(routes);
+    }
+
+    private static RouteTable Union(RouteTable standing, RouteTable coming)
+    {
+        if (standing.Routes.Count == 0)
+            return coming;
+        var union = new Dictionary<RouteKey, Route>(standing.Routes);
+        foreach (var (key, route) in coming.Routes)
+            union[key] = route;
+        return union.Count == coming.Routes.Count ? coming : new RouteTable(union.ToFrozenDictionary());
+    }
+
+    /// <summary>Says each fault of a service once, and again only when its text changes.</summary>
+    private void ReportServiceFaults(ForwardingPlan plan)
+    {
+        foreach (var (service, _) in plan.Services)
+        {
+            if (service.Faults.IsEmpty)
+                continue;
+            var name = service.Name.ToString();
+            var text = string.Join("; ", service.Faults);
+            if (_reportedFaults.TryGetValue(name, out var said) && said == text)
+                continue;
+            if (_reportedFaults.Count >= 1_000)
+                _reportedFaults.Clear();
+            _reportedFaults[name] = text;
+            LogServiceFault(name, text);
+        }
+    }
+}

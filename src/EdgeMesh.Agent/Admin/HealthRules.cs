@@ -1,0 +1,55 @@
+using System.Collections.Immutable;
+using EdgeMesh.Reconciling;
+
+namespace EdgeMesh.Agent.Admin;
+
+/// <summary>What the three probes ask, decided from values alone.</summary>
+internal sealed record HealthFacts
+{
+    public required ReconcilerState Reconciler { get; init; }
+
+    public required bool Draining { get; init; }
+
+    /// <summary>Time since the slowest data-path loop came round.</summary>
+    public required TimeSpan SlowestLoop { get; init; }
+
+    /// <summary>Since when the newest plan could not be applied; null when it is in force.</summary>
+    public required TimeSpan? FaultAge { get; init; }
+}
+
+internal static class HealthRules
+{
+    /// <summary>A loop comes round at least every second; several times that means it hangs, and a restart is the cure.</summary>
+    private static readonly TimeSpan HungLoop = TimeSpan.FromSeconds(10);
+
+    /// <summary>kube-proxy calls itself unhealthy after two minutes with changes it could not apply.</summary>
+    private static readonly TimeSpan StuckSync = TimeSpan.FromMinutes(2);
+
+    /// <summary>Would a restart help? Only then is the process not alive.</summary>
+    public static ImmutableArray<string> NotAlive(HealthFacts facts) => facts.SlowestLoop > HungLoop
+        ? [$"a forwarding loop has not come round for {facts.SlowestLoop.TotalSeconds:F0} s"]
+        : [];
+
+    public static ImmutableArray<string> NotReady(HealthFacts facts)
+    {
+        var reasons = NotAlive(facts).ToBuilder();
+        if (facts.Draining)
+            reasons.Add("draining");
+        if (facts.Reconciler.LastSync is null)
+        {
+            reasons.Add(facts.Reconciler.Facts is null
+                ? "services and endpoints have not both been listed yet"
+                : "rules have not been applied yet");
+        }
+
+        return reasons.ToImmutable();
+    }
+
+    public static ImmutableArray<string> NotHealthy(HealthFacts facts)
+    {
+        var reasons = NotReady(facts).ToBuilder();
+        if (facts.FaultAge > StuckSync)
+            reasons.Add($"changes could not be applied for {facts.FaultAge.Value.TotalSeconds:F0} s: {facts.Reconciler.Fault}");
+        return reasons.ToImmutable();
+    }
+}

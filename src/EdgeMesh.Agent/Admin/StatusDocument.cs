@@ -1,0 +1,164 @@
+using System.Collections.Immutable;
+using System.Text.Json.Serialization;
+
+namespace EdgeMesh.Agent.Admin;
+
+/// <summary>What <c>GET /status</c> answers and <c>edgemesh-agent status</c> shows. Field names are part of the interface:
+/// scripts read them.</summary>
+internal sealed record StatusDocument
+{
+    public required string Version { get; init; }
+
+    public required NodeStatus Node { get; init; }
+
+    public required SourceStatus Source { get; init; }
+
+    public required RulesStatus Rules { get; init; }
+
+    public required DataPathStatus DataPath { get; init; }
+
+    public required ImmutableArray<ServiceStatus> Services { get; init; }
+}
+
+internal sealed record NodeStatus
+{
+    public required string Name { get; init; }
+
+    public required bool Edge { get; init; }
+
+    public required DateTimeOffset StartedAt { get; init; }
+
+    /// <summary>starting, running, draining.</summary>
+    public required string Phase { get; init; }
+
+    /// <summary>What this machine lacks or refused, each with its consequence.</summary>
+    public required ImmutableArray<string> Notices { get; init; }
+}
+
+internal sealed record SourceStatus
+{
+    public required string Description { get; init; }
+
+    /// <summary>none, cache or live.</summary>
+    public required string Origin { get; init; }
+
+    public DateTimeOffset? AsOf { get; init; }
+
+    public required ImmutableArray<SourceKindStatus> Kinds { get; init; }
+}
+
+internal sealed record SourceKindStatus
+{
+    public required string Kind { get; init; }
+
+    public required bool Synced { get; init; }
+
+    public DateTimeOffset? LastSuccess { get; init; }
+
+    public string? Fault { get; init; }
+}
+
+internal sealed record RulesStatus
+{
+    public required string Backend { get; init; }
+
+    /// <summary>Why this backend.</summary>
+    public required string Reason { get; init; }
+
+    public required bool InForce { get; init; }
+
+    public string? Fault { get; init; }
+
+    public DateTimeOffset? LastSync { get; init; }
+
+    public required double LastSyncMilliseconds { get; init; }
+
+    public required long OrderRepairs { get; init; }
+
+    public DateTimeOffset? LastRepair { get; init; }
+
+    public required ImmutableArray<string> RecentRepairs { get; init; }
+
+    public required ImmutableArray<JumpStatus> Jumps { get; init; }
+}
+
+internal sealed record JumpStatus
+{
+    public required string Family { get; init; }
+
+    public required string Hook { get; init; }
+
+    public required string Chain { get; init; }
+
+    /// <summary>1 is first; 0 is missing.</summary>
+    public required int Position { get; init; }
+
+    public required string Detail { get; init; }
+}
+
+internal sealed record DataPathStatus
+{
+    public required string Listener { get; init; }
+
+    public required long ActiveConnections { get; init; }
+
+    public required long TotalConnections { get; init; }
+
+    public required long ActiveFlows { get; init; }
+
+    public required long TotalFlows { get; init; }
+
+    public required long Refused { get; init; }
+
+    public required long Shed { get; init; }
+
+    public required long DialFailures { get; init; }
+}
+
+internal sealed record ServiceStatus
+{
+    public required string Name { get; init; }
+
+    public required bool Handled { get; init; }
+
+    /// <summary>Why it is not handled; null for a handled one.</summary>
+    public string? Reason { get; init; }
+
+    public required ImmutableArray<string> Faults { get; init; }
+
+    public required ImmutableArray<ServicePortStatus> Ports { get; init; }
+}
+
+internal sealed record ServicePortStatus
+{
+    public required string Name { get; init; }
+
+    public required string Protocol { get; init; }
+
+    /// <summary>The address and port that are caught.</summary>
+    public required string Address { get; init; }
+
+    /// <summary>clusterIP for now; further kinds follow.</summary>
+    public required string Kind { get; init; }
+
+    /// <summary>listener, kernel, refused or notCaught.</summary>
+    public required string Path { get; init; }
+
+    public required string Reason { get; init; }
+
+    public required ImmutableArray<string> Endpoints { get; init; }
+
+    public required string Balancing { get; init; }
+
+    /// <summary>Of the user-mode path; the kernel does not report connections it forwards.</summary>
+    public required long ActiveConnections { get; init; }
+
+    public required long TotalConnections { get; init; }
+}
+
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
+    WriteIndented = true,
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(StatusDocument))]
+internal sealed partial class StatusJson : JsonSerializerContext;

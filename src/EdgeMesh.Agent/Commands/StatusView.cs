@@ -1,0 +1,112 @@
+using System.Globalization;
+using EdgeMesh.Agent.Admin;
+using Spectre.Console;
+
+namespace EdgeMesh.Agent.Commands;
+
+/// <summary>Shows a status document to a person: first what is wrong, then who says what, then the services.</summary>
+internal static class StatusView
+{
+    public static void Write(IAnsiConsole console, StatusDocument status, DateTimeOffset now)
+    {
+        var facts = new Grid().AddColumn(new GridColumn().NoWrap()).AddColumn();
+        facts.AddRow("Node", Markup.Escape($"{status.Node.Name} ({(status.Node.Edge ? "edge" : "cloud")}), {status.Node.Phase} for {Age(now - status.Node.StartedAt)}, version {status.Version}"));
+        foreach (var notice in status.Node.Notices)
+            facts.AddRow("Notice", $"[yellow]{Markup.Escape(notice)}[/]");
+        facts.AddRow("Source", Markup.Escape(status.Source.Description));
+        facts.AddRow("Facts", Freshness(status.Source, now));
+        foreach (var kind in status.Source.Kinds.Where(k => k.Fault is not null))
+            facts.AddRow("", $"[yellow]{Markup.Escape($"{kind.Kind}: {kind.Fault}")}[/]");
+        facts.AddRow("Rules", Rules(status.Rules, now));
+        foreach (var jump in status.Rules.Jumps)
+            facts.AddRow("", Jump(jump));
+        foreach (var repair in status.Rules.RecentRepairs)
+            facts.AddRow("", Markup.Escape($"repaired: {repair}"));
+        var data = status.DataPath;
+        facts.AddRow("Listener", Markup.Escape(
+            $"{data.Listener}: {data.ActiveConnections} connections now, {data.TotalConnections} in all; {data.ActiveFlows} UDP flows now, {data.TotalFlows} in all; {data.Refused} refused, {data.Shed} shed, {data.DialFailures} failed dials"));
+        console.Write(facts);
+        console.WriteLine();
+        console.Write(Services(status));
+        var left = status.Services.Where(s => !s.Handled).ToList();
+        if (left.Count > 0)
+            console.Write(LeftAlone(left));
+    }
+
+    private static Table Services(StatusDocument status)
+    {
+        var table = new Table().Border(TableBorder.Simple).AddColumns("Handled service", "Address", "Path", "Endpoints", "Now", "Total");
+        foreach (var service in status.Services.Where(s => s.Handled))
+        {
+            foreach (var port in service.Ports)
+            {
+                table.AddRow(
+                    Markup.Escape(port.Name),
+                    Markup.Escape($"{port.Address}/{port.Protocol}"),
+                    Markup.Escape($"{port.Path}: {port.Reason}"),
+                    Markup.Escape(Endpoints(port)),
+                    port.ActiveConnections.ToString(CultureInfo.InvariantCulture),
+                    port.TotalConnections.ToString(CultureInfo.InvariantCulture));
+            }
+
+            foreach (var fault in service.Faults)
+                table.AddRow(Markup.Escape(service.Name), "", $"[yellow]{Markup.Escape(fault)}[/]", "", "", "");
+        }
+
+        if (table.Rows.Count == 0)
+            table.AddRow("none", "", "", "", "", "");
+        return table;
+    }
+
+    private static Table LeftAlone(List<ServiceStatus> left)
+    {
+        var table = new Table().Border(TableBorder.Simple).AddColumns("Left to kube-proxy", "Why");
+        foreach (var service in left)
+            table.AddRow(Markup.Escape(service.Name), Markup.Escape(string.Join("; ", [service.Reason ?? "", .. service.Faults])));
+        return table;
+    }
+
+    private static string Endpoints(ServicePortStatus port)
+    {
+        const int shown = 3;
+        var text = string.Join(", ", port.Endpoints.Take(shown));
+        return port.Endpoints.Length > shown ? $"{text}, and {port.Endpoints.Length - shown} more"
+            : port.Endpoints.IsEmpty ? "none" : text;
+    }
+
+    private static string Freshness(SourceStatus source, DateTimeOffset now) => source.Origin switch
+    {
+        "live" => Markup.Escape($"live, last change {Age(now - source.AsOf!.Value)} ago"),
+        "cache" => $"[yellow]{Markup.Escape($"from the cache on disk, {Age(now - source.AsOf!.Value)} old: the source has not answered yet")}[/]",
+        _ => "[yellow]none yet: services and endpoints have not both been listed[/]",
+    };
+
+    private static string Rules(RulesStatus rules, DateTimeOffset now)
+    {
+        var text = Markup.Escape($"{rules.Backend} ({rules.Reason}), ");
+        text += rules.InForce
+            ? Markup.Escape($"in force since {Age(now - rules.LastSync!.Value)}")
+            : $"[red]{Markup.Escape($"not in force: {rules.Fault ?? "nothing applied yet"}")}[/]";
+        return rules.OrderRepairs == 0 ? text
+            : text + Markup.Escape($", repaired {rules.OrderRepairs} times, last {Age(now - rules.LastRepair!.Value)} ago");
+    }
+
+    private static string Jump(JumpStatus jump)
+    {
+        var place = jump.Position switch
+        {
+            0 => "[red]missing[/]",
+            1 => "first",
+            _ => $"[red]at {jump.Position}[/]",
+        };
+        return $"{Markup.Escape($"{jump.Family} {jump.Hook} -> {jump.Chain}")}: {place} {Markup.Escape(jump.Detail)}".TrimEnd();
+    }
+
+    private static string Age(TimeSpan age) => age switch
+    {
+        { TotalSeconds: < 120 } => $"{Math.Max(0, age.TotalSeconds):F0} s",
+        { TotalMinutes: < 120 } => $"{age.TotalMinutes:F0} min",
+        { TotalHours: < 48 } => $"{age.TotalHours:F0} h",
+        _ => $"{age.TotalDays:F0} days",
+    };
+}

@@ -1,6 +1,10 @@
+using EdgeMesh.Agent.Commands;
+using EdgeMesh.Agent.Options;
+
 namespace EdgeMesh.Agent;
 
 internal static class Program
 {
-    public static int Main() => 0;
+    public static Task<int> Main(string[] args) =>
+        AgentCommandLine.InvokeAsync(args, AgentEnvironment.OfProcess(), new CommandHandlers(), Console.Out, Console.Error);
 }

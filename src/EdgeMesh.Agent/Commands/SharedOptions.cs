@@ -1,0 +1,20 @@
+using System.CommandLine;
+using EdgeMesh.Agent.Options;
+
+namespace EdgeMesh.Agent.Commands;
+
+/// <summary>Options that several commands have.</summary>
+internal static class SharedOptions
+{
+    public static Option<string?> ConfigFilePath() => new("--config-file")
+    {
+        Description = $"The configuration file [default: {ConfigFile.DefaultPath}]",
+        HelpName = "FILE",
+    };
+
+    public static Option<string?> AdminAddress() => new("--admin-address")
+    {
+        Description = "Where the running agent answers, as address:port [default: commonConfig.adminAddress of the configuration file]",
+        HelpName = "ADDRESS",
+    };
+}

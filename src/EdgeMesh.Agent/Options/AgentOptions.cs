@@ -1,0 +1,100 @@
+using System.Collections.Immutable;
+using System.Net;
+using EdgeMesh.Kubernetes.Api;
+using Microsoft.Extensions.Logging;
+
+namespace EdgeMesh.Agent.Options;
+
+/// <summary>What the program goes by: validated, immutable, nothing left to find out.</summary>
+internal sealed record AgentOptions
+{
+    public required string ConfigFile { get; init; }
+
+    public required string NodeName { get; init; }
+
+    public required NodeKind NodeKind { get; init; }
+
+    public required ClusterSource Source { get; init; }
+
+    /// <summary>Requests a second, and at once, to whoever answers for the API.</summary>
+    public required int Qps { get; init; }
+
+    public required int Burst { get; init; }
+
+    public required string DeviceName { get; init; }
+
+    public required IPAddress DeviceAddress { get; init; }
+
+    public required string StateDirectory { get; init; }
+
+    public required IPEndPoint AdminAddress { get; init; }
+
+    public required LogLevel LogLevel { get; init; }
+
+    public required EdgeProxyOptions Proxy { get; init; }
+}
+
+internal sealed record EdgeProxyOptions
+{
+    public required bool Enable { get; init; }
+
+    public required ServiceFilterMode FilterMode { get; init; }
+
+    public required ImmutableArray<ObjectName> ExcludeServices { get; init; }
+
+    public required ChainPrefix ChainPrefix { get; init; }
+
+    public required RuleBackend Backend { get; init; }
+
+    public required int ListenPort { get; init; }
+
+    public required TimeSpan DrainTimeout { get; init; }
+
+    /// <summary>Null: as many as the descriptor limit allows.</summary>
+    public required int? MaxConnections { get; init; }
+
+    public required int MaxPendingDials { get; init; }
+
+    public required int MaxUdpFlows { get; init; }
+}
+
+/// <summary>Who says what exists.</summary>
+internal abstract record ClusterSource
+{
+    private ClusterSource()
+    {
+    }
+
+    /// <summary>For people.</summary>
+    public abstract string Description { get; }
+
+    public sealed record Manifests(string Folder) : ClusterSource
+    {
+        public override string Description => $"manifests in {Folder}";
+    }
+
+    /// <param name="Master">Null: the address in the kubeconfig.</param>
+    /// <param name="KubeConfig">Null: no credentials.</param>
+    public sealed record ApiServer(Uri? Master, string? KubeConfig) : ClusterSource
+    {
+        public override string Description => (Master, KubeConfig) switch
+        {
+            (null, _) => $"API server of kubeconfig {KubeConfig}",
+            (_, null) => $"API server {Master}",
+            _ => $"API server {Master} with kubeconfig {KubeConfig}",
+        };
+    }
+
+    public sealed record InCluster : ClusterSource
+    {
+        public override string Description => "API server of this cluster, with the pod's service account";
+    }
+
+    /// <param name="Security">Null: plain, without a token.</param>
+    public sealed record MetaServer(Uri Server, MetaServerSecurity? Security) : ClusterSource
+    {
+        public override string Description => $"metaServer {Server}";
+    }
+}
+
+internal sealed record MetaServerSecurity(bool InsecureSkipTlsVerify, string CaFile, string CertificateFile, string KeyFile);

@@ -1,0 +1,127 @@
+using System.Net;
+using Microsoft.Extensions.Logging;
+
+namespace EdgeMesh.Agent.Options;
+
+/// <summary>Makes <see cref="AgentOptions"/> of what the user wrote, the command line and the environment, and checks what the
+/// values mean together.</summary>
+internal static class AgentOptionsResolver
+{
+    /// <returns>Null where a fault was found.</returns>
+    public static AgentOptions? Resolve(AgentConfig config, AgentEnvironment environment, ConfigOverrides overrides, FindingList findings)
+    {
+        var kind = environment.Variable("KUBERNETES_PORT") is null ? NodeKind.Edge : NodeKind.Cloud;
+        var nodeName = NodeName(environment, overrides, findings);
+        var source = Source(config, kind, overrides, findings);
+        CheckTogether(config, findings);
+        ReferencedFiles.Check(config, source, findings);
+        if (findings.HasFaults)
+            return null;
+
+        var maxConnections = config.Get(EdgeProxyKeys.MaxConnections);
+        return new AgentOptions
+        {
+            ConfigFile = config.File,
+            NodeName = nodeName,
+            NodeKind = kind,
+            Source = source,
+            Qps = config.Get(KubeApiKeys.Qps),
+            Burst = config.Get(KubeApiKeys.Burst),
+            DeviceName = config.Get(CommonKeys.DeviceName),
+            DeviceAddress = config.Get(CommonKeys.DeviceAddress),
+            StateDirectory = config.Get(CommonKeys.StateDirectory),
+            AdminAddress = config.Get(CommonKeys.AdminAddress),
+            LogLevel = overrides.Verbosity is >= 4 ? LogLevel.Debug : config.Get(CommonKeys.LogLevelKey),
+            Proxy = new EdgeProxyOptions
+            {
+                Enable = config.Get(EdgeProxyKeys.ProxyEnable),
+                FilterMode = config.Get(EdgeProxyKeys.FilterMode),
+                ExcludeServices = config.Get(EdgeProxyKeys.ExcludeServices),
+                ChainPrefix = config.Get(EdgeProxyKeys.Prefix),
+                Backend = config.Get(EdgeProxyKeys.Backend),
+                ListenPort = config.Get(EdgeProxyKeys.ListenPort),
+                DrainTimeout = config.Get(EdgeProxyKeys.DrainTimeout),
+                MaxConnections = maxConnections == 0 ? null : maxConnections,
+                MaxPendingDials = config.Get(EdgeProxyKeys.MaxPendingDials),
+                MaxUdpFlows = config.Get(EdgeProxyKeys.MaxUdpFlows),
+            },
+        };
+    }
+
+    private static string NodeName(AgentEnvironment environment, ConfigOverrides overrides, FindingList findings)
+    {
+        var (name, origin) = overrides.NodeName is { Length: > 0 } flag ? (flag, "--node-name")
+            : environment.Variable("NODE_NAME") is { Length: > 0 } variable ? (variable, "the environment variable NODE_NAME")
+            // kubelet lowers the host name too.
+            : (environment.HostName.ToLowerInvariant(), "the host name");
+        if (!KubernetesNames.IsSubdomain(name))
+            findings.Fault(YamlMark.WholeFile, "", $"'{name}', from {origin}, cannot be the name of a node", "give the node's name in Kubernetes with --node-name");
+        return name;
+    }
+
+    private static ClusterSource Source(AgentConfig config, NodeKind kind, ConfigOverrides overrides, FindingList findings)
+    {
+        var master = config.Get(KubeApiKeys.Master);
+        var kubeConfig = config.Get(KubeApiKeys.KubeConfig);
+        var manifests = config.Get(KubeApiKeys.Manifests);
+        if (overrides.Manifests is { Length: > 0 } folder)
+            return new ClusterSource.Manifests(Path.GetFullPath(folder));
+        if (manifests.Length > 0)
+        {
+            if (master.Length > 0 || kubeConfig.Length > 0)
+            {
+                findings.Warn(config.MarkOf(KubeApiKeys.Manifests), KubeApiKeys.Manifests.Path,
+                    "is the whole source, and master and kubeConfig are not looked at", "keep one of them");
+            }
+
+            return new ClusterSource.Manifests(manifests);
+        }
+
+        var metaServer = MetaServer(config);
+        // Edge files of older releases name the metaServer as master.
+        if (kubeConfig.Length == 0 && master.Length > 0 && new Uri(master) == metaServer.Server)
+            return metaServer;
+        if (master.Length > 0 || kubeConfig.Length > 0)
+            return new ClusterSource.ApiServer(master.Length > 0 ? new Uri(master) : null, kubeConfig.Length > 0 ? kubeConfig : null);
+        return kind == NodeKind.Cloud ? new ClusterSource.InCluster() : metaServer;
+    }
+
+    private static ClusterSource.MetaServer MetaServer(AgentConfig config)
+    {
+        var server = new Uri(config.Get(KubeApiKeys.MetaServer));
+        if (!config.Get(KubeApiKeys.MetaServerAuthorization))
+            return new ClusterSource.MetaServer(server, null);
+        if (!config.IsSet(KubeApiKeys.MetaServer))
+            server = new UriBuilder(server) { Scheme = Uri.UriSchemeHttps }.Uri;
+        return new ClusterSource.MetaServer(server, new MetaServerSecurity(
+            config.Get(KubeApiKeys.MetaServerInsecure), config.Get(KubeApiKeys.MetaServerCa),
+            config.Get(KubeApiKeys.MetaServerCertificate), config.Get(KubeApiKeys.MetaServerKey)));
+    }
+
+    private static void CheckTogether(AgentConfig config, FindingList findings)
+    {
+        var admin = config.Get(CommonKeys.AdminAddress);
+        var mark = config.MarkOf(CommonKeys.AdminAddress);
+        if (!IPAddress.IsLoopback(admin.Address))
+        {
+            findings.Warn(mark, CommonKeys.AdminAddress.Path, $"{admin} can be reached from outside this node, and tells the names of all services to whoever asks",
+                "choose 127.0.0.1, or keep strangers away with a firewall");
+        }
+
+        var shared = admin.Address.Equals(IPAddress.Any) || admin.Address.Equals(IPAddress.IPv6Any) || admin.Address.Equals(config.Get(CommonKeys.DeviceAddress));
+        if (shared && admin.Port == config.Get(EdgeProxyKeys.ListenPort))
+            findings.Fault(mark, CommonKeys.AdminAddress.Path, $"port {admin.Port} is also {EdgeProxyKeys.ListenPort.Path}", "give them different ports");
+
+        if (config.Get(KubeApiKeys.Burst) < config.Get(KubeApiKeys.Qps) && (config.IsSet(KubeApiKeys.Burst) || config.IsSet(KubeApiKeys.Qps)))
+            findings.Warn(config.MarkOf(KubeApiKeys.Burst), KubeApiKeys.Burst.Path, "is lower than qps, so qps is never reached", "make it qps or more");
+
+        if (!config.Get(EdgeProxyKeys.ProxyEnable))
+            findings.Warn(config.MarkOf(EdgeProxyKeys.ProxyEnable), EdgeProxyKeys.ProxyEnable.Path, "is false, so no service is handled", "write 'enable: true' below modules.edgeProxy");
+
+        if (!config.Get(EdgeProxyKeys.ExcludeServices).Contains(new("default", "kubernetes")))
+        {
+            findings.Warn(config.MarkOf(EdgeProxyKeys.ExcludeServices), EdgeProxyKeys.ExcludeServices.Path,
+                "does not hold default/kubernetes: the agent will carry the node's connections to the API server, its own too", "add '- default/kubernetes'");
+        }
+    }
+}

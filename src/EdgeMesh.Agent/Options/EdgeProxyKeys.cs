@@ -1,0 +1,64 @@
+using System.Collections.Immutable;
+using EdgeMesh.Kubernetes.Api;
+using static EdgeMesh.Agent.Options.KeyKinds;
+
+namespace EdgeMesh.Agent.Options;
+
+internal static class EdgeProxyKeys
+{
+    public static readonly ConfigKey<bool> ProxyEnable = Boolean("modules.edgeProxy.enable", false, "Without it no service is handled.");
+
+    public static readonly ConfigKey<ServiceFilterMode> FilterMode = new("modules.edgeProxy.serviceFilterMode",
+        "FilterIfLabelExists | FilterIfLabelDoesNotExists", ServiceFilterMode.FilterIfLabelExists,
+        "What the label service.edgemesh.kubeedge.io/service-proxy-name does to a service: FilterIfLabelExists leaves labelled services to kube-proxy, FilterIfLabelDoesNotExists handles only those.",
+        ValueReaders.Word(new OrderedDictionary<string, ServiceFilterMode>
+        {
+            ["FilterIfLabelExists"] = ServiceFilterMode.FilterIfLabelExists,
+            ["FilterIfLabelDoesNotExists"] = ServiceFilterMode.FilterIfLabelDoesNotExists,
+        }), v => v.ToString())
+    {
+        Live = true,
+    };
+
+    public static readonly ConfigKey<ImmutableArray<ObjectName>> ExcludeServices = new("modules.edgeProxy.excludeServices", "list of NAMESPACE/NAME",
+        [new("default", "kubernetes"), new("kube-system", "kube-dns"), new("kube-system", "coredns")],
+        "Services that are never handled, whatever their labels. A list of yours takes the place of the default.",
+        ValueReaders.Services, v => $"[{string.Join(", ", v)}]")
+    {
+        Reason = "an agent that takes over the API server or the cluster DNS can cut off its own way to them",
+        Live = true,
+    };
+
+    public static readonly ConfigKey<ChainPrefix> Prefix = Word("modules.edgeProxy.chainPrefix", ChainPrefix.EdgeMesh,
+        new OrderedDictionary<string, ChainPrefix> { ["EDGEMESH"] = ChainPrefix.EdgeMesh, ["KUBE"] = ChainPrefix.Kube },
+        "Names of the chains in the nat table: EDGEMESH-PORTALS-… or KUBE-PORTALS-….",
+        "both names are documented by EdgeMesh, and users' scripts and alerts look for one of them");
+
+    public static readonly ConfigKey<RuleBackend> Backend = Word("modules.edgeProxy.backend", RuleBackend.Auto,
+        new OrderedDictionary<string, RuleBackend> { ["auto"] = RuleBackend.Auto, ["iptables"] = RuleBackend.Iptables },
+        "Who carries the rules. auto takes what kube-proxy uses on this node.",
+        "the order of our rules and kube-proxy's is certain only where both use the same backend");
+
+    public static readonly ConfigKey<int> ListenPort = Port("modules.edgeProxy.listenPort", 20007,
+        "Port of the user-mode proxy on the device, TCP and UDP.",
+        "one port for all services, where the Go agent took a random port for each; change it where something else on the device's address has it");
+
+    public static readonly ConfigKey<TimeSpan> DrainTimeout = Duration("modules.edgeProxy.drainTimeout", TimeSpan.FromSeconds(25), TimeSpan.Zero, TimeSpan.FromMinutes(10),
+        "How long connections may go on after SIGTERM. A pod's terminationGracePeriodSeconds must be longer.",
+        "connections end by themselves where they can, and the pod still ends in time", live: true);
+
+    public static readonly ConfigKey<int> MaxConnections = Integer("modules.edgeProxy.limits.maxConnections", 0, 0, 4_000_000,
+        "Connections at once. 0: as many as the limit of open files allows.",
+        "a flood must not exhaust the node");
+
+    public static readonly ConfigKey<int> MaxPendingDials = Integer("modules.edgeProxy.limits.maxPendingDials", 1024, 1, 65_536,
+        "Connections to endpoints that are being made at once.",
+        "dead endpoints must not hold everything up");
+
+    public static readonly ConfigKey<int> MaxUdpFlows = Integer("modules.edgeProxy.limits.maxUdpFlows", 4096, 1, 1_000_000,
+        "UDP clients at once; above it the flow that was idle longest goes.",
+        "every flow holds a descriptor");
+
+    public static IReadOnlyList<ConfigKey> All { get; } =
+        [ProxyEnable, FilterMode, ExcludeServices, Prefix, Backend, ListenPort, DrainTimeout, MaxConnections, MaxPendingDials, MaxUdpFlows];
+}

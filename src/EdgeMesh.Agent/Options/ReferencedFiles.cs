@@ -1,0 +1,60 @@
+namespace EdgeMesh.Agent.Options;
+
+/// <summary>Looks at the files that a configuration names. All of it is warnings: a file may still come, and the part that reads it
+/// says what it could not do.</summary>
+internal static class ReferencedFiles
+{
+    public static void Check(AgentConfig config, ClusterSource source, FindingList findings)
+    {
+        switch (source)
+        {
+            case ClusterSource.ApiServer { KubeConfig: not null }:
+                Secret(config, KubeApiKeys.KubeConfig, "the kubeconfig", findings);
+                break;
+            case ClusterSource.MetaServer { Security: not null }:
+                Exists(config, KubeApiKeys.MetaServerCa, "the CA certificate", findings);
+                Exists(config, KubeApiKeys.MetaServerCertificate, "the certificate", findings);
+                Secret(config, KubeApiKeys.MetaServerKey, "the private key", findings);
+                break;
+            case ClusterSource.Manifests manifests when !Directory.Exists(manifests.Folder):
+                findings.Warn(config.MarkOf(KubeApiKeys.Manifests), KubeApiKeys.Manifests.Path, $"there is no folder {manifests.Folder}",
+                    "make it; until then no service is known");
+                break;
+        }
+
+        if (config.Get(NotBuiltKeys.TunnelEnable) && config.Get(NotBuiltKeys.PskEnable))
+            Secret(config, NotBuiltKeys.PskPath, "the PSK", findings);
+    }
+
+    private static bool Exists(AgentConfig config, ConfigKey<string> key, string noun, FindingList findings)
+    {
+        var path = config.Get(key);
+        if (File.Exists(path))
+            return true;
+        findings.Warn(config.MarkOf(key), key.Path, $"{noun} {path} does not exist, or may not be looked at", "put the file there, or name another");
+        return false;
+    }
+
+    private static void Secret(AgentConfig config, ConfigKey<string> key, string noun, FindingList findings)
+    {
+        if (!Exists(config, key, noun, findings))
+            return;
+        var path = config.Get(key);
+        const UnixFileMode open = UnixFileMode.OtherRead | UnixFileMode.OtherWrite;
+        try
+        {
+            var mode = OperatingSystem.IsLinux() ? File.GetUnixFileMode(path) : UnixFileMode.None;
+            if ((mode & open) != UnixFileMode.None)
+            {
+                findings.Warn(config.MarkOf(key), key.Path, $"{noun} {path} can be read by every user of this machine (mode {Convert.ToString((int)mode, 8)})",
+                    $"chmod 600 {path}");
+            }
+
+            using var _ = File.OpenRead(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            findings.Warn(config.MarkOf(key), key.Path, $"{noun} cannot be read: {e.Message.TrimEnd('.')}", "let the agent's user read it");
+        }
+    }
+}

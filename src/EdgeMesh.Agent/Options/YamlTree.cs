@@ -1,0 +1,194 @@
+using YamlDotNet.Core;
+using YamlDotNet.Core.Events;
+
+namespace EdgeMesh.Agent.Options;
+
+/// <summary>1-based place in a file.</summary>
+internal readonly record struct YamlMark(int Line, int Column)
+{
+    public static YamlMark WholeFile => default;
+}
+
+internal abstract record YamlValue(YamlMark Mark)
+{
+    /// <summary>What a person calls it, for messages.</summary>
+    public abstract string Noun { get; }
+
+    public sealed record Scalar(YamlMark Mark, string Text, bool Quoted) : YamlValue(Mark)
+    {
+        public override string Noun => IsNull ? "nothing" : Quoted ? $"the text \"{Short}\"" : $"'{Short}'";
+
+        public bool IsNull => !Quoted && Text is ("" or "~" or "null" or "Null" or "NULL");
+
+        private string Short => Text.Length <= 60 ? Text : Text[..60] + "…";
+    }
+
+    public sealed record Mapping(YamlMark Mark, IReadOnlyList<YamlEntry> Entries) : YamlValue(Mark)
+    {
+        public override string Noun => "a mapping";
+    }
+
+    public sealed record Sequence(YamlMark Mark, IReadOnlyList<YamlValue> Items) : YamlValue(Mark)
+    {
+        public override string Noun => "a list";
+    }
+}
+
+internal sealed record YamlEntry(string Key, YamlMark Mark, YamlValue Value);
+
+/// <summary>Reads the first document of a text into nodes that know their place. An alias is the node that it names,
+/// never a copy, so that a file of nested aliases costs no more than its text; merge keys are counted.</summary>
+internal sealed class YamlTree
+{
+    private const int MaxDepth = 32;
+    private const int MaxNodes = 50_000;
+
+    private readonly Parser _parser;
+    private readonly FindingList _findings;
+    private readonly Dictionary<string, YamlValue> _anchors = new(StringComparer.Ordinal);
+    private int _nodes;
+
+    private YamlTree(string text, FindingList findings)
+    {
+        _parser = new Parser(new StringReader(text));
+        _findings = findings;
+    }
+
+    /// <returns>Null where the text is empty or broken; the faults are in <paramref name="findings"/>.</returns>
+    public static YamlValue? Read(string text, FindingList findings)
+    {
+        try
+        {
+            return new YamlTree(text, findings).Document();
+        }
+        catch (YamlException e)
+        {
+            if (!ReportTabs(text, findings))
+            {
+                var message = e.InnerException is null ? e.Message : e.InnerException.Message;
+                findings.Fault(MarkOf(e.Start), "", "this is not YAML: " + message.TrimEnd('.'), "look at the indentation, quotes and colons of this line and the one above");
+            }
+
+            return null;
+        }
+    }
+
+    // The parser's own words for a tab do not speak of tabs. Inside a block scalar a tab is content, so look only after it has failed.
+    private static bool ReportTabs(string text, FindingList findings)
+    {
+        var number = 0;
+        var found = false;
+        foreach (var line in text.AsSpan().EnumerateLines())
+        {
+            number++;
+            var tab = line[..(line.Length - line.TrimStart().Length)].IndexOf('\t');
+            if (tab < 0)
+                continue;
+            found = true;
+            findings.Fault(new YamlMark(number, tab + 1), "", "a tab indents this line, and YAML allows only spaces there", "replace the tab by spaces");
+        }
+
+        return found;
+    }
+
+    private static YamlMark MarkOf(Mark mark) => new((int)Math.Max(1, mark.Line), (int)Math.Max(1, mark.Column));
+
+    private YamlValue? Document()
+    {
+        _parser.Consume<StreamStart>();
+        if (!_parser.TryConsume<DocumentStart>(out _))
+            return null;
+        var root = Node(0);
+        _parser.Consume<DocumentEnd>();
+        if (_parser.Accept<DocumentStart>(out var next))
+        {
+            _findings.Warn(MarkOf(next.Start), "", "a second YAML document begins here, and only the first is read",
+                "put everything into the first document");
+        }
+
+        return root;
+    }
+
+    private YamlValue Node(int depth)
+    {
+        var current = _parser.Current ?? throw new YamlException("the file ends too early");
+        if (depth > MaxDepth)
+            throw new YamlException(current.Start, current.End, $"nested deeper than {MaxDepth} levels");
+        if (++_nodes > MaxNodes)
+            throw new YamlException(current.Start, current.End, $"more than {MaxNodes} values");
+
+        if (_parser.TryConsume<AnchorAlias>(out var alias))
+        {
+            // An anchor is known once its node is complete: a node that contains itself is refused here.
+            return _anchors.TryGetValue(alias.Value.Value, out var target)
+                ? target
+                : throw new YamlException(alias.Start, alias.End, $"alias *{alias.Value.Value} names no anchor above it");
+        }
+
+        var (value, anchor) = Content(depth);
+        if (!anchor.IsEmpty)
+            _anchors[anchor.Value] = value;
+        return value;
+    }
+
+    private (YamlValue Value, AnchorName Anchor) Content(int depth)
+    {
+        if (_parser.TryConsume<YamlDotNet.Core.Events.Scalar>(out var scalar))
+        {
+            var quoted = scalar.Style != ScalarStyle.Plain || (!scalar.Tag.IsEmpty && scalar.Tag.Value == "tag:yaml.org,2002:str");
+            return (new YamlValue.Scalar(MarkOf(scalar.Start), scalar.Value, quoted), scalar.Anchor);
+        }
+
+        if (_parser.TryConsume<SequenceStart>(out var sequence))
+        {
+            var items = new List<YamlValue>();
+            while (!_parser.TryConsume<SequenceEnd>(out _))
+                items.Add(Node(depth + 1));
+            return (new YamlValue.Sequence(MarkOf(sequence.Start), items), sequence.Anchor);
+        }
+
+        var mapping = _parser.Consume<MappingStart>();
+        return (new YamlValue.Mapping(MarkOf(mapping.Start), Entries(depth)), mapping.Anchor);
+    }
+
+    private List<YamlEntry> Entries(int depth)
+    {
+        var entries = new List<YamlEntry>();
+        var merged = new List<YamlEntry>();
+        while (!_parser.TryConsume<MappingEnd>(out _))
+        {
+            var key = Node(depth + 1);
+            var value = Node(depth + 1);
+            if (key is not YamlValue.Scalar name)
+                _findings.Fault(key.Mark, "", $"{key.Noun} stands where a key belongs", "a key is one word");
+            else if (name.Text == "<<" && !name.Quoted)
+                Merge(value, merged);
+            else if (entries.Find(e => e.Key == name.Text) is { } first)
+                _findings.Fault(name.Mark, "", $"the key '{name.Text}' stands here a second time, after line {first.Mark.Line}", "keep one of the two");
+            else
+                entries.Add(new YamlEntry(name.Text, name.Mark, value));
+        }
+
+        var own = entries.Select(e => e.Key).ToHashSet(StringComparer.Ordinal);
+        entries.AddRange(merged.Where(e => own.Add(e.Key)));
+        return entries;
+    }
+
+    private void Merge(YamlValue value, List<YamlEntry> into)
+    {
+        var sources = value is YamlValue.Sequence list ? list.Items : [value];
+        foreach (var source in sources)
+        {
+            if (source is not YamlValue.Mapping mapping)
+            {
+                _findings.Fault(source.Mark, "", $"'<<' merges a mapping, and this is {source.Noun}", "name an anchor that stands before a mapping");
+                continue;
+            }
+
+            _nodes += mapping.Entries.Count;
+            if (_nodes > MaxNodes)
+                throw new YamlException(Mark.Empty, Mark.Empty, $"merge keys make more than {MaxNodes} values");
+            into.AddRange(mapping.Entries);
+        }
+    }
+}

@@ -27,8 +27,8 @@ internal static class AgentCommandLine
         var line = Build(environment, handlers).Parse(arguments);
         if (line.Errors.Count > 0)
         {
-            foreach (var fault in line.Errors)
-                await error.WriteLineAsync($"error: {fault.Message}");
+            foreach (var message in Messages(line))
+                await error.WriteLineAsync($"error: {message}");
             await error.WriteLineAsync("See: edgemesh-agent --help");
             return ExitCodes.Usage;
         }
@@ -42,6 +42,12 @@ internal static class AgentCommandLine
             ProcessTerminationTimeout = null,
         });
     }
+
+    // A misspelt sub-command makes two errors, and the one that names it says all.
+    private static IEnumerable<string> Messages(ParseResult line) =>
+        line.UnmatchedTokens.Count > 0
+            ? line.Errors.Select(e => e.Message).Where(m => line.UnmatchedTokens.Any(t => m.Contains(t, StringComparison.Ordinal)))
+            : line.Errors.Select(e => e.Message);
 
     private static Command Build(AgentEnvironment environment, CommandHandlers handlers)
     {

@@ -115,7 +115,8 @@ internal static class AgentOptionsResolver
         if (config.Get(KubeApiKeys.Burst) < config.Get(KubeApiKeys.Qps) && (config.IsSet(KubeApiKeys.Burst) || config.IsSet(KubeApiKeys.Qps)))
             findings.Warn(config.MarkOf(KubeApiKeys.Burst), KubeApiKeys.Burst.Path, "is lower than qps, so qps is never reached", "make it qps or more");
 
-        if (!config.Get(EdgeProxyKeys.ProxyEnable))
+        // After a fault the value may be the user's slip, and not the user's choice.
+        if (!config.Get(EdgeProxyKeys.ProxyEnable) && !findings.HasFaults)
             findings.Warn(config.MarkOf(EdgeProxyKeys.ProxyEnable), EdgeProxyKeys.ProxyEnable.Path, "is false, so no service is handled", "write 'enable: true' below modules.edgeProxy");
 
         if (!config.Get(EdgeProxyKeys.ExcludeServices).Contains(new("default", "kubernetes")))

@@ -12,23 +12,7 @@ internal static class ConfigText
     {
         var text = new StringBuilder();
         text.Append("# Every key with its default. A key that is left out has its default.\n");
-        string[] open = [];
-        foreach (var key in ConfigSchema.Keys.Where(k => k.Status is KeyStatus.Active or KeyStatus.NotBuilt))
-        {
-            var names = key.Path.Split('.');
-            var same = 0;
-            while (same < open.Length && same < names.Length - 1 && open[same] == names[same])
-                same++;
-            for (var depth = same; depth < names.Length - 1; depth++)
-                OpenSection(text, names, depth);
-            open = names[..^1];
-            var indent = new string(' ', open.Length * 2);
-            Comment(text, indent, key.Status == KeyStatus.NotBuilt ? $"{key.Doc} (Not in this release.)" : key.Doc);
-            if (key.TypeName.Contains('|', StringComparison.Ordinal))
-                Comment(text, indent, key.TypeName);
-            text.Append(indent).Append(names[^1]).Append(": ").Append(key.DefaultText).Append('\n');
-        }
-
+        Section(text, "", 0);
         return text.ToString();
     }
 
@@ -43,14 +27,34 @@ internal static class ConfigText
 
         """;
 
-    private static void OpenSection(StringBuilder text, string[] names, int depth)
+    private static void Section(StringBuilder text, string path, int depth)
     {
         var indent = new string(' ', depth * 2);
-        if (depth == 0)
-            text.Append('\n');
-        if (ConfigSchema.Sections.TryGetValue(string.Join('.', names[..(depth + 1)]), out var about))
-            Comment(text, indent, about);
-        text.Append(indent).Append(names[depth]).Append(":\n");
+        foreach (var name in ConfigSchema.Children[path])
+        {
+            var below = ConfigSchema.Join(path, name);
+            if (ConfigSchema.ByPath.TryGetValue(below, out var key))
+            {
+                if (key.Status is KeyStatus.Active or KeyStatus.NotBuilt)
+                    Key(text, indent, name, key);
+                continue;
+            }
+
+            if (depth == 0)
+                text.Append('\n');
+            if (ConfigSchema.Sections.TryGetValue(below, out var about))
+                Comment(text, indent, about);
+            text.Append(indent).Append(name).Append(":\n");
+            Section(text, below, depth + 1);
+        }
+    }
+
+    private static void Key(StringBuilder text, string indent, string name, ConfigKey key)
+    {
+        Comment(text, indent, key.Status == KeyStatus.NotBuilt ? $"{key.Doc} (Not in this release.)" : key.Doc);
+        if (key.TypeName.Contains('|', StringComparison.Ordinal))
+            Comment(text, indent, key.TypeName);
+        text.Append(indent).Append(name).Append(": ").Append(key.DefaultText).Append('\n');
     }
 
     private static void Comment(StringBuilder text, string indent, string comment)

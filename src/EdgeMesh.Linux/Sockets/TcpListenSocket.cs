@@ -1,0 +1,92 @@
+using System.Runtime.InteropServices;
+
+namespace EdgeMesh.Linux.Sockets;
+
+/// <summary>A listening socket that shares its port with others of the same user (SO_REUSEPORT): other loops, and the
+/// agent that takes over. What it sets on itself, every accepted connection inherits, so that accepting costs one call.</summary>
+public sealed unsafe class TcpListenSocket : IDisposable
+{
+    private const int SOCK_STREAM_NONBLOCK_CLOEXEC = 1 | 0x800 | 0x80000;
+
+    private readonly DescriptorHandle _handle;
+
+    private TcpListenSocket(DescriptorHandle handle, bool isIPv6)
+    {
+        _handle = handle;
+        IsIPv6 = isIPv6;
+        Endpoint = TcpSocket.LocalEndpoint(handle.Descriptor);
+    }
+
+    public int Descriptor => _handle.Descriptor;
+
+    public bool IsIPv6 { get; }
+
+    /// <summary>Where it listens; the port is the granted one when 0 was asked for.</summary>
+    public InetEndpoint Endpoint { get; }
+
+    /// <param name="backlog">Connections that may wait to be accepted; the kernel cuts it at net.core.somaxconn.</param>
+    /// <exception cref="IOException">The address is not on this machine, or another user holds the port.</exception>
+    public static TcpListenSocket Open(InetEndpoint endpoint, int backlog, PeerWatch watch)
+    {
+        var isIPv6 = endpoint.Address.IsIPv6;
+        var handle = new DescriptorHandle(Libc.socket(SockAddr.Family(endpoint.Address), SOCK_STREAM_NONBLOCK_CLOEXEC, 0));
+        try
+        {
+            Check(handle.IsInvalid ? Libc.Failure() : 0, endpoint);
+            var descriptor = handle.Descriptor;
+            Check(SocketOption.Set(descriptor, SocketOption.SOL_SOCKET, SocketOption.SO_REUSEADDR, 1), endpoint);
+            Check(SocketOption.Set(descriptor, SocketOption.SOL_SOCKET, SocketOption.SO_REUSEPORT, 1), endpoint);
+            if (isIPv6)
+                Check(SocketOption.Set(descriptor, SocketOption.IPPROTO_IPV6, SocketOption.IPV6_V6ONLY, 1), endpoint);
+            Check(SocketOption.Set(descriptor, SocketOption.IPPROTO_TCP, SocketOption.TCP_NODELAY, 1), endpoint);
+            TcpSocket.WatchPeer(descriptor, watch);
+            var address = stackalloc byte[SockAddr.MaxSize];
+            var length = SockAddr.Write(endpoint, new Span<byte>(address, SockAddr.MaxSize));
+            Check(Libc.bind(descriptor, address, (uint)length) < 0 ? Libc.Failure() : 0, endpoint);
+            Check(Libc.listen(descriptor, backlog) < 0 ? Libc.Failure() : 0, endpoint);
+            return new TcpListenSocket(handle, isIPv6);
+        }
+        catch
+        {
+            handle.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Sends new connections to the socket at place <paramref name="index"/> of all that share the port, counted
+    /// in the order in which they began to listen. Connections already begun here stay here. When no socket has that
+    /// place, the kernel spreads over all as before. Returns 0 or a negated errno.</summary>
+    public int SteerTo(int index)
+    {
+        const ushort BPF_RET_K = 0x06;
+        var instruction = new FilterInstruction { Code = BPF_RET_K, Constant = (uint)index };
+        var program = new FilterProgram { Length = 1, Instructions = &instruction };
+        return Libc.setsockopt(Descriptor, SocketOption.SOL_SOCKET, SocketOption.SO_ATTACH_REUSEPORT_CBPF, &program, (uint)sizeof(FilterProgram)) < 0
+            ? Libc.Failure()
+            : 0;
+    }
+
+    public void Dispose() => _handle.Dispose();
+
+    private static void Check(int result, InetEndpoint endpoint)
+    {
+        if (result < 0)
+            throw new IOException($"Cannot listen on {endpoint}: {Errno.Describe(-result)}.");
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct FilterInstruction
+    {
+        public ushort Code;
+        public byte JumpTrue;
+        public byte JumpFalse;
+        public uint Constant;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct FilterProgram
+    {
+        public ushort Length;
+        public FilterInstruction* Instructions;
+    }
+}

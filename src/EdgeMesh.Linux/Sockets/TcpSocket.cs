@@ -1,0 +1,153 @@
+namespace EdgeMesh.Linux.Sockets;
+
+/// <summary>Non-blocking TCP on raw descriptors: each result is a count, 0, a descriptor, or a negated errno.
+/// The descriptor belongs to the caller, who closes it once.</summary>
+public static unsafe class TcpSocket
+{
+    private const int SOCK_STREAM_NONBLOCK_CLOEXEC = 1 | 0x800 | 0x80000;
+    private const int MSG_NOSIGNAL = 0x4000;
+    private const int SHUT_WR = 1;
+    private const uint SPLICE_F_MOVE_NONBLOCK = 0x1 | 0x2;
+
+    /// <summary>Begins to connect: a descriptor whose outcome epoll will tell, or a negated errno.</summary>
+    /// <param name="mark">SO_MARK (needs CAP_NET_ADMIN); 0: none.</param>
+    public static int Connect(InetEndpoint endpoint, uint mark)
+    {
+        var descriptor = Libc.socket(SockAddr.Family(endpoint.Address), SOCK_STREAM_NONBLOCK_CLOEXEC, 0);
+        if (descriptor < 0)
+            return Libc.Failure();
+        var failure = mark == 0 ? 0 : SocketOption.Set(descriptor, SocketOption.SOL_SOCKET, SocketOption.SO_MARK, (int)mark);
+        if (failure == 0)
+            failure = SocketOption.Set(descriptor, SocketOption.IPPROTO_TCP, SocketOption.TCP_NODELAY, 1);
+        if (failure == 0)
+        {
+            var address = stackalloc byte[SockAddr.MaxSize];
+            var length = SockAddr.Write(endpoint, new Span<byte>(address, SockAddr.MaxSize));
+            if (Libc.connect(descriptor, address, (uint)length) < 0)
+                failure = Libc.Failure();
+            if (failure == -Errno.EINPROGRESS)
+                failure = 0;
+        }
+
+        if (failure == 0)
+            return descriptor;
+        _ = Libc.close(descriptor);
+        return failure;
+    }
+
+    /// <summary>The next connection of a listener, non-blocking, or a negated errno.</summary>
+    public static int Accept(int listener, out InetEndpoint peer)
+    {
+        var address = stackalloc byte[SockAddr.MaxSize];
+        uint length = SockAddr.MaxSize;
+        var descriptor = Libc.accept4(listener, address, &length, SOCK_STREAM_NONBLOCK_CLOEXEC & ~1);
+        if (descriptor < 0)
+        {
+            peer = default;
+            return Libc.Failure();
+        }
+
+        SockAddr.TryRead(new ReadOnlySpan<byte>(address, (int)Math.Min(length, SockAddr.MaxSize)), out peer);
+        return descriptor;
+    }
+
+    /// <summary>Where a redirected connection was going, from conntrack; for one that no rule redirected, the listener's
+    /// own address. A negated errno when conntrack does not know the connection.</summary>
+    public static int OriginalDestination(int descriptor, bool isIPv6, out InetEndpoint destination)
+    {
+        const int SO_ORIGINAL_DST = 80; // the same number in IPv4 and IPv6 (IP6T_SO_ORIGINAL_DST)
+        const int SOL_IP = 0;
+        const int SOL_IPV6 = 41;
+        var address = stackalloc byte[SockAddr.MaxSize];
+        uint length = isIPv6 ? 28u : 16u;
+        destination = default;
+        if (Libc.getsockopt(descriptor, isIPv6 ? SOL_IPV6 : SOL_IP, SO_ORIGINAL_DST, address, &length) < 0)
+            return Libc.Failure();
+        return SockAddr.TryRead(new ReadOnlySpan<byte>(address, (int)Math.Min(length, SockAddr.MaxSize)), out destination)
+            ? 0
+            : -Errno.EINVAL;
+    }
+
+    /// <summary>The address that a descriptor is bound to.</summary>
+    public static InetEndpoint LocalEndpoint(int descriptor)
+    {
+        var address = stackalloc byte[SockAddr.MaxSize];
+        uint length = SockAddr.MaxSize;
+        if (Libc.getsockname(descriptor, address, &length) < 0)
+            throw new IOException($"The address of a socket could not be read: {Errno.Describe(-Libc.Failure())}.");
+        SockAddr.TryRead(new ReadOnlySpan<byte>(address, (int)Math.Min(length, SockAddr.MaxSize)), out var endpoint);
+        return endpoint;
+    }
+
+    /// <summary>Reads what is there: a count, 0 at the peer's end of stream, or a negated errno.</summary>
+    public static int Receive(int descriptor, byte* buffer, int length)
+    {
+        var count = Libc.recv(descriptor, buffer, (nuint)length, 0);
+        return count < 0 ? Libc.Failure() : (int)count;
+    }
+
+    /// <summary>Writes as much as fits: a count or a negated errno.</summary>
+    public static int Send(int descriptor, byte* buffer, int length)
+    {
+        var count = Libc.send(descriptor, buffer, (nuint)length, MSG_NOSIGNAL);
+        return count < 0 ? Libc.Failure() : (int)count;
+    }
+
+    /// <summary>Moves bytes of a socket into an empty pipe: a count, 0 at the peer's end of stream, or a negated errno.
+    /// A count below the pipe's size does not mean that nothing is left: pages may be partly filled.</summary>
+    public static int SpliceIn(int from, Pipe pipe)
+    {
+        ArgumentNullException.ThrowIfNull(pipe);
+        var count = Libc.splice(from, null, pipe.WriteEnd, null, (nuint)pipe.Capacity, SPLICE_F_MOVE_NONBLOCK);
+        return count < 0 ? Libc.Failure() : (int)count;
+    }
+
+    /// <summary>Moves bytes of a pipe into a socket: a count or a negated errno.</summary>
+    public static int SpliceOut(Pipe pipe, int to, int length)
+    {
+        ArgumentNullException.ThrowIfNull(pipe);
+        var count = Libc.splice(pipe.ReadEnd, null, to, null, (nuint)length, SPLICE_F_MOVE_NONBLOCK);
+        return count < 0 ? Libc.Failure() : (int)count;
+    }
+
+    /// <summary>Says to the peer that nothing more will come; reading goes on.</summary>
+    public static int ShutdownWrite(int descriptor) => Libc.shutdown(descriptor, SHUT_WR) < 0 ? Libc.Failure() : 0;
+
+    /// <summary>Takes the pending error of a socket: 0 or a positive errno.</summary>
+    public static int TakeError(int descriptor) => SocketOption.Get(descriptor, SocketOption.SOL_SOCKET, SocketOption.SO_ERROR);
+
+    /// <summary>Closes gracefully: what was written is still delivered.</summary>
+    public static void Close(int descriptor) => _ = Libc.close(descriptor);
+
+    /// <summary>Closes with a reset (SO_LINGER 0): the peer sees ECONNRESET, unsent bytes are dropped.</summary>
+    public static void Abort(int descriptor)
+    {
+        var linger = stackalloc int[2] { 1, 0 };
+        _ = Libc.setsockopt(descriptor, SocketOption.SOL_SOCKET, SocketOption.SO_LINGER, linger, 2 * sizeof(int));
+        _ = Libc.close(descriptor);
+    }
+
+    /// <summary>Lets the kernel notice a peer that is gone: probes when idle, and gives up on unacknowledged bytes.</summary>
+    public static void WatchPeer(int descriptor, PeerWatch watch)
+    {
+        ArgumentNullException.ThrowIfNull(watch);
+        // Each of these can only fail for a number out of range; the connection works without them.
+        _ = SocketOption.Set(descriptor, SocketOption.IPPROTO_TCP, SocketOption.TCP_KEEPIDLE, watch.IdleSeconds);
+        _ = SocketOption.Set(descriptor, SocketOption.IPPROTO_TCP, SocketOption.TCP_KEEPINTVL, watch.IntervalSeconds);
+        _ = SocketOption.Set(descriptor, SocketOption.IPPROTO_TCP, SocketOption.TCP_KEEPCNT, watch.Probes);
+        _ = SocketOption.Set(descriptor, SocketOption.IPPROTO_TCP, SocketOption.TCP_USER_TIMEOUT, watch.UnacknowledgedSeconds * 1000);
+        _ = SocketOption.Set(descriptor, SocketOption.SOL_SOCKET, SocketOption.SO_KEEPALIVE, 1);
+    }
+}
+
+/// <summary>When the kernel gives up on a silent peer (tcp(7)). All in seconds, but the count of probes.</summary>
+public sealed record PeerWatch
+{
+    public int IdleSeconds { get; init; } = 60;
+
+    public int IntervalSeconds { get; init; } = 15;
+
+    public int Probes { get; init; } = 4;
+
+    public int UnacknowledgedSeconds { get; init; } = 120;
+}

@@ -1,0 +1,187 @@
+using EdgeMesh.Balancing;
+using EdgeMesh.Catalog;
+using EdgeMesh.Linux;
+using EdgeMesh.Linux.Sockets;
+
+namespace EdgeMesh.Forwarding;
+
+internal sealed unsafe partial class ForwardingLoop
+{
+    /// <summary>Accepted at one time, so that a flood of new connections does not starve those that exist.</summary>
+    private const int MostAcceptedAtOnce = 64;
+
+    private const int PauseMilliseconds = 100;
+
+    private TcpListenSocket[] _listeners;
+    private bool _listenersPaused;
+    private long _pausedUntil;
+
+    // Spent to accept and reset one more connection when no descriptor is left: else the queue would stay ready for ever.
+    private DescriptorHandle? _reserve = DescriptorHandle.TryReserve();
+
+    private void ListenForConnections()
+    {
+        for (var i = 0; i < _listeners.Length; i++)
+        {
+            var failure = _epoll.Add(_listeners[i].Descriptor, EpollEvents.In, FirstListenerData + (ulong)i);
+            if (failure < 0)
+                throw new IOException($"The listener {_listeners[i].Endpoint} cannot be watched: {Errno.Describe(-failure)}.");
+        }
+    }
+
+    private void AcceptBatch(int listenerIndex)
+    {
+        if (listenerIndex >= _listeners.Length)
+            return;
+        var listener = _listeners[listenerIndex];
+        for (var i = 0; i < MostAcceptedAtOnce; i++)
+        {
+            var descriptor = TcpSocket.Accept(listener.Descriptor, out var client);
+            if (descriptor >= 0)
+            {
+                Counters.Accepted++;
+                Admit(listener, descriptor, client);
+                continue;
+            }
+
+            switch (-descriptor)
+            {
+                case Errno.EAGAIN:
+                    return;
+                case Errno.EMFILE or Errno.ENFILE when TryShedWithReserve(listener):
+                case Errno.EINTR or Errno.ECONNABORTED or Errno.EPROTO or Errno.EPERM:
+                    // The connection was gone before it was taken, or a firewall forbade it: the next may be well (accept(2)).
+                    continue;
+                default:
+                    PauseListeners();
+                    return;
+            }
+        }
+    }
+
+    private void Admit(TcpListenSocket listener, int descriptor, InetEndpoint client)
+    {
+        if (!_context.HasRoomForConnection())
+        {
+            Refuse(descriptor, client, RefusalReason.ConnectionLimit, null);
+            return;
+        }
+
+        if (!_context.HasRoomForDial())
+        {
+            Refuse(descriptor, client, RefusalReason.DialLimit, null);
+            return;
+        }
+
+        if (_options.OriginalDestination(descriptor, listener.IsIPv6, out var destination) < 0 || destination == listener.Endpoint)
+        {
+            Refuse(descriptor, client, RefusalReason.NotRedirected, null);
+            return;
+        }
+
+        var key = new RouteKey(destination, TransportProtocol.Tcp);
+        if (!_context.Routes().Routes.TryGetValue(key, out var route))
+        {
+            Refuse(descriptor, client, RefusalReason.NoRoute, null);
+            return;
+        }
+
+        var service = ServiceOf(route, key);
+        if (route.Endpoints.IsEmpty)
+        {
+            service.Failed++;
+            Refuse(descriptor, client, RefusalReason.NoEndpoints, service);
+            return;
+        }
+
+        var connection = Take(descriptor, client, service);
+        try
+        {
+            BeginDial(connection, route);
+        }
+        catch (Exception e)
+        {
+            Fault(connection, e);
+        }
+    }
+
+    private LoopService ServiceOf(Route route, RouteKey key)
+    {
+        if (!_services.TryGetValue(route.Service, out var service))
+        {
+            service = new LoopService(route.Service, new ServiceBalancer(_random, _context.SetAside));
+            _services[route.Service] = service;
+        }
+
+        if (route.ClientIPAffinity is not null)
+            service.Balancer.Affinity = _context.AffinityOf(route.Service);
+        service.LastKey = key;
+        return service;
+    }
+
+    private void Refuse(int descriptor, InetEndpoint client, RefusalReason reason, LoopService? service)
+    {
+        TcpSocket.Abort(descriptor);
+        Counters.Refused[(int)reason]++;
+        LogRefused(_context.Logger, client, service?.Name, reason);
+    }
+
+    private bool TryShedWithReserve(TcpListenSocket listener)
+    {
+        if (_reserve is null)
+            return false;
+        _reserve.Dispose();
+        var descriptor = TcpSocket.Accept(listener.Descriptor, out var client);
+        if (descriptor >= 0)
+        {
+            Counters.Accepted++;
+            Refuse(descriptor, client, RefusalReason.DescriptorLimit, null);
+        }
+
+        _reserve = DescriptorHandle.TryReserve();
+        // Another thread may have been faster to take the freed number: then the queue cannot be drained now.
+        return descriptor >= 0 && _reserve is not null;
+    }
+
+    private void PauseListeners()
+    {
+        _pausedUntil = _now + PauseMilliseconds;
+        _listenersPaused = true;
+        for (var i = 0; i < _listeners.Length; i++)
+            _epoll.Change(_listeners[i].Descriptor, EpollEvents.None, FirstListenerData + (ulong)i);
+        if (!_tickIsFast)
+            SetTick();
+    }
+
+    private void ResumeListeners()
+    {
+        _reserve ??= DescriptorHandle.TryReserve();
+        if (!_listenersPaused || _now < _pausedUntil)
+            return;
+        _listenersPaused = false;
+        for (var i = 0; i < _listeners.Length; i++)
+            _epoll.Change(_listeners[i].Descriptor, EpollEvents.In, FirstListenerData + (ulong)i);
+    }
+
+    private void CloseListeners()
+    {
+        if (_listeners.Length == 0)
+            return;
+        for (var i = 0; i < _listeners.Length; i++)
+        {
+            // A batch is short; the bound is for a peer that connects faster than this loop accepts.
+            for (var batch = 0; batch < 64; batch++)
+            {
+                var before = Counters.Accepted;
+                AcceptBatch(i);
+                if (Counters.Accepted == before)
+                    break;
+            }
+        }
+
+        foreach (var listener in _listeners)
+            listener.Dispose();
+        _listeners = [];
+        _listenersClosed.TrySetResult();
+    }
+}

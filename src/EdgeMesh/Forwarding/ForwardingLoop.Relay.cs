@@ -1,0 +1,241 @@
+using EdgeMesh.Linux.Sockets;
+
+namespace EdgeMesh.Forwarding;
+
+internal sealed unsafe partial class ForwardingLoop
+{
+    /// <summary>Bytes that one direction may move before the others have their turn.</summary>
+    private const int TurnBytes = 1024 * 1024;
+
+    private void BeginRelay(Connection connection, EpollEvents endpointEvents)
+    {
+        _wheel.Set(connection, _now + WatchPeerAfterMilliseconds);
+        connection.ToEndpoint.Readable = true;
+        // The client's first bytes are usually here: they go out before the client is registered, and registering
+        // tells whatever came in between.
+        Pump(connection, ref connection.ToEndpoint, connection.ClientDescriptor, connection.EndpointDescriptor, isToEndpoint: true);
+        if (!connection.IsOpen)
+            return;
+        if (_epoll.Add(connection.ClientDescriptor, EverythingOnce, DataOf(connection, isClient: true)) < 0)
+        {
+            Release(connection, ConnectionOutcome.Fault);
+            return;
+        }
+
+        Relay(connection, isClient: false, endpointEvents);
+    }
+
+    private void Relay(Connection connection, bool isClient, EpollEvents events)
+    {
+        if (isClient)
+            Note(ref connection.ToEndpoint, ref connection.ToClient, events);
+        else
+            Note(ref connection.ToClient, ref connection.ToEndpoint, events);
+
+        Pump(connection, ref connection.ToEndpoint, connection.ClientDescriptor, connection.EndpointDescriptor, isToEndpoint: true);
+        if (!connection.IsOpen)
+            return;
+        Pump(connection, ref connection.ToClient, connection.EndpointDescriptor, connection.ClientDescriptor, isToEndpoint: false);
+        if (!connection.IsOpen)
+            return;
+
+        if (connection.ToEndpoint.Closed && connection.ToClient.Closed)
+            Release(connection, ConnectionOutcome.Closed);
+        else if ((events & EpollEvents.Error) != EpollEvents.None)
+            // What came before the reset has been read; nothing can go back any more.
+            Release(connection, isClient ? ConnectionOutcome.ClientReset : ConnectionOutcome.EndpointReset);
+    }
+
+    /// <param name="from">The flow whose source the event is about.</param>
+    /// <param name="to">The flow whose destination it is.</param>
+    private static void Note(ref Flow from, ref Flow to, EpollEvents events)
+    {
+        const EpollEvents MoreBehind = EpollEvents.ReadHangUp | EpollEvents.HangUp | EpollEvents.Error | EpollEvents.Priority;
+        if ((events & (EpollEvents.In | MoreBehind)) != EpollEvents.None)
+            from.Readable = true;
+        if ((events & MoreBehind) != EpollEvents.None)
+            from.ReadOn = true;
+        if ((events & (EpollEvents.Out | EpollEvents.HangUp | EpollEvents.Error)) != EpollEvents.None)
+            to.Blocked = false;
+    }
+
+    /// <summary>Moves bytes of one direction until its source is empty, its destination is full, or its turn is over.
+    /// Releases the connection when either side turns out to be reset.</summary>
+    private void Pump(Connection connection, ref Flow flow, int from, int to, bool isToEndpoint)
+    {
+        if (flow.Closed)
+            return;
+        for (var left = TurnBytes; ;)
+        {
+            if (flow.Blocked)
+                break;
+            int moved;
+            if (flow.Buffer is not null || flow.InPipe > 0)
+            {
+                moved = WriteUnsent(ref flow, to);
+                if (moved == -Errno.EAGAIN)
+                {
+                    flow.Blocked = true;
+                    break;
+                }
+
+                if (moved < 0)
+                {
+                    Release(connection, isToEndpoint ? ConnectionOutcome.EndpointReset : ConnectionOutcome.ClientReset);
+                    return;
+                }
+
+                continue;
+            }
+
+            if (flow.Ended)
+            {
+                flow.Closed = true;
+                // When the other direction is done too, closing says the same.
+                if (!(isToEndpoint ? connection.ToClient.Closed : connection.ToEndpoint.Closed))
+                    TcpSocket.ShutdownWrite(to);
+                break;
+            }
+
+            if (!flow.Readable)
+                break;
+            if (left <= 0)
+            {
+                TakeTurnLater(connection);
+                break;
+            }
+
+            moved = flow.Bulk && TryLendPipe(ref flow) ? SpliceIn(ref flow, from) : CopyThrough(ref flow, from, to);
+            if (moved > 0)
+            {
+                left -= moved;
+                Count(connection, ref flow, moved, isToEndpoint);
+            }
+            else if (moved == 0)
+            {
+                flow.Ended = true;
+                flow.Readable = false;
+            }
+            else if (moved == -Errno.EAGAIN)
+            {
+                flow.Readable = flow.ReadOn = false;
+            }
+            else
+            {
+                // Sending and receiving fail alike once a side is reset; which one it was, the source's own state tells.
+                var sourceIsGone = flow.Readable;
+                Release(connection, sourceIsGone == isToEndpoint ? ConnectionOutcome.ClientReset : ConnectionOutcome.EndpointReset);
+                return;
+            }
+        }
+
+        GiveBackPipe(ref flow);
+    }
+
+    /// <summary>Reads into the loop's buffer and writes it out at once; only what does not fit gets a buffer of its own.
+    /// Returns the bytes read, 0 at the end, or a negated errno; when it was the destination that failed,
+    /// <see cref="Flow.Readable"/> is false.</summary>
+    private int CopyThrough(ref Flow flow, int from, int to)
+    {
+        fixed (byte* buffer = _buffer)
+        {
+            var count = TcpSocket.Receive(from, buffer, RelayResources.BufferSize);
+            if (count <= 0)
+                return count;
+            if (count == RelayResources.BufferSize)
+                flow.Bulk = true;
+            else if (!flow.ReadOn)
+                // The socket was empty at that moment, and no end was announced before it: whatever comes makes a new edge.
+                flow.Readable = false;
+
+            var sent = TcpSocket.Send(to, buffer, count);
+            if (sent < 0 && sent != -Errno.EAGAIN)
+            {
+                flow.Readable = false;
+                return sent;
+            }
+
+            if (sent < count)
+            {
+                sent = Math.Max(sent, 0);
+                flow.Buffer = _resources.RentBuffer();
+                _buffer.AsSpan(sent, count - sent).CopyTo(flow.Buffer);
+                flow.UnsentStart = 0;
+                flow.UnsentEnd = count - sent;
+                flow.Blocked = true;
+            }
+
+            return count;
+        }
+    }
+
+    private int WriteUnsent(ref Flow flow, int to)
+    {
+        int sent;
+        if (flow.Buffer is { } unsent)
+        {
+            fixed (byte* buffer = unsent)
+                sent = TcpSocket.Send(to, buffer + flow.UnsentStart, flow.UnsentEnd - flow.UnsentStart);
+            if (sent > 0 && (flow.UnsentStart += sent) == flow.UnsentEnd)
+            {
+                _resources.Return(unsent);
+                flow.Buffer = null;
+            }
+
+            return sent;
+        }
+
+        sent = TcpSocket.SpliceOut(flow.Pipe!, to, flow.InPipe);
+        if (sent > 0)
+            flow.InPipe -= sent;
+        return sent;
+    }
+
+    private bool TryLendPipe(ref Flow flow)
+    {
+        flow.Pipe ??= _resources.TryRentPipe();
+        return flow.Pipe is not null;
+    }
+
+    private static int SpliceIn(ref Flow flow, int from)
+    {
+        // The pipe is empty here, so EAGAIN can only mean the socket.
+        var count = TcpSocket.SpliceIn(from, flow.Pipe!);
+        if (count > 0)
+            flow.InPipe = count;
+        if (count < RelayResources.BufferSize)
+            flow.Bulk = count == -Errno.EAGAIN && flow.Bulk;
+        return count;
+    }
+
+    private void GiveBackPipe(ref Flow flow)
+    {
+        if (flow.Pipe is null || flow.InPipe > 0)
+            return;
+        _resources.Return(flow.Pipe, isEmpty: true);
+        flow.Pipe = null;
+    }
+
+    private void TakeTurnLater(Connection connection)
+    {
+        if (connection.HasTurn)
+            return;
+        connection.HasTurn = true;
+        _turns.Enqueue((connection, connection.Generation));
+    }
+
+    private void Count(Connection connection, ref Flow flow, int bytes, bool isToEndpoint)
+    {
+        flow.Bytes += bytes;
+        if (isToEndpoint)
+        {
+            Counters.BytesToEndpoints += bytes;
+            connection.Service.BytesToEndpoints += bytes;
+        }
+        else
+        {
+            Counters.BytesToClients += bytes;
+            connection.Service.BytesToClients += bytes;
+        }
+    }
+}

@@ -1,0 +1,235 @@
+using System.Runtime.InteropServices;
+using System.Text;
+using System.Threading.Channels;
+
+namespace EdgeMesh.Linux.Netlink;
+
+/// <summary>Which changes of the packet filter are of interest.</summary>
+public sealed record RuleWatch
+{
+    /// <summary>Table of the hook chains, in the families ip and ip6.</summary>
+    public string HookTable { get; init; } = "nat";
+
+    /// <summary>Chains of <see cref="HookTable"/> in which a rule of anybody may change the order.</summary>
+    public IReadOnlyList<string> HookChains { get; init; } = ["PREROUTING", "OUTPUT", "POSTROUTING"];
+
+    /// <summary>Prefixes of chains in <see cref="HookTable"/> that are watched whole.</summary>
+    public IReadOnlyList<string> ChainPrefixes { get; init; } = [];
+
+    /// <summary>Native tables that are watched whole, elements of sets and maps excepted.</summary>
+    public IReadOnlyList<string> Tables { get; init; } = [];
+}
+
+[Flags]
+public enum RuleChanges
+{
+    None = 0,
+
+    /// <summary>A rule of a hook chain, or a hook chain itself, came or went.</summary>
+    HookChain = 1,
+
+    /// <summary>A watched chain, or a rule in it, came or went.</summary>
+    WatchedChain = 2,
+
+    /// <summary>Something in a watched native table changed.</summary>
+    WatchedTable = 4,
+
+    /// <summary>The hook table itself came or went.</summary>
+    HookTable = 8,
+
+    /// <summary>Changes came faster than they were read; anything may have changed.</summary>
+    Lost = 16,
+}
+
+/// <summary>Learns from the kernel when nf_tables rules change (iptables on the nft backend, and native nft), and wakes
+/// only for what <see cref="RuleWatch"/> names. iptables-legacy sends no events: see <see cref="LegacyTable"/>.</summary>
+/// <remarks>One thread, asleep in poll(2) until the kernel has something to say. It watches the network namespace of the
+/// thread that starts it. Our own changes are reported as well.</remarks>
+public sealed class RuleChangeMonitor : IDisposable
+{
+    private const int GroupNftables = 7;
+    private const int ReceiveBuffer = 4 * 1024 * 1024;
+
+    private readonly NetlinkSocket _socket;
+    private readonly NetlinkHandle _stop;
+    private readonly Thread _thread;
+    private readonly RuleChangeParser _parser;
+    private readonly Channel<byte> _signal = Channel.CreateBounded<byte>(
+        new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite, SingleReader = true });
+
+    private int _pending;
+    private long _messages;
+
+    private RuleChangeMonitor(NetlinkSocket socket, NetlinkHandle stop, RuleWatch watch)
+    {
+        _socket = socket;
+        _stop = stop;
+        _parser = new RuleChangeParser(watch);
+        _thread = new Thread(Listen) { IsBackground = true, Name = "rule-monitor" };
+    }
+
+    /// <summary>Rule messages read so far; for metrics.</summary>
+    public long Messages => Volatile.Read(ref _messages);
+
+    /// <exception cref="NetlinkException">The kernel has no nf_tables, or the process may not listen.</exception>
+    public static RuleChangeMonitor Start(RuleWatch watch)
+    {
+        ArgumentNullException.ThrowIfNull(watch);
+        var socket = NetlinkSocket.Open(NetlinkSocket.ProtocolNetfilter, TimeSpan.FromSeconds(1), bufferBytes: 64 * 1024);
+        try
+        {
+            socket.SetReceiveBuffer(ReceiveBuffer);
+            SetElementFilter.Attach(socket);
+            socket.JoinGroup(GroupNftables, "Subscribing to changes of nf_tables rules");
+            // EFD_CLOEXEC
+            var stop = NetlinkCalls.EventDescriptor(0, 0x80000);
+            if (stop.IsInvalid)
+                throw new NetlinkException("Creating an event descriptor", Marshal.GetLastPInvokeError());
+            var monitor = new RuleChangeMonitor(socket, stop, watch);
+            monitor._thread.Start();
+            return monitor;
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Waits until something watched has changed since the last call, and says what. One caller at a time;
+    /// debouncing is the caller's affair.</summary>
+    public async ValueTask<RuleChanges> WaitAsync(CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            await _signal.Reader.ReadAsync(cancellationToken).ConfigureAwait(false);
+            var changes = (RuleChanges)Interlocked.Exchange(ref _pending, 0);
+            if (changes != RuleChanges.None)
+                return changes;
+        }
+    }
+
+    public unsafe void Dispose()
+    {
+        if (_stop.IsClosed)
+            return;
+        ulong one = 1;
+        NetlinkCalls.Write(_stop, &one, sizeof(ulong));
+        _thread.Join();
+        _stop.Dispose();
+        _socket.Dispose();
+        _signal.Writer.TryComplete();
+    }
+
+    private unsafe void Listen()
+    {
+        var descriptors = stackalloc NetlinkCalls.PollFd[2];
+        descriptors[0] = new NetlinkCalls.PollFd { Descriptor = (int)_socket.Handle.DangerousGetHandle(), Events = NetlinkCalls.PollIn };
+        descriptors[1] = new NetlinkCalls.PollFd { Descriptor = (int)_stop.DangerousGetHandle(), Events = NetlinkCalls.PollIn };
+        while (true)
+        {
+            if (NetlinkCalls.Poll(descriptors, 2, -1) < 0)
+                continue;
+            if (descriptors[1].Returned != 0)
+                return;
+            var changes = Drain();
+            if (changes == RuleChanges.None)
+                continue;
+            Interlocked.Or(ref _pending, (int)changes);
+            _signal.Writer.TryWrite(0);
+        }
+    }
+
+    private RuleChanges Drain()
+    {
+        var changes = RuleChanges.None;
+        while (true)
+        {
+            var errno = _socket.Receive(out var data, wait: false);
+            if (errno == NetlinkCalls.Enobufs)
+                changes |= RuleChanges.Lost;
+            else if (errno != 0)
+                return changes;
+            var messages = new NetlinkMessages(data);
+            while (messages.MoveNext())
+            {
+                Volatile.Write(ref _messages, _messages + 1);
+                changes |= _parser.Parse(messages.Type, messages.Payload);
+            }
+        }
+    }
+}
+
+/// <summary>Tells from one nf_tables event whether it is watched. Looks at table and chain names only and allocates
+/// nothing, so that thousands of events of a kube-proxy sync cost microseconds each.</summary>
+internal sealed class RuleChangeParser(RuleWatch watch)
+{
+    private const int SubsystemNftables = 10;
+    private const int NewTable = 0;
+    private const int DeleteTable = 2;
+    private const int NewChain = 3;
+    private const int DeleteChain = 5;
+    private const int NewRule = 6;
+    private const int DeleteRule = 8;
+    private const int NewSetElement = 12;
+    private const int DeleteSetElement = 14;
+    private const int NewGeneration = 15;
+    private const int Trace = 17;
+
+    private readonly byte[] _hookTable = Encoding.UTF8.GetBytes(watch.HookTable);
+    private readonly byte[][] _hookChains = [.. watch.HookChains.Select(Encoding.UTF8.GetBytes)];
+    private readonly byte[][] _prefixes = [.. watch.ChainPrefixes.Select(Encoding.UTF8.GetBytes)];
+    private readonly byte[][] _tables = [.. watch.Tables.Select(Encoding.UTF8.GetBytes)];
+
+    internal RuleChanges Parse(int type, ReadOnlySpan<byte> payload)
+    {
+        if (type >> 8 != SubsystemNftables || payload.Length < 4)
+            return RuleChanges.None;
+        var operation = type & 0xFF;
+        if (operation is NewSetElement or DeleteSetElement or NewGeneration or Trace)
+            return RuleChanges.None;
+        int family = payload[0];
+        ReadOnlySpan<byte> table = default, chain = default;
+        var chainAttribute = operation is NewRule or DeleteRule ? 2 : 3;
+        var namesChain = operation is NewChain or DeleteChain or NewRule or DeleteRule;
+        var attributes = new NetlinkAttributes(payload[4..]);
+        while (attributes.MoveNext())
+        {
+            if (attributes.Type == 1)
+                table = attributes.TextBytes;
+            else if (namesChain && attributes.Type == chainAttribute)
+                chain = attributes.TextBytes;
+            if (!table.IsEmpty && (!namesChain || !chain.IsEmpty))
+                break;
+        }
+
+        if (Contains(_tables, table))
+            return RuleChanges.WatchedTable;
+        if (family is not (NetlinkCalls.AfInet or NetlinkCalls.AfInet6) || !table.SequenceEqual(_hookTable))
+            return RuleChanges.None;
+        if (operation is NewTable or DeleteTable)
+            return RuleChanges.HookTable;
+        if (!namesChain)
+            return RuleChanges.None;
+        if (Contains(_hookChains, chain))
+            return RuleChanges.HookChain;
+        foreach (var prefix in _prefixes)
+        {
+            if (chain.StartsWith(prefix))
+                return RuleChanges.WatchedChain;
+        }
+
+        return RuleChanges.None;
+    }
+
+    private static bool Contains(byte[][] names, ReadOnlySpan<byte> name)
+    {
+        foreach (var candidate in names)
+        {
+            if (name.SequenceEqual(candidate))
+                return true;
+        }
+
+        return false;
+    }
+}

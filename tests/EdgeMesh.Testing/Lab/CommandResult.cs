@@ -1,0 +1,58 @@
+using System.Diagnostics;
+
+namespace EdgeMesh.Testing.Lab;
+
+/// <summary>What a program said and how it ended.</summary>
+public sealed record CommandResult(string CommandLine, int ExitCode, string Output, string Errors)
+{
+    /// <summary>Returns itself when the exit status is 0, otherwise throws with everything that the program said.</summary>
+    public CommandResult Succeeded() =>
+        ExitCode == 0 ? this : throw new InvalidOperationException($"`{CommandLine}` ended with {ExitCode}.\n{Errors}{Output}");
+
+    /// <summary>Runs a program to its end. Past the deadline it is killed and a <see cref="TimeoutException"/> tells what it had said.</summary>
+    public static async Task<CommandResult> RunAsync(string file, IEnumerable<string> arguments, string? input = null, TimeSpan? deadline = null)
+    {
+        var start = new ProcessStartInfo(file) { UseShellExecute = false, RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach (var argument in arguments)
+            start.ArgumentList.Add(argument);
+        var line = $"{file} {string.Join(' ', start.ArgumentList)}";
+        using var process = Start(start, line);
+        using var timeout = new CancellationTokenSource(deadline ?? TimeSpan.FromSeconds(30));
+        var output = process.StandardOutput.ReadToEndAsync(CancellationToken.None);
+        var errors = process.StandardError.ReadToEndAsync(CancellationToken.None);
+        try
+        {
+            if (input is not null)
+                await process.StandardInput.WriteAsync(input.AsMemory(), timeout.Token);
+            process.StandardInput.Close();
+        }
+        catch (IOException)
+        {
+            // It ended without reading its input; its exit status says more.
+        }
+
+        try
+        {
+            await process.WaitForExitAsync(timeout.Token);
+        }
+        catch (OperationCanceledException e)
+        {
+            process.Kill(entireProcessTree: true);
+            throw new TimeoutException($"`{line}` did not end in time. It said: {await output}{await errors}", e);
+        }
+
+        return new CommandResult(line, process.ExitCode, await output, await errors);
+    }
+
+    private static Process Start(ProcessStartInfo start, string line)
+    {
+        try
+        {
+            return Process.Start(start) ?? throw new InvalidOperationException($"`{line}` did not start.");
+        }
+        catch (System.ComponentModel.Win32Exception e)
+        {
+            throw new InvalidOperationException($"`{start.FileName}` cannot be started ({e.Message}). ./test.sh installs the programs that host tests need.", e);
+        }
+    }
+}

@@ -1,0 +1,30 @@
+using System.Collections.Immutable;
+
+namespace EdgeMesh.Testing.Lab;
+
+/// <summary>Who has which address in the lab; those of the recorded kube-proxy rules (tests/fixtures/kube-proxy).</summary>
+public static class LabAddresses
+{
+    public const string Node = "10.200.0.2";
+    public const string Node6 = "fd00:10:200::2";
+
+    /// <summary>The node's address on the pod network; the source of what the node itself sends to a pod.</summary>
+    public const string Gateway = "10.244.0.1";
+    public const string Gateway6 = "fd00:10:244::1";
+
+    public const string Client = "10.244.0.100";
+    public const string Client6 = "fd00:10:244::100";
+
+    /// <summary>The machine next door: API server of <c>default/kubernetes</c>, and the way to pods of other nodes.</summary>
+    public const string Outside = "10.200.0.1";
+    public const string Outside6 = "fd00:10:200::1";
+
+    /// <summary>The third endpoint of <c>demo/web</c>, a pod of another node.</summary>
+    public const string RemotePod = "10.244.1.13";
+
+    /// <summary>Addresses of pod "a": the first endpoint of each service of the fixture.</summary>
+    public static ImmutableArray<string> PodA { get; } = ["10.244.0.11", "10.244.0.21", "10.244.0.31", "10.244.0.41", "10.244.0.51", "fd00:10:244::11"];
+
+    /// <summary>Addresses of pod "b": the second endpoint of each service of the fixture.</summary>
+    public static ImmutableArray<string> PodB { get; } = ["10.244.0.12", "10.244.0.22", "10.244.0.32", "10.244.0.42", "10.244.0.52", "fd00:10:244::12"];
+}

@@ -1,0 +1,26 @@
+namespace EdgeMesh.Testing.Lab;
+
+/// <summary>Which rules of kube-proxy the node has.</summary>
+public enum KubeProxyRules
+{
+    /// <summary>A node without kube-proxy.</summary>
+    None,
+
+    /// <summary>Recorded rules of iptables mode, loaded by iptables-nft-restore.</summary>
+    IptablesNft,
+
+    /// <summary>The same rules, loaded by iptables-legacy-restore.</summary>
+    IptablesLegacy,
+
+    /// <summary>Recorded rules of nftables mode.</summary>
+    Nftables,
+}
+
+/// <summary>How the lab shall look.</summary>
+public sealed record LabOptions
+{
+    public KubeProxyRules KubeProxy { get; init; } = KubeProxyRules.IptablesNft;
+
+    /// <summary>Starts <see cref="PodServer"/> on the ports of the fixture's services in both pods and outside.</summary>
+    public bool PodServers { get; init; } = true;
+}

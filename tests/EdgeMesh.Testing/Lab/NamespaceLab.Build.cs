@@ -1,0 +1,132 @@
+using System.Text;
+
+namespace EdgeMesh.Testing.Lab;
+
+public sealed partial class NamespaceLab
+{
+    private static readonly string[] _roles = ["node", "client", "a", "b", "outside"];
+
+    private static string FixtureFolder { get; } = Path.Combine(AppContext.BaseDirectory, "fixtures", "kube-proxy");
+
+    /// <summary>Loads the recorded rules as a starting kube-proxy would; those of another mode are not removed.</summary>
+    public async Task LoadKubeProxyAsync(KubeProxyRules rules)
+    {
+        (string Program, string File)? load = rules switch
+        {
+            KubeProxyRules.None => null,
+            KubeProxyRules.IptablesNft => ("iptables-nft-restore", "iptables.rules"),
+            KubeProxyRules.IptablesLegacy => ("iptables-legacy-restore", "iptables.rules"),
+            KubeProxyRules.Nftables => ("nft", "nftables.nft"),
+            _ => throw new ArgumentOutOfRangeException(nameof(rules)),
+        };
+        if (load is not var (program, file))
+            return;
+        var path = Path.Combine(FixtureFolder, file);
+        (await RunAsync("node", program, program == "nft" ? ["-f", path] : [path])).Succeeded();
+    }
+
+    private string NameOf(string role) => $"{Name}-{role}";
+
+    private async Task BuildAsync()
+    {
+        await IpAsync(_roles.Select(role => $"netns add {NameOf(role)}"));
+        foreach (var role in _roles)
+        {
+            var space = new NetworkNamespace(NameOf(role));
+            _namespaces.Add(role, space);
+            space.SetSysctl("ipv6/conf/all/disable_ipv6", "0");
+            space.SetSysctl("ipv6/conf/default/accept_dad", "0");
+            space.SetSysctl("ipv4/conf/all/rp_filter", "0");
+            space.SetSysctl("ipv4/conf/default/rp_filter", "0");
+        }
+
+        // Outside answers what it has no route for with ICMP, so that a connection that nobody takes fails at once.
+        foreach (var role in (string[])["node", "outside"])
+        {
+            this[role].SetSysctl("ipv4/ip_forward", "1");
+            this[role].SetSysctl("ipv6/conf/all/forwarding", "1");
+        }
+
+        await BuildNodeAsync();
+        await BuildPodAsync("client", [LabAddresses.Client, LabAddresses.Client6]);
+        await BuildPodAsync("a", LabAddresses.PodA);
+        await BuildPodAsync("b", LabAddresses.PodB);
+        await BuildOutsideAsync();
+    }
+
+    private Task BuildNodeAsync() => IpAsync(
+        [
+            "link set lo up",
+            "link add cni0 type bridge",
+            "link set cni0 up",
+            $"addr add {LabAddresses.Gateway}/32 dev cni0",
+            $"addr add {LabAddresses.Gateway6}/128 dev cni0 nodad",
+            $"link add uplink type veth peer name eth0 netns {NameOf("outside")}",
+            "link set uplink up",
+            $"addr add {LabAddresses.Node}/24 dev uplink",
+            $"addr add {LabAddresses.Node6}/64 dev uplink nodad",
+        ],
+        "node");
+
+    private async Task BuildPodAsync(string pod, IReadOnlyCollection<string> addresses)
+    {
+        var device = $"veth-{pod}";
+        await IpAsync(
+            [
+                $"link add {device} type veth peer name eth0 netns {NameOf(pod)}",
+                $"addr add fe80::1/64 dev {device} nodad",
+                $"link set {device} up",
+            ],
+            "node");
+        await IpAsync(
+            [
+                "link set lo up",
+                "link set eth0 up",
+                .. addresses.Select(address => $"addr add {address}/{Bits(address)} dev eth0{(address.Contains(':', StringComparison.Ordinal) ? " nodad" : "")}"),
+                $"route add {LabAddresses.Gateway}/32 dev eth0 scope link",
+                $"route add default via {LabAddresses.Gateway} dev eth0",
+                "-6 route add default via fe80::1 dev eth0",
+            ],
+            pod);
+        await IpAsync(
+            addresses.Select(address => address.Contains(':', StringComparison.Ordinal)
+                ? $"-6 route add {address}/128 dev {device} src {LabAddresses.Gateway6}"
+                : $"route add {address}/32 dev {device} src {LabAddresses.Gateway}"),
+            "node");
+    }
+
+    private async Task BuildOutsideAsync()
+    {
+        await IpAsync(
+            [
+                "link set lo up",
+                "link set eth0 up",
+                $"addr add {LabAddresses.Outside}/24 dev eth0",
+                $"addr add {LabAddresses.Outside6}/64 dev eth0 nodad",
+                $"addr add {LabAddresses.RemotePod}/32 dev lo",
+                $"route add 10.244.0.0/24 via {LabAddresses.Node}",
+                $"-6 route add fd00:10:244::/64 via {LabAddresses.Node6}",
+            ],
+            "outside");
+        await IpAsync(
+            [
+                $"route add default via {LabAddresses.Outside}",
+                $"-6 route add default via {LabAddresses.Outside6}",
+            ],
+            "node");
+    }
+
+    private static int Bits(string address) => address.Contains(':', StringComparison.Ordinal) ? 128 : 32;
+
+    /// <summary>One ip process for many commands; it stops at the first that fails and names its line.</summary>
+    private async Task IpAsync(IEnumerable<string> commands, string? role = null)
+    {
+        string[] where = role is null ? [] : ["-n", NameOf(role)];
+        var batch = new StringBuilder();
+        foreach (var command in commands)
+            batch.Append(command).Append('\n');
+        var result = await CommandResult.RunAsync("ip", [.. where, "-batch", "-"], batch.ToString());
+        if (result.ExitCode != 0)
+            throw new InvalidOperationException($"The lab cannot be built: {result.CommandLine} said: {result.Errors}The batch was:\n{batch}");
+    }
+}

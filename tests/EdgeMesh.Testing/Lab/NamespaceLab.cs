@@ -1,0 +1,113 @@
+using System.Net;
+using System.Net.Sockets;
+
+namespace EdgeMesh.Testing.Lab;
+
+/// <summary>A node with real netfilter rules, a client pod, two backend pods and a machine outside, all of network namespaces.
+/// <code>
+///   client 10.244.0.100 ─┐
+///   a      10.244.0.11 … ┼─ node (10.244.0.1, 10.200.0.2) ─ outside (10.200.0.1, 10.244.1.13)
+///   b      10.244.0.12 … ┘
+/// </code>
+/// Pods are routed, each on its own veth: on a common bridge the answer of a pod would not pass the node,
+/// and its address translation would not be undone.</summary>
+public sealed partial class NamespaceLab : IAsyncDisposable
+{
+    private readonly Dictionary<string, NetworkNamespace> _namespaces = new(StringComparer.Ordinal);
+    private readonly List<IAsyncDisposable> _running = [];
+
+    private NamespaceLab(string name)
+    {
+        Name = name;
+        Folder = Directory.CreateTempSubdirectory(name + "-").FullName;
+    }
+
+    public string Name { get; }
+
+    /// <summary>Files of this lab; removed with it.</summary>
+    public string Folder { get; }
+
+    public NetworkNamespace Node => this["node"];
+
+    public NetworkNamespace Client => this["client"];
+
+    public NetworkNamespace this[string role] => _namespaces[role];
+
+    public static async Task<NamespaceLab> CreateAsync(LabOptions? options = null)
+    {
+        options ??= new LabOptions();
+        await LabRequirements.CheckAsync();
+        await LabLeftovers.RemoveAsync();
+        var lab = new NamespaceLab(LabLeftovers.NewName());
+        try
+        {
+            await lab.BuildAsync();
+            await lab.LoadKubeProxyAsync(options.KubeProxy);
+            if (options.PodServers)
+                lab.StartPodServers();
+            return lab;
+        }
+        catch
+        {
+            await lab.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>Runs a program inside, to its end.</summary>
+    /// <param name="role">node, client, a, b or outside.</param>
+    public Task<CommandResult> RunAsync(string role, string file, params string[] arguments) =>
+        CommandResult.RunAsync("ip", ["netns", "exec", this[role].Name, file, .. arguments]);
+
+    public Task<CommandResult> RunWithInputAsync(string role, string input, string file, params string[] arguments) =>
+        CommandResult.RunAsync("ip", ["netns", "exec", this[role].Name, file, .. arguments], input);
+
+    /// <summary>Starts a program inside that ends with the lab.</summary>
+    public LabProcess Start(string role, string file, params string[] arguments) =>
+        OwnedByLab(new LabProcess(this[role].Name, file, arguments, environment: null));
+
+    /// <summary>Opens a TCP connection from inside; the deadline is 10 s unless told.</summary>
+    /// <param name="target">Such as <c>10.96.10.1:80</c> or <c>[fd00:10:96::1]:80</c>.</param>
+    public async Task<Socket> ConnectAsync(string role, string target, TimeSpan? deadline = null)
+    {
+        var endpoint = IPEndPoint.Parse(target);
+        var socket = this[role].NewSocket(endpoint.AddressFamily, SocketType.Stream);
+        try
+        {
+            using var timeout = new CancellationTokenSource(deadline ?? TimeSpan.FromSeconds(10));
+            await socket.ConnectAsync(endpoint, timeout.Token);
+            return socket;
+        }
+        catch (OperationCanceledException e)
+        {
+            socket.Dispose();
+            throw new TimeoutException($"No connection from {role} to {target} in time.", e);
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Ends every program, then removes the namespaces; what cannot be removed does not hide a test's failure.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        for (var i = _running.Count - 1; i >= 0; i--)
+            await _running[i].DisposeAsync();
+        _running.Clear();
+        foreach (var each in _namespaces.Values)
+            each.Dispose();
+        foreach (var role in _roles)
+            await LabLeftovers.RemoveNamespaceAsync(NameOf(role));
+        if (Directory.Exists(Folder))
+            Directory.Delete(Folder, recursive: true);
+    }
+
+    private T OwnedByLab<T>(T running)
+        where T : IAsyncDisposable
+    {
+        _running.Add(running);
+        return running;
+    }
+}

@@ -1,0 +1,27 @@
+using System.Globalization;
+
+namespace EdgeMesh.Testing.Lab;
+
+/// <summary>What /proc says about a process at one moment.</summary>
+/// <param name="ResidentBytes">RSS.</param>
+/// <param name="ProcessorTime">User and system time since its start.</param>
+public sealed record ProcessFacts(int Descriptors, int Threads, long ResidentBytes, TimeSpan ProcessorTime)
+{
+    // USER_HZ, which is 100 in every Linux ABI that .NET runs on.
+    private const double TicksPerSecond = 100;
+
+    public static ProcessFacts Read(int processId)
+    {
+        var descriptors = Directory.EnumerateFileSystemEntries($"/proc/{processId}/fd").Count();
+        var stat = File.ReadAllText($"/proc/{processId}/stat");
+        // The fields after the name, which may hold blanks: [0] is field 3 of proc(5).
+        var fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
+        return new ProcessFacts(
+            descriptors,
+            Number(fields[17]),
+            Number(fields[21]) * (long)Environment.SystemPageSize,
+            TimeSpan.FromSeconds((Number(fields[11]) + Number(fields[12])) / TicksPerSecond));
+    }
+
+    private static int Number(string text) => int.Parse(text, CultureInfo.InvariantCulture);
+}

@@ -85,12 +85,12 @@ public sealed partial class NamespaceLab
                 .. addresses.Select(address => $"addr add {address}/{Bits(address)} dev eth0{(address.Contains(':', StringComparison.Ordinal) ? " nodad" : "")}"),
                 $"route add {LabAddresses.Gateway}/32 dev eth0 scope link",
                 $"route add default via {LabAddresses.Gateway} dev eth0",
-                "-6 route add default via fe80::1 dev eth0",
+                "route add ::/0 via fe80::1 dev eth0",
             ],
             pod);
         await IpAsync(
             addresses.Select(address => address.Contains(':', StringComparison.Ordinal)
-                ? $"-6 route add {address}/128 dev {device} src {LabAddresses.Gateway6}"
+                ? $"route add {address}/128 dev {device} src {LabAddresses.Gateway6}"
                 : $"route add {address}/32 dev {device} src {LabAddresses.Gateway}"),
             "node");
     }
@@ -105,13 +105,13 @@ public sealed partial class NamespaceLab
                 $"addr add {LabAddresses.Outside6}/64 dev eth0 nodad",
                 $"addr add {LabAddresses.RemotePod}/32 dev lo",
                 $"route add 10.244.0.0/24 via {LabAddresses.Node}",
-                $"-6 route add fd00:10:244::/64 via {LabAddresses.Node6}",
+                $"route add fd00:10:244::/64 via {LabAddresses.Node6}",
             ],
             "outside");
         await IpAsync(
             [
                 $"route add default via {LabAddresses.Outside}",
-                $"-6 route add default via {LabAddresses.Outside6}",
+                $"route add ::/0 via {LabAddresses.Outside6}",
             ],
             "node");
     }

@@ -1,0 +1,54 @@
+# What a machine must have before anything can be built, tested or shown. Sourced by the scripts at the root.
+# shellcheck shell=bash
+
+# Tools of an administrator are not on every user's path.
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+export DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_SKIP_FIRST_TIME_EXPERIENCE=1
+# A build that leaves servers behind keeps the pipes of whoever waits for this script open.
+export MSBUILDDISABLENODEREUSE=1 UseSharedCompilation=false
+
+fail() {
+    echo "$(basename "$0"): $*" >&2
+    exit 1
+}
+
+need_root() {
+    [ "$(id -u)" = 0 ] || fail "this needs root, because $1. Run: sudo $0${2:+ $2}"
+}
+
+need_dotnet() {
+    command -v dotnet >/dev/null || fail "the .NET SDK 10 is missing. Install it from https://dotnet.microsoft.com/download and run this again."
+    local version
+    version=$(cd "$root" && dotnet --version 2>&1) || fail "the .NET SDK here does not fit global.json: $version"
+}
+
+# need_programs PROGRAM:PACKAGE... installs the packages whose program is missing.
+need_programs() {
+    local pair missing=()
+    for pair in "$@"; do
+        command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    command -v apt-get >/dev/null || fail "these programs are missing, and there is no apt-get to install them: ${missing[*]}"
+    [ "$(id -u)" = 0 ] || fail "these packages are missing: ${missing[*]}. Install them, or run this as root and it will."
+    echo "Installing ${missing[*]}"
+    install_packages "${missing[@]}" || fail "apt-get could not install ${missing[*]}; the lines above say why."
+}
+
+install_packages() (
+    # Packages shall not start their services on this machine: nginx runs inside namespaces only.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        trap 'rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod +x "$policy"
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -q </dev/null && apt-get install -qy --no-install-recommends "$@" </dev/null
+)
+
+# publish_agent [QUIET]: the program, compiled ahead of time for a fast start, to artifacts/edgemesh-agent/.
+publish_agent() {
+    dotnet publish "$root/src/EdgeMesh.Agent" -c Release -r linux-x64 --self-contained false \
+        -p:PublishReadyToRun=true -o "$root/artifacts/edgemesh-agent" -v quiet </dev/null
+}

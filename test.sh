@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Installs what the tests need, builds, runs every test, and ends with a line `N passed, N failed`.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=scripts/machine.sh
+source "$root/scripts/machine.sh"
+
+[ $# = 0 ] || fail "takes no arguments. To run some of the tests: tests/EdgeMesh.Tests/bin/Release/net10.0/EdgeMesh.Tests -class 'EdgeMesh.Tests.Catalog.*'"
+need_dotnet
+need_programs ip:iproute2 iptables-nft:iptables iptables-legacy:iptables nft:nftables conntrack:conntrack \
+    curl:curl nginx:nginx-light socat:socat ps:procps
+
+begun=$SECONDS
+dotnet build "$root/EdgeMesh.slnx" -c Release -v quiet </dev/null || fail "the build failed; the lines above say where."
+publish_agent || fail "the program could not be published; the lines above say why."
+echo "Built in $((SECONDS - begun)) s"
+# Host tests run the program that users get, not a debug build.
+export EDGEMESH_AGENT="$root/artifacts/edgemesh-agent/edgemesh-agent"
+
+passed=0
+failed=0
+output=$(mktemp)
+trap 'rm -f "$output"' EXIT
+for project in $(grep -l '<IsTestProject>true' "$root"/tests/*/*.csproj); do
+    name=$(basename "$project" .csproj)
+    begun=$SECONDS
+    status=0
+    "$(dirname "$project")/bin/Release/net10.0/$name" -noColor -noLogo </dev/null 2>&1 | tee "$output" || status=$?
+    # "   EdgeMesh.Tests  Total: 6, Errors: 0, Failed: 0, Skipped: 0, Not Run: 0, Time: 1.124s"
+    if [[ $(grep -E ' Total: [0-9]+, Errors: ' "$output" | tail -n 1) =~ Total:\ ([0-9]+),\ Errors:\ ([0-9]+),\ Failed:\ ([0-9]+),\ Skipped:\ ([0-9]+),\ Not\ Run:\ ([0-9]+) ]]; then
+        # A test that was not run has shown nothing, so it counts as failed.
+        bad=$((BASH_REMATCH[2] + BASH_REMATCH[3] + BASH_REMATCH[4] + BASH_REMATCH[5]))
+        good=$((BASH_REMATCH[1] - BASH_REMATCH[3] - BASH_REMATCH[4] - BASH_REMATCH[5]))
+        if [ "${BASH_REMATCH[1]}" = 0 ]; then
+            echo "$name ran no test at all"
+            bad=1
+        elif [ "$status" != 0 ] && [ "$bad" = 0 ]; then
+            echo "$name ended with $status although no test failed"
+            bad=1
+        fi
+    else
+        echo "$name ended with $status before it could sum up"
+        good=0
+        bad=1
+    fi
+    passed=$((passed + good))
+    failed=$((failed + bad))
+    echo "$name: $good passed, $bad failed in $((SECONDS - begun)) s"
+done
+
+[ $((passed + failed)) -gt 0 ] || failed=1
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

@@ -1,0 +1,44 @@
+using System.Net;
+
+namespace EdgeMesh.Netfilter.Nftables;
+
+/// <summary>Addresses of endpoints on the kernel path, counted, since several service ports may share one.</summary>
+internal sealed class HairpinAddresses
+{
+    private readonly Dictionary<IPAddress, int> uses = [];
+    private readonly Dictionary<IPAddress, bool> stoodBefore = [];
+
+    public int Count => uses.Count;
+
+    public void Add(IPAddress address)
+    {
+        var count = uses.GetValueOrDefault(address);
+        stoodBefore.TryAdd(address, count > 0);
+        uses[address] = count + 1;
+    }
+
+    public void Remove(IPAddress address)
+    {
+        var count = uses[address];
+        stoodBefore.TryAdd(address, value: true);
+        if (count == 1)
+            uses.Remove(address);
+        else
+            uses[address] = count - 1;
+    }
+
+    /// <summary>Writes what differs since the last call.</summary>
+    public void Write(NftTransaction transaction, string table)
+    {
+        foreach (var (address, stood) in stoodBefore)
+        {
+            var stands = uses.ContainsKey(address);
+            if (stands && !stood)
+                transaction.Element(NftTransaction.Step.AddHairpins, $"add element {table} {NftNames.Hairpin}").Append($"{address} . {address}");
+            else if (!stands && stood)
+                transaction.Element(NftTransaction.Step.DeleteHairpins, $"delete element {table} {NftNames.Hairpin}").Append($"{address} . {address}");
+        }
+
+        stoodBefore.Clear();
+    }
+}

@@ -1,0 +1,313 @@
+using System.Collections.Immutable;
+using System.Net;
+using System.Net.Security;
+using System.Net.Sockets;
+using System.Security.Authentication;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+
+namespace EdgeMesh.Kubernetes.Access;
+
+/// <summary>Which API server, and how it is reached: the answer to <see cref="ApiAccessOptions"/>.</summary>
+internal sealed class ApiAccess
+{
+    private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(10);
+
+    private ApiAccess(Uri server, string description)
+    {
+        Server = server;
+        Description = description;
+    }
+
+    public Uri Server { get; }
+
+    public string Description { get; }
+
+    public bool IsMetaServer { get; private init; }
+
+    public BearerToken? Token { get; private init; }
+
+    /// <summary>What an operator should put right although it works.</summary>
+    public ImmutableArray<string> Warnings { get; private init; } = [];
+
+    /// <summary>Tells one cluster from another, so that a cache is not used for the wrong one. The in-cluster address is
+    /// often the same in every cluster; its CA is not.</summary>
+    public string Identity => $"{Server} {(Roots is null ? "-" : Convert.ToHexString(SHA256.HashData(Roots[0].RawData))[..16])}";
+
+    private X509Certificate2Collection? Roots { get; init; }
+
+    private bool SkipVerify { get; init; }
+
+    private string? ServerName { get; init; }
+
+    private Uri? Proxy { get; init; }
+
+    private Func<X509Certificate2>? ClientCertificate { get; init; }
+
+    /// <exception cref="ApiAccessException"/>
+    public static ApiAccess Resolve(ApiAccessOptions options, TimeProvider time)
+    {
+        if (options.KubeConfigPath.Length > 0)
+        {
+            return FromKubeConfig(KubeConfig.Load(options.KubeConfigPath), options.Master, time);
+        }
+
+        if (options.Master.Length > 0)
+        {
+            var server = ServerUri(options.Master, "kubeAPIConfig.master");
+            return new(server, $"{server} (master)");
+        }
+
+        return options.Environment("KUBERNETES_PORT") is null ? MetaServer(options, time) : InCluster(options, time);
+    }
+
+    public SocketsHttpHandler CreateHandler(Action<Socket>? onSocket)
+    {
+        var handler = new SocketsHttpHandler
+        {
+            AllowAutoRedirect = false,
+            UseCookies = false,
+            AutomaticDecompression = DecompressionMethods.None,
+            ConnectTimeout = ConnectTimeout,
+            PooledConnectionIdleTimeout = TimeSpan.FromSeconds(90),
+            PooledConnectionLifetime = TimeSpan.FromMinutes(10),
+            EnableMultipleHttp2Connections = true,
+            KeepAlivePingDelay = TimeSpan.FromSeconds(20),
+            KeepAlivePingTimeout = TimeSpan.FromSeconds(15),
+            KeepAlivePingPolicy = HttpKeepAlivePingPolicy.WithActiveRequests,
+            MaxResponseHeadersLength = 64,
+            UseProxy = Proxy is not null,
+            Proxy = Proxy is null ? null : new WebProxy(Proxy),
+            ConnectCallback = async (context, cancellationToken) => await ConnectAsync(context.DnsEndPoint, onSocket, cancellationToken),
+        };
+        handler.SslOptions = new()
+        {
+            EnabledSslProtocols = SslProtocols.Tls12 | SslProtocols.Tls13,
+            RemoteCertificateValidationCallback = Verify,
+            LocalCertificateSelectionCallback = ClientCertificate is null ? null : (_, _, _, _, _) => ClientCertificate(),
+        };
+        return handler;
+    }
+
+    private static async ValueTask<Stream> ConnectAsync(DnsEndPoint target, Action<Socket>? onSocket, CancellationToken cancellationToken)
+    {
+        var addresses = await Dns.GetHostAddressesAsync(target.Host, cancellationToken);
+        for (var i = 0; ; i++)
+        {
+            var socket = new Socket(addresses[i].AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+            try
+            {
+                // A link that went away is noticed by HTTP/2 pings, and on HTTP/1.1 by these: 15 s + 3 probes of 5 s.
+                socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, optionValue: true);
+                socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, 15);
+                socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, 5);
+                socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveRetryCount, 3);
+                onSocket?.Invoke(socket);
+                await socket.ConnectAsync(addresses[i], target.Port, cancellationToken);
+                return new NetworkStream(socket, ownsSocket: true);
+            }
+            catch (SocketException) when (i + 1 < addresses.Length)
+            {
+                socket.Dispose();
+            }
+            catch
+            {
+                socket.Dispose();
+                throw;
+            }
+        }
+    }
+
+    private static ApiAccess FromKubeConfig(KubeConfig config, string master, TimeProvider time)
+    {
+        var server = master.Length > 0 ? ServerUri(master, "kubeAPIConfig.master") : ServerUri(config.Server, $"server in kubeconfig {config.Path}");
+        if (config.ClientCertificate is null != config.ClientKey is null)
+        {
+            throw new ApiAccessException($"kubeconfig {config.Path} gives a client certificate or a client key but not both: add the other one");
+        }
+
+        return new(server, $"{server} (kubeconfig {config.Path})")
+        {
+            Roots = config.CertificateAuthority is { } ca ? AccessFiles.Roots(ca) : null,
+            SkipVerify = config.InsecureSkipTlsVerify,
+            ServerName = config.TlsServerName,
+            Proxy = config.ProxyUrl is { } proxy ? ServerUri(proxy, $"proxy-url in kubeconfig {config.Path}") : null,
+            ClientCertificate = config.ClientCertificate is { } certificate ? new CertificateFile(certificate, config.ClientKey!).Get : null,
+            Token = config.TokenFile is null && config.Token is null ? null : TokenOf(config, time),
+            Warnings = Filter(
+                AccessFiles.SecretWarning("private key", config.ClientKey?.File),
+                AccessFiles.SecretWarning("token file", config.TokenFile),
+                config.HoldsSecret ? AccessFiles.SecretWarning("kubeconfig", config.Path) : null,
+                config.InsecureSkipTlsVerify ? $"kubeconfig {config.Path} says insecure-skip-tls-verify: anybody on the way can pose as the API server; give certificate-authority instead" : null),
+        };
+    }
+
+    private static ApiAccess InCluster(ApiAccessOptions options, TimeProvider time)
+    {
+        var host = options.Environment("KUBERNETES_SERVICE_HOST");
+        var port = options.Environment("KUBERNETES_SERVICE_PORT");
+        if (string.IsNullOrEmpty(host) || string.IsNullOrEmpty(port))
+        {
+            throw new ApiAccessException("KUBERNETES_PORT is set, so this is a cloud node, but KUBERNETES_SERVICE_HOST or KUBERNETES_SERVICE_PORT is not: run in a pod with a service account, or set kubeAPIConfig.kubeConfig");
+        }
+
+        var server = ServerUri($"https://{(host.Contains(':', StringComparison.Ordinal) ? $"[{host}]" : host)}:{port}", "KUBERNETES_SERVICE_HOST");
+        var token = new BearerToken(null, Path.Combine(options.ServiceAccountDirectory, "token"), "in-cluster service account", time);
+        token.Get();
+        return new(server, $"{server} (in-cluster service account)")
+        {
+            Roots = AccessFiles.Roots(new(Path.Combine(options.ServiceAccountDirectory, "ca.crt"), null, "in-cluster service account")),
+            Token = token,
+        };
+    }
+
+    private static ApiAccess MetaServer(ApiAccessOptions options, TimeProvider time)
+    {
+        var meta = options.MetaServer;
+        var text = meta.Server;
+        if (!meta.RequireAuthorization)
+        {
+            var plain = ServerUri(text, "kubeAPIConfig.metaServer.server");
+            return new(plain, $"metaServer {plain}") { IsMetaServer = true };
+        }
+
+        // The default address says http; with authorization the metaServer speaks HTTPS on it.
+        if (text.StartsWith("http://", StringComparison.OrdinalIgnoreCase))
+        {
+            text = string.Concat("https://", text.AsSpan("http://".Length));
+        }
+
+        const string Setting = "kubeAPIConfig.metaServer.security";
+        var server = ServerUri(text, "kubeAPIConfig.metaServer.server");
+        var token = new BearerToken(null, Path.Combine(options.ServiceAccountDirectory, "token"), "service account, wanted because of " + Setting + ".requireAuthorization", time);
+        token.Get();
+        return new(server, $"metaServer {server}")
+        {
+            IsMetaServer = true,
+            SkipVerify = meta.InsecureSkipTlsVerify,
+            Roots = meta.InsecureSkipTlsVerify ? null : AccessFiles.Roots(new(meta.TlsCaFile, null, Setting + ".tlsCaFile")),
+            ClientCertificate = new CertificateFile(new(meta.TlsCertFile, null, Setting + ".tlsCertFile"), new(meta.TlsPrivateKeyFile, null, Setting + ".tlsPrivateKeyFile")).Get,
+            Token = token,
+            Warnings = Filter(
+                AccessFiles.SecretWarning("private key", meta.TlsPrivateKeyFile),
+                meta.InsecureSkipTlsVerify ? $"{Setting}.insecureSkipTLSVerify is on: anybody on the way can pose as the metaServer; give tlsCaFile instead" : null),
+        };
+    }
+
+    private static BearerToken TokenOf(KubeConfig config, TimeProvider time)
+    {
+        // As client-go does: a token file wins over a token.
+        var token = new BearerToken(config.TokenFile is null ? config.Token : null, config.TokenFile, $"tokenFile of kubeconfig {config.Path}", time);
+        token.Get();
+        return token;
+    }
+
+    private static ImmutableArray<string> Filter(params ReadOnlySpan<string?> warnings)
+    {
+        var found = ImmutableArray.CreateBuilder<string>();
+        foreach (var warning in warnings)
+        {
+            if (warning is not null)
+            {
+                found.Add(warning);
+            }
+        }
+
+        return found.ToImmutable();
+    }
+
+    private static Uri ServerUri(string text, string setting)
+    {
+        if (text.Length > 0 && !text.Contains("://", StringComparison.Ordinal))
+        {
+            text = "http://" + text;
+        }
+
+        return Uri.TryCreate(text.TrimEnd('/') + "/", UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https" && uri.UserInfo.Length == 0
+            ? uri
+            : throw new ApiAccessException($"{setting} is not a URL of an API server: write it like https://10.0.0.1:6443");
+    }
+
+    private bool Verify(object sender, X509Certificate? presented, X509Chain? chain, SslPolicyErrors errors)
+    {
+        if (SkipVerify)
+        {
+            return true;
+        }
+
+        if (presented is null)
+        {
+            return false;
+        }
+
+        using var certificate = new X509Certificate2(presented);
+        if (ServerName is not null)
+        {
+            errors = certificate.MatchesHostname(ServerName)
+                ? errors & ~SslPolicyErrors.RemoteCertificateNameMismatch
+                : errors | SslPolicyErrors.RemoteCertificateNameMismatch;
+        }
+
+        if (Roots is not null && !errors.HasFlag(SslPolicyErrors.RemoteCertificateNameMismatch))
+        {
+            // Only the named CA counts, not the ones that the machine trusts.
+            using var own = new X509Chain();
+            own.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
+            own.ChainPolicy.CustomTrustStore.AddRange(Roots);
+            own.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
+            own.ChainPolicy.DisableCertificateDownloads = true;
+            foreach (var element in chain?.ChainElements ?? Enumerable.Empty<X509ChainElement>())
+            {
+                own.ChainPolicy.ExtraStore.Add(element.Certificate);
+            }
+
+            return own.Build(certificate);
+        }
+
+        return errors == SslPolicyErrors.None;
+    }
+
+    /// <summary>A certificate whose files may be replaced (kubelet and KubeEdge rotate them): read again when they change.</summary>
+    private sealed class CertificateFile
+    {
+        private readonly Lock _gate = new();
+        private readonly PemSource _certificate;
+        private readonly PemSource _key;
+        private X509Certificate2 _loaded;
+        private (DateTime, DateTime) _stamp;
+
+        public CertificateFile(PemSource certificate, PemSource key)
+        {
+            _certificate = certificate;
+            _key = key;
+            _stamp = Stamp();
+            _loaded = AccessFiles.Certificate(certificate, key);
+        }
+
+        public X509Certificate2 Get()
+        {
+            lock (_gate)
+            {
+                var stamp = Stamp();
+                if (stamp != _stamp)
+                {
+                    try
+                    {
+                        _loaded = AccessFiles.Certificate(_certificate, _key);
+                        _stamp = stamp;
+                    }
+                    catch (ApiAccessException)
+                    {
+                        // Caught in the middle of a rotation: the old one serves until the next connection.
+                    }
+                }
+
+                return _loaded;
+            }
+        }
+
+        private (DateTime, DateTime) Stamp() => (Written(_certificate), Written(_key));
+
+        private static DateTime Written(PemSource source) => source.File is null ? default : File.GetLastWriteTimeUtc(source.File);
+    }
+}

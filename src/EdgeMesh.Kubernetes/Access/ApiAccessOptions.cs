@@ -1,0 +1,53 @@
+using System.Net.Sockets;
+
+namespace EdgeMesh.Kubernetes.Access;
+
+/// <summary>What <c>kubeAPIConfig</c> of the configuration file says, plus what the process knows about itself.</summary>
+public sealed record ApiAccessOptions
+{
+    /// <summary>URL of an API server; empty: not set. Overrides the server named in the kubeconfig.</summary>
+    public string Master { get; init; } = "";
+
+    /// <summary>Path of a kubeconfig; empty: not set.</summary>
+    public string KubeConfigPath { get; init; } = "";
+
+    public MetaServerOptions MetaServer { get; init; } = new();
+
+    /// <summary>Requests per second, averaged; 0 or less: no limit.</summary>
+    public double Qps { get; init; } = 100;
+
+    public int Burst { get; init; } = 200;
+
+    /// <summary>This agent's node, whose labels are read where the source has Node objects; empty: not known.</summary>
+    public string NodeName { get; init; } = "";
+
+    /// <summary>Which kind tells the endpoints. Null: EndpointSlices from an API server, Endpoints from a metaServer,
+    /// because current metaServers corrupt listed EndpointSlices.</summary>
+    public bool? UseEndpointSlices { get; init; }
+
+    public Func<string, string?> Environment { get; init; } = System.Environment.GetEnvironmentVariable;
+
+    public string ServiceAccountDirectory { get; init; } = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+    /// <summary>Called for each socket before it connects, so that the agent can put its mark on its own packets.</summary>
+    public Action<Socket>? OnSocket { get; init; }
+}
+
+public sealed record MetaServerOptions
+{
+    public string Server { get; init; } = "http://127.0.0.1:10550";
+
+    /// <summary>HTTPS with a client certificate and the service account's token.</summary>
+    public bool RequireAuthorization { get; init; }
+
+    public bool InsecureSkipTlsVerify { get; init; }
+
+    public string TlsCaFile { get; init; } = "/etc/edgemesh/metaserver/rootCA.crt";
+
+    public string TlsCertFile { get; init; } = "/etc/edgemesh/metaserver/server.crt";
+
+    public string TlsPrivateKeyFile { get; init; } = "/etc/edgemesh/metaserver/server.key";
+}
+
+/// <summary>The access to an API server cannot be set up. The message says which file or setting, and what to do.</summary>
+public sealed class ApiAccessException(string message, Exception? inner = null) : Exception(message, inner);

@@ -1,0 +1,130 @@
+using System.Text;
+using EdgeMesh.Kubernetes.Manifests;
+
+namespace EdgeMesh.Kubernetes.Access;
+
+/// <summary>The current context of a kubeconfig: one cluster, one user. Paths are absolute.</summary>
+internal sealed record KubeConfig
+{
+    private const int LargestFile = 1 << 20;
+
+    public required string Path { get; init; }
+
+    public string Server { get; init; } = "";
+
+    public bool InsecureSkipTlsVerify { get; init; }
+
+    public string? TlsServerName { get; init; }
+
+    public string? ProxyUrl { get; init; }
+
+    public PemSource? CertificateAuthority { get; init; }
+
+    public PemSource? ClientCertificate { get; init; }
+
+    public PemSource? ClientKey { get; init; }
+
+    /// <summary>A secret: never written anywhere.</summary>
+    public string? Token { get; init; }
+
+    public string? TokenFile { get; init; }
+
+    /// <summary>A private key or token stands in the file itself.</summary>
+    public bool HoldsSecret { get; init; }
+
+    /// <exception cref="ApiAccessException"/>
+    public static KubeConfig Load(string path)
+    {
+        path = System.IO.Path.GetFullPath(path);
+        var text = Encoding.UTF8.GetString(AccessFiles.Read(path, "kubeconfig", "kubeAPIConfig.kubeConfig", LargestFile));
+        try
+        {
+            return YamlTree.Parse(text) is YamlMapping root
+                ? Parse(root, path)
+                : throw new ApiAccessException($"kubeconfig {path} holds no mapping: give a file as kubectl writes it");
+        }
+        catch (YamlFaultException e)
+        {
+            throw new ApiAccessException($"kubeconfig {path}:{e.Line} {e.Message}: correct the file", e);
+        }
+    }
+
+    private static KubeConfig Parse(YamlMapping root, string path)
+    {
+        var contexts = Names(root, "contexts");
+        var current = Text(root, "current-context");
+        if (current.Length == 0)
+        {
+            current = contexts is [var only] ? only : throw new ApiAccessException(
+                $"kubeconfig {path} has no current-context: set it with 'kubectl config use-context' to one of: {string.Join(", ", contexts)}");
+        }
+
+        var context = Entry(root, "contexts", "context", current, path);
+        var cluster = Entry(root, "clusters", "cluster", Text(context, "cluster"), path);
+        var user = Text(context, "user") is { Length: > 0 } name ? Entry(root, "users", "user", name, path) : new YamlMapping([], 1);
+
+        foreach (var plugin in (string[])["exec", "auth-provider", "username", "password", "as", "impersonate"])
+        {
+            if (user[plugin] is { } found)
+            {
+                throw new ApiAccessException($"kubeconfig {path}:{found.Line} signs in with '{plugin}', which the agent does not run: use a client certificate or a token of a service account");
+            }
+        }
+
+        var folder = System.IO.Path.GetDirectoryName(path)!;
+        return new()
+        {
+            Path = path,
+            Server = Text(cluster, "server"),
+            InsecureSkipTlsVerify = Text(cluster, "insecure-skip-tls-verify") == "true",
+            TlsServerName = Text(cluster, "tls-server-name") is { Length: > 0 } serverName ? serverName : null,
+            ProxyUrl = Text(cluster, "proxy-url") is { Length: > 0 } proxy ? proxy : null,
+            CertificateAuthority = Pem(cluster, "certificate-authority", folder, path),
+            ClientCertificate = Pem(user, "client-certificate", folder, path),
+            ClientKey = Pem(user, "client-key", folder, path),
+            Token = Text(user, "token") is { Length: > 0 } token ? token : null,
+            TokenFile = Text(user, "tokenFile") is { Length: > 0 } file ? System.IO.Path.Combine(folder, file) : null,
+            HoldsSecret = user["client-key-data"] is not null || user["token"] is not null,
+        };
+    }
+
+    private static PemSource? Pem(YamlMapping from, string key, string folder, string path)
+    {
+        // As kubectl does: data wins over a file.
+        if (from[key + "-data"] is YamlScalar { Text.Length: > 0 } data)
+        {
+            try
+            {
+                return new(null, Convert.FromBase64String(data.Text.Trim()), $"{key}-data of kubeconfig {path}");
+            }
+            catch (FormatException e)
+            {
+                throw new ApiAccessException($"kubeconfig {path}:{data.Line} {key}-data is not base64: write the file again with 'kubectl config view --raw --flatten'", e);
+            }
+        }
+
+        return Text(from, key) is { Length: > 0 } file ? new(System.IO.Path.Combine(folder, file), null, $"{key} of kubeconfig {path}") : null;
+    }
+
+    private static List<string> Names(YamlMapping root, string list) =>
+        root[list] is YamlSequence entries ? [.. entries.Items.OfType<YamlMapping>().Select(e => Text(e, "name"))] : [];
+
+    private static YamlMapping Entry(YamlMapping root, string list, string member, string name, string path)
+    {
+        if (root[list] is YamlSequence entries)
+        {
+            foreach (var entry in entries.Items.OfType<YamlMapping>())
+            {
+                if (Text(entry, "name") == name)
+                {
+                    return entry[member] as YamlMapping ?? new YamlMapping([], entry.Line);
+                }
+            }
+        }
+
+        throw new ApiAccessException($"kubeconfig {path} has no {member} named '{name}' under {list}: it has {(Names(root, list) is { Count: > 0 } names ? string.Join(", ", names) : "none")}");
+    }
+
+    private static string Text(YamlMapping from, string key) =>
+        from[key] is YamlScalar { Text: var text } scalar && !(scalar.Plain && text is "null" or "~") ? text : "";
+}

@@ -1,0 +1,229 @@
+using System.Collections.Immutable;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
+
+namespace EdgeMesh.Kubernetes.Api;
+
+/// <summary>An array where null means empty (Go writes a nil slice as null), and no element may be null.</summary>
+internal sealed class NullableArray<T> : JsonConverter<ImmutableArray<T>>
+    where T : class
+{
+    public override bool HandleNull => true;
+
+    public override ImmutableArray<T> Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+    {
+        if (reader.TokenType == JsonTokenType.Null)
+        {
+            return [];
+        }
+
+        if (reader.TokenType != JsonTokenType.StartArray)
+        {
+            throw new JsonException();
+        }
+
+        var element = (JsonTypeInfo<T>)options.GetTypeInfo(typeof(T));
+        var items = ImmutableArray.CreateBuilder<T>(1);
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        {
+            items.Add(JsonSerializer.Deserialize(ref reader, element) ?? throw new JsonException());
+        }
+
+        return items.DrainToImmutable();
+    }
+
+    public override void Write(Utf8JsonWriter writer, ImmutableArray<T> value, JsonSerializerOptions options)
+    {
+        var element = (JsonTypeInfo<T>)options.GetTypeInfo(typeof(T));
+        writer.WriteStartArray();
+        foreach (var item in value)
+        {
+            JsonSerializer.Serialize(writer, item, element);
+        }
+
+        writer.WriteEndArray();
+    }
+}
+
+/// <summary>A string that repeats through thousands of objects (node names, namespaces, zones, protocols): one copy is kept.</summary>
+internal sealed class SharedString : JsonConverter<string>
+{
+    private const int Slots = 4096;
+    private const int LongestShared = 128;
+
+    // Direct-mapped and never locked: a lost race costs one more copy of a string, never a wrong one.
+    private static readonly string?[] Pool = new string?[Slots];
+
+    public override string? Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+    {
+        if (reader.TokenType != JsonTokenType.String)
+        {
+            throw new JsonException();
+        }
+
+        if (reader.HasValueSequence || reader.ValueSpan.Length > LongestShared)
+        {
+            return reader.GetString();
+        }
+
+        Span<char> text = stackalloc char[LongestShared];
+        var length = reader.CopyString(text);
+        return Share(text[..length]);
+    }
+
+    public override void Write(Utf8JsonWriter writer, string value, JsonSerializerOptions options) =>
+        writer.WriteStringValue(value);
+
+    public static string Share(ReadOnlySpan<char> text)
+    {
+        if (text.IsEmpty)
+        {
+            return "";
+        }
+
+        ref var slot = ref Pool[(uint)string.GetHashCode(text, StringComparison.Ordinal) % Slots];
+        var pooled = slot;
+        if (pooled is not null && text.SequenceEqual(pooled))
+        {
+            return pooled;
+        }
+
+        return slot = text.ToString();
+    }
+}
+
+/// <summary>The 27 possible sets of conditions, each one object however many endpoints carry it.</summary>
+internal sealed class SharedConditions : JsonConverter<EndpointConditions>
+{
+    private static readonly EndpointConditions[] Pool =
+    [
+        .. from ready in new bool?[] { null, false, true }
+           from serving in new bool?[] { null, false, true }
+           from terminating in new bool?[] { null, false, true }
+           select new EndpointConditions { Ready = ready, Serving = serving, Terminating = terminating },
+    ];
+
+    public override EndpointConditions Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+    {
+        if (reader.TokenType != JsonTokenType.StartObject)
+        {
+            throw new JsonException();
+        }
+
+        int ready = 0, serving = 0, terminating = 0;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            if (reader.ValueTextEquals("ready"u8))
+            {
+                ready = Condition(ref reader);
+            }
+            else if (reader.ValueTextEquals("serving"u8))
+            {
+                serving = Condition(ref reader);
+            }
+            else if (reader.ValueTextEquals("terminating"u8))
+            {
+                terminating = Condition(ref reader);
+            }
+            else
+            {
+                reader.Read();
+                reader.Skip();
+            }
+        }
+
+        return Pool[(ready * 9) + (serving * 3) + terminating];
+    }
+
+    public override void Write(Utf8JsonWriter writer, EndpointConditions value, JsonSerializerOptions options)
+    {
+        writer.WriteStartObject();
+        Write(writer, "ready", value.Ready);
+        Write(writer, "serving", value.Serving);
+        Write(writer, "terminating", value.Terminating);
+        writer.WriteEndObject();
+    }
+
+    private static void Write(Utf8JsonWriter writer, string name, bool? value)
+    {
+        if (value is { } known)
+        {
+            writer.WriteBoolean(name, known);
+        }
+    }
+
+    private static int Condition(ref Utf8JsonReader reader)
+    {
+        reader.Read();
+        return reader.TokenType switch
+        {
+            JsonTokenType.Null => 0,
+            JsonTokenType.False => 1,
+            JsonTokenType.True => 2,
+            _ => throw new JsonException(),
+        };
+    }
+}
+
+/// <summary>Keeps the labels that decide something in a service proxy and drops the rest: with 10,000 services the
+/// labels of people's own (charts, teams, versions) would be most of the memory.</summary>
+internal sealed class KeptLabels : JsonConverter<ImmutableDictionary<string, string>>
+{
+    private static readonly string[] Prefixes =
+    [
+        "kubernetes.io/service-name",
+        "kubernetes.io/hostname",
+        "service.kubernetes.io/",
+        "service.edgemesh.kubeedge.io/",
+        "topology.kubernetes.io/",
+    ];
+
+    public static bool Keeps(string key) => Array.Exists(Prefixes, p => key.StartsWith(p, StringComparison.Ordinal));
+
+    public override ImmutableDictionary<string, string> Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+    {
+        if (reader.TokenType != JsonTokenType.StartObject)
+        {
+            throw new JsonException();
+        }
+
+        var labels = ImmutableDictionary<string, string>.Empty;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var key = Keeps(ref reader) ? reader.GetString() : null;
+            reader.Read();
+            if (key is null)
+            {
+                reader.Skip();
+                continue;
+            }
+
+            // No message: the serializer then writes its own, which names the path.
+            labels = labels.SetItem(SharedString.Share(key), reader.TokenType switch
+            {
+                JsonTokenType.String => SharedString.Share(reader.GetString()),
+                JsonTokenType.Null => "",
+                _ => throw new JsonException(),
+            });
+        }
+
+        return labels;
+    }
+
+    public override void Write(Utf8JsonWriter writer, ImmutableDictionary<string, string> value, JsonSerializerOptions options)
+    {
+        writer.WriteStartObject();
+        foreach (var (key, text) in value)
+        {
+            writer.WriteString(key, text);
+        }
+
+        writer.WriteEndObject();
+    }
+
+    private static bool Keeps(ref Utf8JsonReader reader) =>
+        reader.ValueIsEscaped || reader.ValueSpan.IndexOf("kubernetes.io/"u8) >= 0 || reader.ValueSpan.IndexOf("kubeedge.io/"u8) >= 0
+            ? Keeps(reader.GetString()!)
+            : false;
+}

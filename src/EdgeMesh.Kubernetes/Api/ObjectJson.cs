@@ -1,0 +1,55 @@
+using System.Text.Json.Serialization;
+
+namespace EdgeMesh.Kubernetes.Api;
+
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+    GenerationMode = JsonSourceGenerationMode.Metadata,
+    Converters =
+    [
+        typeof(NullableArray<string>),
+        typeof(NullableArray<ServicePort>),
+        typeof(NullableArray<EndpointPort>),
+        typeof(NullableArray<Endpoint>),
+        typeof(NullableArray<HintName>),
+        typeof(NullableArray<EndpointSubset>),
+        typeof(NullableArray<SubsetAddress>),
+    ])]
+[JsonSerializable(typeof(Service))]
+[JsonSerializable(typeof(EndpointSlice))]
+[JsonSerializable(typeof(Endpoints))]
+[JsonSerializable(typeof(Node))]
+[JsonSerializable(typeof(ListEnvelope))]
+[JsonSerializable(typeof(Status))]
+[JsonSerializable(typeof(string))]
+internal sealed partial class ObjectJson : JsonSerializerContext;
+
+/// <summary>What stands around the items of a list.</summary>
+internal sealed class ListEnvelope
+{
+    public string? Kind { get; set; }
+
+    public string? ApiVersion { get; set; }
+
+    public ListMeta? Metadata { get; set; }
+}
+
+internal sealed class ListMeta
+{
+    public string? ResourceVersion { get; set; }
+
+    public string? Continue { get; set; }
+}
+
+/// <summary>meta/v1 Status: how an API server says no.</summary>
+internal sealed class Status
+{
+    public string? Kind { get; set; }
+
+    public string? Message { get; set; }
+
+    public string? Reason { get; set; }
+
+    public int Code { get; set; }
+}

@@ -1,0 +1,155 @@
+using System.Collections.Immutable;
+using EdgeMesh.Kubernetes.Access;
+using EdgeMesh.Kubernetes.Api;
+using EdgeMesh.Kubernetes.Watching;
+using Microsoft.Extensions.Logging;
+
+namespace EdgeMesh.Kubernetes;
+
+/// <summary>Facts from an API server or a metaServer, by list and watch, one reflector per kind.</summary>
+public sealed partial class ApiServerSource : IClusterSource, IDisposable
+{
+    private readonly ApiAccess _access;
+    private readonly ApiTimings _timings;
+    private readonly TimeProvider _time;
+    private readonly ILogger _logger;
+    private readonly ApiClient _client;
+    private readonly FactsFeed _feed = new();
+    private readonly SemaphoreSlim _dirty = new(0, 1);
+    private readonly Reflector<Service> _services;
+    private readonly Reflector<EndpointSlice>? _slices;
+    private readonly Reflector<Endpoints>? _endpoints;
+    private readonly Reflector<Node>? _node;
+    private readonly string _nodeName;
+
+    internal ApiServerSource(ApiAccess access, ApiAccessOptions options, ApiTimings timings, TimeProvider time, ILogger logger)
+    {
+        _access = access;
+        _timings = timings;
+        _time = time;
+        _logger = logger;
+        _nodeName = options.NodeName;
+        _client = new(access, options, timings, time);
+        var selection = new Selection { Labels = "!" + Selection.HeadlessLabel, AtMetaServer = access.IsMetaServer };
+        _services = Reflect(ApiResources.Services, Own(selection));
+        if (options.UseEndpointSlices ?? !access.IsMetaServer)
+        {
+            _slices = Reflect(ApiResources.EndpointSlices, Own(selection));
+        }
+        else
+        {
+            _endpoints = Reflect(ApiResources.Endpoints, Own(selection));
+        }
+
+        if (!access.IsMetaServer && _nodeName.Length > 0)
+        {
+            _node = Reflect(ApiResources.Nodes, new Selection { Fields = "metadata.name=" + _nodeName });
+        }
+    }
+
+    public string Description => _access.Description;
+
+    /// <summary>Tells this cluster from another; what a cache is keyed by.</summary>
+    public string Identity => _access.Identity;
+
+    public ClusterFacts? Current => _feed.Current;
+
+    public SourceHealth Health => new()
+    {
+        Kinds = [.. ((KindStatus?[])[_services.Status, _slices?.Status, _endpoints?.Status, _node?.Status]).OfType<KindStatus>().Select(s => s.Health)],
+    };
+
+    /// <exception cref="ApiAccessException">The access is not configured rightly: the message says what to do.</exception>
+    public static ApiServerSource Create(ApiAccessOptions options, ILogger<ApiServerSource> logger, TimeProvider? time = null)
+    {
+        time ??= TimeProvider.System;
+        return new(ApiAccess.Resolve(options, time), options, new ApiTimings(), time, logger);
+    }
+
+    public Task<ClusterFacts> NextAsync(ClusterFacts? seen, CancellationToken cancellationToken) => _feed.NextAsync(seen, cancellationToken);
+
+    public async Task RunAsync(CancellationToken cancellationToken)
+    {
+        LogStart(_logger, Description);
+        foreach (var warning in _access.Warnings)
+        {
+            LogAccess(_logger, warning);
+        }
+
+        await Task.WhenAll(
+            _services.RunAsync(cancellationToken),
+            _slices?.RunAsync(cancellationToken) ?? Task.CompletedTask,
+            _endpoints?.RunAsync(cancellationToken) ?? Task.CompletedTask,
+            _node?.RunAsync(cancellationToken) ?? Task.CompletedTask,
+            PublishAsync(cancellationToken));
+    }
+
+    public void Dispose()
+    {
+        _client.Dispose();
+        _dirty.Dispose();
+    }
+
+    private static Selection Own(Selection selection) => selection.AtMetaServer
+        ? selection with { WatchLabels = $"{selection.Labels},!service.edgemesh.kubeedge.io/watch-{Random.Shared.Next():x8}" }
+        : selection;
+
+    private Reflector<T> Reflect<T>(ApiResource<T> resource, Selection selection)
+        where T : KubernetesObject => new(_client, resource, selection, MarkDirty, _timings, _time, _logger);
+
+    private void MarkDirty()
+    {
+        lock (_dirty)
+        {
+            if (_dirty.CurrentCount == 0)
+            {
+                _dirty.Release();
+            }
+        }
+    }
+
+    /// <summary>The first change is published at once, those of the next moments together.</summary>
+    private async Task PublishAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            while (true)
+            {
+                await _dirty.WaitAsync(cancellationToken);
+                if (Snapshot() is { } facts)
+                {
+                    _feed.Publish(facts);
+                    await Task.Delay(_timings.Publish, _time, cancellationToken);
+                }
+            }
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            // The end of the run.
+        }
+    }
+
+    /// <returns>Null while services and endpoints have not both been listed, or when nothing differs.</returns>
+    private ClusterFacts? Snapshot()
+    {
+        if (!_services.Status.Health.Synced || !(_slices?.Status ?? _endpoints!.Status).Health.Synced)
+        {
+            return null;
+        }
+
+        var facts = new ClusterFacts
+        {
+            Services = _services.Objects,
+            EndpointSlices = _slices?.Objects ?? ImmutableDictionary<ObjectName, EndpointSlice>.Empty,
+            Endpoints = _endpoints?.Objects ?? ImmutableDictionary<ObjectName, Endpoints>.Empty,
+            NodeLabels = _node?.Objects.Values.FirstOrDefault(n => n.Metadata.Name == _nodeName)?.Metadata.Labels ?? ImmutableDictionary<string, string>.Empty,
+            Origin = FactsOrigin.Live,
+            AsOf = _time.GetUtcNow(),
+        };
+        var old = _feed.Current;
+        return old is not null && ReferenceEquals(old.Services, facts.Services) && ReferenceEquals(old.EndpointSlices, facts.EndpointSlices)
+            && ReferenceEquals(old.Endpoints, facts.Endpoints) && ReferenceEquals(old.NodeLabels, facts.NodeLabels)
+            ? null
+            : facts;
+    }
+}

@@ -1,0 +1,38 @@
+namespace EdgeMesh.Kubernetes.Watching;
+
+/// <summary>Every wait of the list/watch client. Tests shorten them.</summary>
+internal sealed record ApiTimings
+{
+    /// <summary>Request sent until headers seen. A metaServer asks the cloud for up to 10 s first.</summary>
+    public TimeSpan Answer { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>Longest silence inside a list.</summary>
+    public TimeSpan ListSilence { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>Longest silence of an API server's watch, which sends a bookmark each minute.</summary>
+    public TimeSpan WatchSilence { get; init; } = TimeSpan.FromMinutes(3);
+
+    /// <summary>Longest silence of a metaServer's watch, which sends no bookmarks; the periodic list covers the meantime.</summary>
+    public TimeSpan MetaServerSilence { get; init; } = TimeSpan.FromMinutes(15);
+
+    /// <summary>What we ask the server to end a watch after, chosen between these: ends must not come in step.</summary>
+    public (int From, int To) WatchSeconds { get; init; } = (300, 600);
+
+    public (TimeSpan From, TimeSpan To) Relist { get; init; } = (TimeSpan.FromSeconds(30), TimeSpan.FromSeconds(60));
+
+    /// <summary>How soon a metaServer is listed after it reported a deletion or a watch ended.</summary>
+    public TimeSpan PromptRelist { get; init; } = TimeSpan.FromSeconds(2);
+
+    public TimeSpan FirstBackoff { get; init; } = TimeSpan.FromMilliseconds(200);
+
+    public TimeSpan LongestBackoff { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>A watch that lasted this long counts as a success whatever ended it.</summary>
+    public TimeSpan Steady { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>Shortest time between two published views.</summary>
+    public TimeSpan Publish { get; init; } = TimeSpan.FromMilliseconds(20);
+
+    /// <summary>Shortest time between two writes of the cache.</summary>
+    public TimeSpan CacheWrite { get; init; } = TimeSpan.FromSeconds(10);
+}

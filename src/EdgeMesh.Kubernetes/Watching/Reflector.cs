@@ -1,0 +1,307 @@
+using EdgeMesh.Kubernetes.Api;
+using Microsoft.Extensions.Logging;
+
+namespace EdgeMesh.Kubernetes.Watching;
+
+/// <summary>
+/// Keeps a copy of one kind of object: list, then watch from the list's version; a watch that ends goes on from the last
+/// version heard; a version that is too old (410), or bytes that are no events, lead to a new list. Until a list is whole
+/// and proven to be one, the copy stays as it was.
+/// </summary>
+internal sealed partial class Reflector<T>
+    where T : KubernetesObject
+{
+    private const int PageSize = 500;
+    private const int FaultsUntilWarning = 3;
+    private static readonly TimeSpan LongestRetryAfter = TimeSpan.FromMinutes(2);
+
+    private readonly ApiClient _client;
+    private readonly ApiResource<T> _resource;
+    private readonly Selection _selection;
+    private readonly ObjectStore<T> _store;
+    private readonly Action _changed;
+    private readonly ApiTimings _timings;
+    private readonly TimeProvider _time;
+    private readonly ILogger _logger;
+    private string? _version;
+    private int _faultsInARow;
+    private string? _lastObjectFault;
+
+    public Reflector(ApiClient client, ApiResource<T> resource, Selection selection, Action changed, ApiTimings timings, TimeProvider time, ILogger logger)
+    {
+        _client = client;
+        _resource = resource;
+        _selection = selection;
+        _changed = changed;
+        _timings = timings;
+        _time = time;
+        _logger = logger;
+        _store = new(resource, selection);
+        Status = new(resource.Plural, time);
+    }
+
+    public KindStatus Status { get; }
+
+    public System.Collections.Immutable.ImmutableDictionary<ObjectName, T> Objects => _store.Objects;
+
+    /// <summary>Runs until cancelled; faults go to <see cref="Status"/> and the log.</summary>
+    public Task RunAsync(CancellationToken cancellationToken) =>
+        _selection.AtMetaServer ? RunAtMetaServerAsync(cancellationToken) : RunAtApiServerAsync(cancellationToken);
+
+    private async Task RunAtApiServerAsync(CancellationToken cancellationToken)
+    {
+        var backoff = NewBackoff();
+        while (!cancellationToken.IsCancellationRequested)
+        {
+            await AttemptAsync(backoff, async () =>
+            {
+                if (_version is null)
+                {
+                    _version = await ListAsync(cancellationToken);
+                }
+
+                await WatchAsync(_timings.WatchSilence, cancellationToken);
+            }, cancellationToken);
+        }
+    }
+
+    /// <summary>One try, and the wait after it: none after a good one, so that nothing is missed between two watches.</summary>
+    private async Task AttemptAsync(Backoff backoff, Func<Task> attempt, CancellationToken cancellationToken)
+    {
+        var started = _time.GetTimestamp();
+        var events = Status.Health.Events;
+        TimeSpan? asked = null;
+        var good = false;
+        try
+        {
+            await attempt();
+            // An end that comes at once and without an event, again and again, must not become a busy loop.
+            good = Status.Health.Events > events;
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            return;
+        }
+        catch (ApiFaultException e)
+        {
+            if (e.ListAgain || e.IsExpired)
+            {
+                _version = null;
+            }
+
+            asked = e.RetryAfter;
+            Report(e.Message, e);
+        }
+        catch (Exception e)
+        {
+            // Nothing from outside may end the agent: what nobody foresaw is a fault like the others, with its trace.
+            _version = null;
+            Report($"unexpected {e.GetType().Name}: {e.Message}", e);
+        }
+
+        if (good || _time.GetElapsedTime(started) >= _timings.Steady)
+        {
+            backoff.Reset();
+        }
+
+        if (good)
+        {
+            return;
+        }
+
+        var wait = backoff.Next();
+        if (asked is { } longer && longer > wait)
+        {
+            wait = longer < LongestRetryAfter ? longer : LongestRetryAfter;
+        }
+
+        await Task.Delay(wait, _time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+    }
+
+    /// <returns>The version to watch from.</returns>
+    private async Task<string?> ListAsync(CancellationToken cancellationToken)
+    {
+        var listing = _store.BeginList();
+        ListEnvelope envelope;
+        string? token = null;
+        var limit = PageSize;
+        do
+        {
+            try
+            {
+                envelope = await PageAsync(listing, limit, token, cancellationToken);
+            }
+            catch (ApiFaultException e) when (e.IsExpired && token is not null)
+            {
+                // The pages took longer than the server remembers: once more in a single answer, which is streamed anyway.
+                listing = _store.BeginList();
+                limit = 0;
+                envelope = await PageAsync(listing, limit, null, cancellationToken);
+            }
+
+            var next = envelope.Metadata?.Continue;
+            if (!string.IsNullOrEmpty(next) && next == token)
+            {
+                throw new ApiFaultException("the server sends the same page again and again") { ListAgain = true };
+            }
+
+            token = next;
+        }
+        while (!string.IsNullOrEmpty(token));
+
+        if (!_selection.AtMetaServer && string.IsNullOrEmpty(envelope.Metadata?.ResourceVersion))
+        {
+            throw new ApiFaultException("the server sent a list without a resourceVersion") { ListAgain = true };
+        }
+
+        ConfirmEmpty(listing.Count);
+        listing.Apply();
+        foreach (var fault in listing.Unreadable)
+        {
+            LogObject(fault);
+        }
+
+        Status.Listed();
+        Status.Objects(_store.Fault);
+        Recovered();
+        _changed();
+        return envelope.Metadata?.ResourceVersion;
+    }
+
+    private async Task<ListEnvelope> PageAsync(ObjectStore<T>.Listing listing, int limit, string? token, CancellationToken cancellationToken)
+    {
+        using var answer = await _client.GetAsync(ApiPath.List(_resource.ListPath, _selection.Labels, _selection.Fields, limit, token), _timings.ListSilence, cancellationToken);
+        var splitter = new ListSplitter(ObjectReader.LargestObject, listing.Add);
+        var buffer = new byte[32 << 10];
+        int read;
+        while ((read = await answer.Body.ReadAsync(buffer, cancellationToken)) > 0)
+        {
+            splitter.Feed(buffer.AsSpan(0, read));
+        }
+
+        var envelope = splitter.Finish();
+        // A page of somebody else, or an error page with status 200, must not pass for "there are none".
+        var kindFits = envelope.Kind == _resource.ListKind || (_selection.AtMetaServer && envelope.Kind == "List");
+        return kindFits && envelope.ApiVersion == _resource.ApiVersion
+            ? envelope
+            : throw new ApiFaultException($"the server sent {ApiClient.OneLine($"{envelope.ApiVersion ?? "?"} {envelope.Kind ?? "?"}")} where {_resource.ApiVersion} {_resource.ListKind} was expected") { ListAgain = true };
+    }
+
+    private async Task WatchAsync(TimeSpan silence, CancellationToken cancellationToken)
+    {
+        var (from, to) = _timings.WatchSeconds;
+        var path = ApiPath.Watch(_resource.ListPath, _selection.WatchLabels ?? _selection.Labels, _selection.Fields, _version, Random.Shared.Next(from, to + 1), bookmarks: !_selection.AtMetaServer);
+        using var answer = await _client.GetAsync(path, silence, cancellationToken);
+        Status.WatchOpened();
+        using var lines = new LineReader(answer.Body, ObjectReader.LargestObject);
+        while (true)
+        {
+            var kind = await lines.ReadAsync(cancellationToken);
+            switch (kind)
+            {
+                case LineKind.End:
+                    return;
+                case LineKind.Unfinished:
+                    throw new ApiFaultException("the watch was cut in the middle of a line");
+                case LineKind.TooLong:
+                    var (name, version, _) = ObjectReader.Identify(WatchLine.FrontOfObject(lines.Line.Span));
+                    Unreadable(new(name, version, $"is larger than {ObjectReader.LargestObject >> 20} MB", null));
+                    break;
+                default:
+                    Handle(lines.Line.Span);
+                    break;
+            }
+        }
+    }
+
+    private void Handle(ReadOnlySpan<byte> line)
+    {
+        line = line.TrimEnd("\r "u8);
+        line = line.StartsWith("\uFEFF"u8) ? line["\uFEFF"u8.Length..] : line;
+        if (line.IsEmpty)
+        {
+            return;
+        }
+
+        var parsed = WatchLine.Parse(line);
+        var json = line[parsed.Object];
+        var identity = ObjectReader.Identify(json);
+        if (identity.Kind is { } kind && kind != _resource.Kind)
+        {
+            throw new ApiFaultException($"the server sent a {ApiClient.OneLine(kind)} in a watch of {_resource.Plural}") { ListAgain = true };
+        }
+
+        switch (parsed.Type)
+        {
+            case WatchEventType.Bookmark:
+                Status.Heard();
+                break;
+            case WatchEventType.Deleted:
+                _store.Remove(identity.Name);
+                Deleted();
+                break;
+            default:
+                if (_store.Upsert(json) is { } fault)
+                {
+                    LogObject(fault);
+                }
+
+                break;
+        }
+
+        _version = identity.ResourceVersion ?? _version;
+        if (parsed.Type != WatchEventType.Bookmark)
+        {
+            Status.Event();
+            Status.Objects(_store.Fault);
+            _changed();
+        }
+
+        Recovered();
+    }
+
+    private void Unreadable(ObjectFault fault)
+    {
+        _store.MarkUnreadable(fault);
+        LogObject(fault);
+        Status.Event();
+        Status.Objects(_store.Fault);
+    }
+
+    private Backoff NewBackoff() => new(_timings.FirstBackoff, _timings.LongestBackoff, Random.Shared);
+
+    private void Report(string message, Exception e)
+    {
+        Status.Fault(message);
+        var times = Interlocked.Increment(ref _faultsInARow);
+        var lasting = times == FaultsUntilWarning || (times == 1 && !Status.Health.Synced);
+        if (lasting)
+        {
+            LogWarning(_logger, _resource.Plural, message);
+        }
+        else
+        {
+            LogFault(_logger, _resource.Plural, message, e);
+        }
+    }
+
+    private void Recovered()
+    {
+        Status.Recovered();
+        if (Interlocked.Exchange(ref _faultsInARow, 0) >= FaultsUntilWarning)
+        {
+            LogRecovered(_logger, _resource.Plural);
+        }
+    }
+
+    private void LogObject(ObjectFault fault)
+    {
+        var text = $"{fault.Name}@{fault.ResourceVersion} {fault.Message}";
+        if (text != _lastObjectFault)
+        {
+            // Once per object and version: a periodic list would say it each minute.
+            _lastObjectFault = text;
+            LogObjectFault(_logger, _resource.Kind, fault.Name, fault.Message);
+        }
+    }
+}

@@ -59,6 +59,7 @@ public enum EndpointChoice
 }
 
 /// <summary>One port of a handled service. Immutable; the same reference means that nothing changed.</summary>
+/// <remarks>Endpoints are chosen per address family, as kube-proxy does.</remarks>
 public sealed record CatalogPort
 {
     public required ServicePortName Name { get; init; }
@@ -70,6 +71,7 @@ public sealed record CatalogPort
     /// <summary>Usable endpoints of both families in a stable order.</summary>
     public required ImmutableArray<ServiceEndpoint> Endpoints { get; init; }
 
+    /// <summary>How they were chosen; where the families differ, IPv4's choice unless IPv4 has no endpoint.</summary>
     public required EndpointChoice Choice { get; init; }
 
     /// <summary>sessionAffinity: ClientIP, with its time-out; null: none.</summary>
@@ -88,6 +90,13 @@ public sealed record CatalogService
 
     /// <summary>What is wrong with the objects, for an operator; empty when nothing is.</summary>
     public ImmutableArray<string> Faults { get; init; } = [];
+
+    /// <summary>The order of a catalog: by namespace, then by name, both ordinal.</summary>
+    public static int CompareNames(ObjectName a, ObjectName b)
+    {
+        var byNamespace = string.CompareOrdinal(a.Namespace, b.Namespace);
+        return byNamespace != 0 ? byNamespace : string.CompareOrdinal(a.Name, b.Name);
+    }
 }
 
 /// <summary>Every service of the cluster, handled or not and why, ordered by namespace and name.</summary>

@@ -1,96 +1,129 @@
 using System.Collections.Immutable;
+using System.Runtime.InteropServices;
 using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Linux;
 
 namespace EdgeMesh.Catalog;
 
-/// <summary>Chooses the usable endpoints of one service port as kube-proxy does: conditions, then hints, then traffic policy.</summary>
+/// <summary>Chooses the usable endpoints of one service port as kube-proxy does, each address family by itself:
+/// conditions, then hints, then traffic policy.</summary>
 internal static class EndpointSelection
 {
-    private sealed record Candidate(
-        InetEndpoint Address, string? Node, bool Ready, bool Serving, bool Terminating, EndpointHints? Hints);
+    private readonly record struct Candidate(
+        InetEndpoint Address, int Order, string? Node, bool Ready, bool Serving, bool Terminating, EndpointHints? Hints)
+    {
+        public bool ServesItsLast => Serving && Terminating;
+    }
 
     public readonly record struct Selected(ImmutableArray<ServiceEndpoint> Endpoints, EndpointChoice Choice);
 
     public static Selected Select(
         ServiceSpec spec,
         ServicePort port,
-        IReadOnlyList<EndpointSlice> slices,
+        List<EndpointSlice> slices,
         Endpoints? endpoints,
         CatalogPolicy policy,
         string? zone)
     {
         // v1 Endpoints speak only where there is no slice: both describe the same pods.
-        var candidates = slices.Count > 0 ? FromSlices(port, slices) : FromEndpoints(port, endpoints);
-        var usable = candidates.Values.Where(c => c.Ready).ToList();
-        var choice = EndpointChoice.AllReady;
-        if (usable.Count == 0)
-        {
-            usable = candidates.Values.Where(c => c.Serving && c.Terminating).ToList();
-            choice = EndpointChoice.ServingWhileTerminating;
-        }
-        else
-        {
-            (usable, choice) = ByHints(usable, policy.NodeName, zone);
-        }
+        var candidates = new List<Candidate>();
+        if (slices.Count > 0)
+            AddFromSlices(candidates, port, slices);
+        else if (endpoints is not null)
+            AddFromEndpoints(candidates, port, endpoints);
+        KeepEachAddressOnce(candidates);
 
-        if (string.Equals(spec.InternalTrafficPolicy, "Local", StringComparison.Ordinal))
-        {
-            // Hints do not apply to Local: this node's endpoints are as near as it gets.
-            usable = candidates.Values.Where(c => IsLocal(c, policy) && c.Ready).ToList();
-            if (usable.Count == 0)
-                usable = candidates.Values.Where(c => IsLocal(c, policy) && c.Serving && c.Terminating).ToList();
-            choice = EndpointChoice.LocalOnly;
-        }
+        var local = string.Equals(spec.InternalTrafficPolicy, "Local", StringComparison.Ordinal);
+        var all = CollectionsMarshal.AsSpan(candidates);
+        var split = 0;
+        while (split < all.Length && !all[split].Address.Address.IsIPv6)
+            split++;
 
-        if (usable.Count == 0)
-            return new Selected([], choice == EndpointChoice.LocalOnly ? choice : EndpointChoice.None);
-
-        usable.Sort(ByAddress);
-        return new Selected(
-            [.. usable.Select(c => new ServiceEndpoint(c.Address, c.Node, IsLocal(c, policy)))], choice);
+        var selected = ImmutableArray.CreateBuilder<ServiceEndpoint>(all.Length);
+        var choice4 = Add(selected, all[..split], local, policy.NodeName, zone);
+        var choice6 = Add(selected, all[split..], local, policy.NodeName, zone);
+        return new Selected(selected.DrainToImmutable(), choice4 == EndpointChoice.None ? choice6 : choice4);
     }
 
-    private static bool IsLocal(Candidate candidate, CatalogPolicy policy) =>
-        candidate.Node is not null && candidate.Node == policy.NodeName;
-
-    private static int ByAddress(Candidate a, Candidate b)
+    private static EndpointChoice Add(
+        ImmutableArray<ServiceEndpoint>.Builder selected, ReadOnlySpan<Candidate> family, bool local, string node, string? zone)
     {
-        var family = a.Address.Address.IsIPv6.CompareTo(b.Address.Address.IsIPv6);
-        if (family != 0)
-            return family;
-        var bits = a.Address.Address.Bits.CompareTo(b.Address.Address.Bits);
-        return bits != 0 ? bits : a.Address.Port.CompareTo(b.Address.Port);
-    }
-
-    private static (List<Candidate> Usable, EndpointChoice Choice) ByHints(List<Candidate> ready, string node, string? zone)
-    {
-        if (ready.All(c => c.Hints is { ForNodes.IsDefaultOrEmpty: false }))
+        // Hints do not apply to Local: this node's endpoints are as near as it gets.
+        var choice = local ? EndpointChoice.LocalOnly : ByHints(family, node, zone);
+        var before = selected.Count;
+        foreach (ref readonly var candidate in family)
         {
-            var mine = ready.Where(c => c.Hints!.ForNodes.Any(h => h.Name == node)).ToList();
-            if (mine.Count > 0)
-                return (mine, EndpointChoice.NodeHints);
+            if (candidate.Ready && Matches(candidate, choice, node, zone))
+                selected.Add(Endpoint(candidate, node));
         }
 
-        if (zone is not null && ready.All(c => c.Hints is { ForZones.IsDefaultOrEmpty: false }))
+        if (selected.Count > before)
+            return choice;
+
+        foreach (ref readonly var candidate in family)
         {
-            var mine = ready.Where(c => c.Hints!.ForZones.Any(h => h.Name == zone)).ToList();
-            if (mine.Count > 0)
-                return (mine, EndpointChoice.ZoneHints);
+            if (candidate.ServesItsLast && (!local || candidate.Node == node))
+                selected.Add(Endpoint(candidate, node));
         }
 
-        return (ready, EndpointChoice.AllReady);
+        if (local)
+            return EndpointChoice.LocalOnly;
+        return selected.Count > before ? EndpointChoice.ServingWhileTerminating : EndpointChoice.None;
     }
 
-    private static Dictionary<InetEndpoint, Candidate> FromSlices(ServicePort port, IReadOnlyList<EndpointSlice> slices)
+    private static ServiceEndpoint Endpoint(in Candidate candidate, string node) =>
+        new(candidate.Address, candidate.Node, candidate.Node == node);
+
+    private static bool Matches(in Candidate candidate, EndpointChoice choice, string node, string? zone) => choice switch
     {
-        var found = new Dictionary<InetEndpoint, Candidate>();
+        EndpointChoice.LocalOnly => candidate.Node == node,
+        EndpointChoice.NodeHints => Names(candidate.Hints!.ForNodes, node),
+        EndpointChoice.ZoneHints => Names(candidate.Hints!.ForZones, zone),
+        _ => true,
+    };
+
+    /// <summary>All or nothing: one ready endpoint without hints, or hints that never name this node, and every endpoint is used.</summary>
+    private static EndpointChoice ByHints(ReadOnlySpan<Candidate> family, string node, string? zone)
+    {
+        bool everyNode = true, everyZone = zone is not null, myNode = false, myZone = false;
+        foreach (ref readonly var candidate in family)
+        {
+            if (!candidate.Ready)
+                continue;
+            everyNode &= candidate.Hints is { ForNodes.IsDefaultOrEmpty: false };
+            everyZone &= candidate.Hints is { ForZones.IsDefaultOrEmpty: false };
+            if (!everyNode && !everyZone)
+                break;
+            myNode |= everyNode && Names(candidate.Hints!.ForNodes, node);
+            myZone |= everyZone && Names(candidate.Hints!.ForZones, zone);
+        }
+
+        return everyNode && myNode ? EndpointChoice.NodeHints
+            : everyZone && myZone ? EndpointChoice.ZoneHints
+            : EndpointChoice.AllReady;
+    }
+
+    private static bool Names(ImmutableArray<HintName> hints, string? name)
+    {
+        foreach (var hint in hints)
+        {
+            if (hint.Name == name)
+                return true;
+        }
+
+        return false;
+    }
+
+    private static void AddFromSlices(List<Candidate> candidates, ServicePort wanted, List<EndpointSlice> slices)
+    {
         foreach (var slice in slices)
         {
             if (slice.AddressType is not ("IPv4" or "IPv6"))
                 continue;
-            foreach (var number in PortNumbers(slice.Ports, port))
+            foreach (var port in slice.Ports)
             {
+                if (!Serves(port, wanted, out var number))
+                    continue;
                 foreach (var endpoint in slice.Endpoints)
                 {
                     // Consumers look at the first address only (discovery/v1, Endpoint.addresses).
@@ -98,59 +131,73 @@ internal static class EndpointSelection
                         continue;
                     if (address.IsIPv6 != (slice.AddressType == "IPv6"))
                         continue;
-                    var ready = endpoint.Conditions?.Ready ?? true;
-                    Add(found, new Candidate(
+                    candidates.Add(new Candidate(
                         new InetEndpoint(address, number),
+                        candidates.Count,
                         endpoint.NodeName,
-                        ready,
+                        endpoint.Conditions?.Ready ?? true,
                         endpoint.Conditions?.Serving ?? true,
                         endpoint.Conditions?.Terminating ?? false,
                         endpoint.Hints));
                 }
             }
         }
-
-        return found;
     }
 
-    private static Dictionary<InetEndpoint, Candidate> FromEndpoints(ServicePort port, Endpoints? endpoints)
+    private static void AddFromEndpoints(List<Candidate> candidates, ServicePort wanted, Endpoints endpoints)
     {
-        var found = new Dictionary<InetEndpoint, Candidate>();
-        foreach (var subset in endpoints?.Subsets ?? [])
+        foreach (var subset in endpoints.Subsets)
         {
-            foreach (var number in PortNumbers(subset.Ports, port))
+            foreach (var port in subset.Ports)
             {
+                if (!Serves(port, wanted, out var number))
+                    continue;
                 foreach (var entry in subset.Addresses)
                 {
                     if (InetAddress.TryParse(entry.Ip, out var address))
                     {
-                        Add(found, new Candidate(
-                            new InetEndpoint(address, number), entry.NodeName, Ready: true, Serving: true, Terminating: false, Hints: null));
+                        candidates.Add(new Candidate(
+                            new InetEndpoint(address, number), candidates.Count, entry.NodeName, Ready: true, Serving: true, Terminating: false, Hints: null));
                     }
                 }
             }
         }
-
-        return found;
     }
 
-    /// <summary>The same ip:port may stand in two slices while a pod moves between them: the one that lives wins.</summary>
-    private static void Add(Dictionary<InetEndpoint, Candidate> found, Candidate candidate)
+    /// <summary>The same ip:port may stand in two slices while a pod moves between them: the one that lives wins, else
+    /// the one in the first slice by name.</summary>
+    private static void KeepEachAddressOnce(List<Candidate> candidates)
     {
-        if (!found.TryGetValue(candidate.Address, out var known) || (known.Terminating && !candidate.Terminating))
-            found[candidate.Address] = candidate;
-    }
-
-    private static IEnumerable<ushort> PortNumbers(ImmutableArray<EndpointPort> ports, ServicePort wanted)
-    {
-        foreach (var port in ports)
+        candidates.Sort(ByAddress);
+        var kept = 0;
+        for (var i = 0; i < candidates.Count; i++)
         {
-            if (string.Equals(port.Name ?? "", wanted.Name ?? "", StringComparison.Ordinal)
-                && string.Equals(port.Protocol ?? "TCP", wanted.Protocol ?? "TCP", StringComparison.Ordinal)
-                && port.Port is > 0 and <= ushort.MaxValue)
-            {
-                yield return (ushort)port.Port;
-            }
+            if (kept == 0 || candidates[kept - 1].Address != candidates[i].Address)
+                candidates[kept++] = candidates[i];
         }
+
+        candidates.RemoveRange(kept, candidates.Count - kept);
     }
+
+    private static int ByAddress(Candidate a, Candidate b)
+    {
+        var order = a.Address.Address.IsIPv6.CompareTo(b.Address.Address.IsIPv6);
+        if (order == 0)
+            order = a.Address.Address.Bits.CompareTo(b.Address.Address.Bits);
+        if (order == 0)
+            order = a.Address.Port.CompareTo(b.Address.Port);
+        if (order == 0)
+            order = a.Terminating.CompareTo(b.Terminating);
+        return order != 0 ? order : a.Order.CompareTo(b.Order);
+    }
+
+    private static bool Serves(EndpointPort port, ServicePort wanted, out ushort number)
+    {
+        number = port.Port is > 0 and <= ushort.MaxValue ? (ushort)port.Port : (ushort)0;
+        return number != 0
+            && string.Equals(port.Name ?? "", wanted.Name ?? "", StringComparison.Ordinal)
+            && string.Equals(Protocol(port.Protocol), Protocol(wanted.Protocol), StringComparison.Ordinal);
+    }
+
+    private static string Protocol(string? text) => string.IsNullOrEmpty(text) ? "TCP" : text;
 }

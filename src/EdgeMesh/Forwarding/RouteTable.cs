@@ -1,4 +1,3 @@
-using System.Collections.Frozen;
 using System.Collections.Immutable;
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
@@ -29,10 +28,11 @@ public sealed record Route
     public TimeSpan? ClientIPAffinity { get; init; }
 }
 
-/// <summary>All routes of the user-mode path. Readers take the reference once per connection; a change swaps it.</summary>
-public sealed class RouteTable(FrozenDictionary<RouteKey, Route> routes)
+/// <summary>All routes of the user-mode path. Readers take the reference once per connection; a change swaps it.
+/// A tree and not a frozen dictionary: it shares what did not change, so a change costs its own size and not the table's.</summary>
+public sealed class RouteTable(IEnumerable<KeyValuePair<RouteKey, Route>> routes)
 {
-    public static RouteTable Empty { get; } = new(FrozenDictionary<RouteKey, Route>.Empty);
+    public static RouteTable Empty { get; } = new([]);
 
-    public FrozenDictionary<RouteKey, Route> Routes { get; } = routes;
+    public ImmutableDictionary<RouteKey, Route> Routes { get; } = routes.ToImmutableDictionary();
 }

@@ -57,6 +57,8 @@ public sealed record PlannedPort
 
     public required CatchAddress Address { get; init; }
 
+    public IpFamily Family => Address.Address.IsIPv6 ? IpFamily.IPv6 : IpFamily.IPv4;
+
     public required ForwardingPath Path { get; init; }
 
     /// <summary>Shown by <c>status</c> beside <see cref="Path"/>.</summary>

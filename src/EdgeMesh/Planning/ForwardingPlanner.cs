@@ -1,168 +1,118 @@
-using System.Collections.Frozen;
 using System.Collections.Immutable;
-using System.Net;
+using System.Runtime.InteropServices;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
-using EdgeMesh.Kubernetes.Api;
-using EdgeMesh.Linux;
 using EdgeMesh.Netfilter;
 
 namespace EdgeMesh.Planning;
 
-/// <summary>Turns the catalog into a plan. A service that is the same object as last time keeps its planned ports and
-/// rules as the same objects, so that the rule backend sees at a glance what did not change.</summary>
+/// <summary>Turns the catalog into a plan. What is the same object in the catalog as last time keeps its planned ports,
+/// rules and routes as the same objects, so that the rule backend sees at a glance what did not change.</summary>
 public sealed class ForwardingPlanner
 {
-    private Dictionary<ObjectName, PlannedService> _planned = [];
     private PlanningOptions? _options;
+    private ServiceCatalog? _catalog;
+    private ForwardingPlan _plan = ForwardingPlan.Empty;
 
+    /// <returns>The same object as last time where nothing has changed.</returns>
     public ForwardingPlan Plan(ServiceCatalog catalog, PlanningOptions options)
     {
         ArgumentNullException.ThrowIfNull(catalog);
         ArgumentNullException.ThrowIfNull(options);
-        var before = ReferenceEquals(options, _options) ? _planned : [];
-        var planned = new Dictionary<ObjectName, PlannedService>(catalog.Services.Length);
-        var services = ImmutableArray.CreateBuilder<PlannedService>(catalog.Services.Length);
-        var rules = options.Listeners.Keys.ToDictionary(family => family, _ => ImmutableArray.CreateBuilder<PortalRule>());
-        var routes = new Dictionary<RouteKey, Route>();
-        foreach (var service in catalog.Services)
+        var sameOptions = ReferenceEquals(options, _options);
+        if (sameOptions && ReferenceEquals(catalog, _catalog))
+            return _plan;
+
+        var services = Services(catalog, options, sameOptions);
+        _plan = new ForwardingPlan
         {
-            if (!before.TryGetValue(service.Name, out var plan) || !ReferenceEquals(plan.Service, service))
-                plan = PlanService(service, options);
-            planned[service.Name] = plan;
-            services.Add(plan);
-            foreach (var port in plan.Ports)
+            Services = services,
+            Portals = Portals(services, options),
+            Routes = Routes(services),
+        };
+        (_catalog, _options) = (catalog, options);
+        return _plan;
+    }
+
+    private ImmutableArray<PlannedService> Services(ServiceCatalog catalog, PlanningOptions options, bool sameOptions)
+    {
+        // Both are in the same order, so one walk over the two finds every service's plan of last time.
+        var before = _plan.Services.AsSpan();
+        var services = new PlannedService[catalog.Services.Length];
+        for (var i = 0; i < services.Length; i++)
+        {
+            var service = catalog.Services[i];
+            while (!before.IsEmpty
+                && !ReferenceEquals(before[0].Service, service)
+                && CatalogService.CompareNames(before[0].Service.Name, service.Name) < 0)
             {
-                if (port.Rule is not null)
-                    rules[Family(port.Address)].Add(port.Rule);
+                before = before[1..];
+            }
+
+            var known = !before.IsEmpty && before[0].Service.Name == service.Name ? before[0] : null;
+            services[i] = sameOptions && known is not null && ReferenceEquals(known.Service, service)
+                ? known
+                : ServicePlanner.Plan(service, options, sameOptions ? known : null);
+            if (known is not null)
+                before = before[1..];
+        }
+
+        return ImmutableCollectionsMarshal.AsImmutableArray(services);
+    }
+
+    private ImmutableArray<FamilyPortals> Portals(ImmutableArray<PlannedService> services, PlanningOptions options)
+    {
+        var portals = ImmutableArray.CreateBuilder<FamilyPortals>(options.Listeners.Count);
+        foreach (var (family, listener) in options.Listeners)
+        {
+            var known = _plan.Portals.FirstOrDefault(p => p.Family == family);
+            var rules = ImmutableArray.CreateBuilder<PortalRule>(known?.Rules.Length + 16 ?? services.Length);
+            foreach (var service in services)
+            {
+                foreach (var port in service.Ports)
+                {
+                    if (port.Rule is not null && port.Family == family)
+                        rules.Add(port.Rule);
+                }
+            }
+
+            portals.Add(new FamilyPortals
+            {
+                Family = family,
+                Listener = listener,
+                Rules = rules.DrainToImmutable(),
+                MasqueradeAll = options.MasqueradeAll,
+            });
+        }
+
+        return portals.DrainToImmutable();
+    }
+
+    private RouteTable Routes(ImmutableArray<PlannedService> services)
+    {
+        var routes = _plan.Routes.Routes.ToBuilder();
+        var changes = PlanChanges.Between(_plan.Services, services);
+
+        // All that goes before all that comes: an address may move from one service to another.
+        foreach (var gone in changes.Before)
+        {
+            foreach (var port in gone.Ports)
+            {
+                if (port.Route is not null)
+                    routes.Remove(port.RouteKey);
+            }
+        }
+
+        foreach (var now in changes.After)
+        {
+            foreach (var port in now.Ports)
+            {
                 if (port.Route is not null)
                     routes[port.RouteKey] = port.Route;
             }
         }
 
-        (_planned, _options) = (planned, options);
-        return new ForwardingPlan
-        {
-            Services = services.DrainToImmutable(),
-            Portals =
-            [
-                .. options.Listeners.Select(listener => new FamilyPortals
-                {
-                    Family = listener.Key,
-                    Listener = listener.Value,
-                    Rules = rules[listener.Key].DrainToImmutable(),
-                    MasqueradeAll = options.MasqueradeAll,
-                }),
-            ],
-            Routes = new RouteTable(routes.ToFrozenDictionary()),
-        };
+        var result = routes.ToImmutable();
+        return ReferenceEquals(result, _plan.Routes.Routes) ? _plan.Routes : new RouteTable(result);
     }
-
-    private static IpFamily Family(CatchAddress address) => address.Address.IsIPv6 ? IpFamily.IPv6 : IpFamily.IPv4;
-
-    private static PlannedService PlanService(CatalogService service, PlanningOptions options)
-    {
-        var caught = new HashSet<RouteKey>();
-        var ports = ImmutableArray.CreateBuilder<PlannedPort>();
-        foreach (var port in service.Ports)
-        {
-            foreach (var address in port.Addresses)
-            {
-                // A hand-written manifest may list one number twice; the API server would have refused it.
-                if (caught.Add(new RouteKey(new InetEndpoint(address.Address, port.Port), port.Name.Protocol)))
-                    ports.Add(PlanPort(port, address, options));
-            }
-        }
-
-        return new PlannedService(service, ports.DrainToImmutable());
-    }
-
-    private static PlannedPort PlanPort(CatalogPort port, CatchAddress address, PlanningOptions options)
-    {
-        var endpoints = port.Endpoints
-            .Where(e => e.Address.Address.IsIPv6 == address.Address.IsIPv6)
-            .Select(e => e.Address)
-            .ToImmutableArray();
-        var (path, reason) = ChoosePath(port, address, endpoints, options);
-        var key = new RouteKey(new InetEndpoint(address.Address, port.Port), port.Name.Protocol);
-        var route = path is ForwardingPath.Listener or ForwardingPath.Refused && port.Name.Protocol != TransportProtocol.Sctp
-            ? new Route
-            {
-                Service = port.Name,
-                Endpoints = endpoints,
-                Policy = options.Policy,
-                ClientIPAffinity = port.ClientIPAffinity,
-            }
-            : null;
-        return new PlannedPort
-        {
-            Port = port,
-            Address = address,
-            Path = path,
-            Reason = reason,
-            Rule = path == ForwardingPath.NotCaught ? null : Rule(port, address, endpoints, path, options),
-            RouteKey = key,
-            Route = route,
-        };
-    }
-
-    private static (ForwardingPath Path, string Reason) ChoosePath(
-        CatalogPort port, CatchAddress address, ImmutableArray<InetEndpoint> endpoints, PlanningOptions options)
-    {
-        if (!options.Listeners.ContainsKey(Family(address)))
-            return (ForwardingPath.NotCaught, $"this node has no {Family(address)}");
-        if (endpoints.IsEmpty)
-            return (ForwardingPath.Refused, NoEndpoints(port));
-
-        var choice = Choice(port, options);
-        var expressible = options.KernelChoices.Contains(choice);
-        if (port.Name.Protocol == TransportProtocol.Sctp)
-        {
-            return options.DataPath != DataPath.Userspace && expressible
-                ? (ForwardingPath.Kernel, "SCTP")
-                : (ForwardingPath.NotCaught, "SCTP can only be forwarded in the kernel");
-        }
-
-        return options.DataPath switch
-        {
-            DataPath.Userspace => (ForwardingPath.Listener, "dataPath is userspace"),
-            _ when expressible => (ForwardingPath.Kernel, "every endpoint is reached directly"),
-            DataPath.Kernel => (ForwardingPath.NotCaught, $"the rule backend cannot express {choice}"),
-            _ => (ForwardingPath.Listener, $"the rule backend cannot express {choice}"),
-        };
-    }
-
-    private static string NoEndpoints(CatalogPort port) => port.Choice == EndpointChoice.LocalOnly
-        ? "internalTrafficPolicy is Local and no endpoint is on this node"
-        : "no usable endpoint";
-
-    private static BackendChoice Choice(CatalogPort port, PlanningOptions options) =>
-        port.ClientIPAffinity is not null ? BackendChoice.ClientAffinity
-        : options.Policy == BalancingPolicy.Random ? BackendChoice.Random
-        : BackendChoice.RoundRobin;
-
-    private static PortalRule Rule(
-        CatalogPort port, CatchAddress address, ImmutableArray<InetEndpoint> endpoints, ForwardingPath path, PlanningOptions options) => new()
-    {
-        Key = new PortalKey(address.Address.ToIPAddress(), Protocol(port.Name.Protocol), port.Port),
-        Comment = port.Name.ToString(),
-        Target = path switch
-        {
-            ForwardingPath.Listener => PortalTarget.Listener.Instance,
-            ForwardingPath.Refused => PortalTarget.Refused.Instance,
-            _ => new PortalTarget.Backends
-            {
-                Endpoints = [.. endpoints.Select(e => new IPEndPoint(e.Address.ToIPAddress(), e.Port))],
-                Choice = Choice(port, options),
-                AffinityTimeout = port.ClientIPAffinity ?? TimeSpan.Zero,
-            },
-        },
-    };
-
-    private static PortalProtocol Protocol(TransportProtocol protocol) => protocol switch
-    {
-        TransportProtocol.Tcp => PortalProtocol.Tcp,
-        TransportProtocol.Udp => PortalProtocol.Udp,
-        _ => PortalProtocol.Sctp,
-    };
 }

@@ -1,7 +1,10 @@
-using System.Collections.Frozen;
+using System.Collections.Immutable;
+using System.Runtime.ExceptionServices;
+using System.Threading.Channels;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Kubernetes;
+using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Planning;
 using Microsoft.Extensions.Logging;
@@ -29,13 +32,15 @@ public sealed partial class Reconciler : IDisposable
     private readonly ReconcilerMetrics _metrics;
     private readonly CatalogBuilder _catalog = new();
     private readonly ForwardingPlanner _planner = new();
-    private readonly SemaphoreSlim _wake = new(0, 1);
-    private readonly Dictionary<string, string> _reportedFaults = [];
+    // Holds at most one wake-up: however many changes arrive during a round, one more round sees them all.
+    private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(
+        new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite, SingleReader = true });
 
     private volatile ReconcilerOptions _options;
     private volatile ReconcilerState _state = ReconcilerState.Initial;
     private volatile bool _repairRequested;
     private RouteTable _routes = RouteTable.Empty;
+    private Dictionary<ObjectName, ImmutableArray<string>> _saidFaults = [];
 
     // The inputs of the last sync that succeeded: a wake-up that finds the same ones has nothing to do.
     private ClusterFacts? _appliedFacts;
@@ -77,17 +82,14 @@ public sealed partial class Reconciler : IDisposable
 
     public async Task RunAsync(CancellationToken cancellationToken)
     {
-        using var watching = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var watch = WatchFactsAsync(watching.Token);
-        try
-        {
-            await ReconcileAsync(cancellationToken);
-        }
-        finally
-        {
-            await watching.CancelAsync();
-            await watch;
-        }
+        using var running = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var watch = WatchFactsAsync(running.Token);
+        var reconcile = ReconcileAsync(running.Token);
+
+        // Neither ends by itself: the first to end was cancelled or has failed, and the other must not live on without it.
+        await Task.WhenAny(watch, reconcile);
+        await running.CancelAsync();
+        await Task.WhenAll(watch, reconcile);
     }
 
     /// <summary>Takes the rules that need this process out of the kernel. Call after <see cref="RunAsync"/> has ended.</summary>
@@ -96,29 +98,12 @@ public sealed partial class Reconciler : IDisposable
         await _backend.WithdrawListenersAsync(cancellationToken);
         _state = _state with { Withdrawn = true };
         LogWithdrawn();
+        await CleanConntrackAsync(UdpStaleness.WithoutListeners(_state.Plan), cancellationToken);
     }
 
-    public void Dispose()
-    {
-        _metrics.Dispose();
-        _wake.Dispose();
-    }
+    public void Dispose() => _metrics.Dispose();
 
-    private void Wake()
-    {
-        try
-        {
-            _wake.Release();
-        }
-        catch (SemaphoreFullException)
-        {
-            // Already awake: that round will see this change too.
-        }
-        catch (ObjectDisposedException)
-        {
-            // A signal that comes in while the agent ends has nobody left to tell.
-        }
-    }
+    private void Wake() => _wake.Writer.TryWrite(true);
 
     private async Task WatchFactsAsync(CancellationToken cancellationToken)
     {
@@ -145,7 +130,7 @@ public sealed partial class Reconciler : IDisposable
             var pause = MinimumInterval;
             try
             {
-                await _wake.WaitAsync(cancellationToken);
+                await _wake.Reader.ReadAsync(cancellationToken);
                 await RoundAsync(cancellationToken);
                 retry = FirstRetry;
             }
@@ -169,13 +154,19 @@ public sealed partial class Reconciler : IDisposable
 
     private async Task RoundAsync(CancellationToken cancellationToken)
     {
-        if (_source.Current is { } facts)
+        ExceptionDispatchInfo? syncFault = null;
+        var options = _options;
+        if (_source.Current is { } facts && (!ReferenceEquals(facts, _appliedFacts) || !ReferenceEquals(options, _appliedOptions)))
         {
-            var options = _options;
-            if (!ReferenceEquals(facts, _appliedFacts) || !ReferenceEquals(options, _appliedOptions))
+            try
             {
                 await SyncAsync(facts, options, cancellationToken);
                 (_appliedFacts, _appliedOptions) = (facts, options);
+            }
+            catch (NetfilterException fault)
+            {
+                // A plan that the kernel does not take must not keep the rules that stand from being repaired.
+                syncFault = ExceptionDispatchInfo.Capture(fault);
             }
         }
 
@@ -192,6 +183,10 @@ public sealed partial class Reconciler : IDisposable
                 throw;
             }
         }
+
+        syncFault?.Throw();
+        if (_state.Fault is not null)
+            _state = _state with { Fault = null };
     }
 
     private async Task SyncAsync(ClusterFacts facts, ReconcilerOptions options, CancellationToken cancellationToken)
@@ -231,7 +226,7 @@ public sealed partial class Reconciler : IDisposable
             SyncsWithChanges = _state.SyncsWithChanges + (result.Changed ? 1 : 0),
         };
         _metrics.SyncDuration.Record(elapsed.TotalSeconds);
-        if (facts.Origin == FactsOrigin.Live)
+        if (facts.Origin == FactsOrigin.Live && !ReferenceEquals(facts, _appliedFacts))
             _metrics.ProgrammingDuration.Record(Math.Max(0, (now - facts.AsOf).TotalSeconds));
         if (result.Changed)
         {
@@ -241,14 +236,12 @@ public sealed partial class Reconciler : IDisposable
                 handled, plan.Services.Length - handled, result.RulesAdded, result.RulesRemoved, _backend.Name, elapsed.TotalMilliseconds);
         }
 
-        await CleanConntrackAsync(before, plan, cancellationToken);
+        await CleanConntrackAsync(UdpStaleness.Between(before, plan), cancellationToken);
     }
 
     private async Task RepairAsync(CancellationToken cancellationToken)
     {
         var result = await _backend.RepairAsync(cancellationToken);
-        if (_state.Fault is not null)
-            _state = _state with { Fault = null };
         if (result.Repairs.IsEmpty)
             return;
         foreach (var repair in result.Repairs)
@@ -262,9 +255,9 @@ public sealed partial class Reconciler : IDisposable
         };
     }
 
-    private async Task CleanConntrackAsync(ForwardingPlan before, ForwardingPlan after, CancellationToken cancellationToken)
+    private async Task CleanConntrackAsync(UdpStaleness? stale, CancellationToken cancellationToken)
     {
-        if (UdpStaleness.Between(before, after) is not { } stale)
+        if (stale is null)
             return;
         try
         {
@@ -286,29 +279,27 @@ public sealed partial class Reconciler : IDisposable
 
     private static RouteTable Union(RouteTable standing, RouteTable coming)
     {
-        if (standing.Routes.Count == 0)
+        if (ReferenceEquals(standing, coming) || standing.Routes.IsEmpty)
             return coming;
-        var union = new Dictionary<RouteKey, Route>(standing.Routes);
-        foreach (var (key, route) in coming.Routes)
-            union[key] = route;
-        return union.Count == coming.Routes.Count ? coming : new RouteTable(union.ToFrozenDictionary());
+        var union = coming.Routes.ToBuilder();
+        foreach (var (key, route) in standing.Routes)
+            union.TryAdd(key, route);
+        return union.Count == coming.Routes.Count ? coming : new RouteTable(union.ToImmutable());
     }
 
-    /// <summary>Says each fault of a service once, and again only when its text changes.</summary>
+    /// <summary>Says each fault of a service once, and again only when it changes.</summary>
     private void ReportServiceFaults(ForwardingPlan plan)
     {
+        var standing = new Dictionary<ObjectName, ImmutableArray<string>>();
         foreach (var (service, _) in plan.Services)
         {
             if (service.Faults.IsEmpty)
                 continue;
-            var name = service.Name.ToString();
-            var text = string.Join("; ", service.Faults);
-            if (_reportedFaults.TryGetValue(name, out var said) && said == text)
-                continue;
-            if (_reportedFaults.Count >= 1_000)
-                _reportedFaults.Clear();
-            _reportedFaults[name] = text;
-            LogServiceFault(name, text);
+            standing[service.Name] = service.Faults;
+            if (!_saidFaults.TryGetValue(service.Name, out var said) || !said.AsSpan().SequenceEqual(service.Faults.AsSpan()))
+                LogServiceFault(service.Name.ToString(), string.Join("; ", service.Faults));
         }
+
+        _saidFaults = standing;
     }
 }

@@ -1,6 +1,5 @@
 using System.Collections.Frozen;
 using EdgeMesh.Catalog;
-using EdgeMesh.Forwarding;
 using EdgeMesh.Linux;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Planning;
@@ -25,11 +24,12 @@ public sealed class UdpStaleness
     {
         ArgumentNullException.ThrowIfNull(before);
         ArgumentNullException.ThrowIfNull(after);
-        var old = UdpPorts(before);
+        var changes = PlanChanges.Between(before.Services, after.Services);
+        var old = CaughtUdp(changes.Before);
         var changed = new Dictionary<InetEndpoint, FrozenSet<InetEndpoint>>();
-        foreach (var (address, port) in UdpPorts(after))
+        foreach (var (address, port) in CaughtUdp(changes.After))
         {
-            if (!old.Remove(address, out var known) || !ReferenceEquals(known.Port, port.Port) || known.Path != port.Path)
+            if (!old.Remove(address, out var known) || !ReferenceEquals(known, port))
                 changed[address] = ReplySources(port, after);
         }
 
@@ -38,15 +38,31 @@ public sealed class UdpStaleness
         return changed.Count == 0 ? null : new UdpStaleness(changed);
     }
 
+    /// <summary>For when the rules that need this process are taken out: flows that conntrack still sends to it would
+    /// meet nobody.</summary>
+    /// <returns>Null when no UDP service address needs this process.</returns>
+    public static UdpStaleness? WithoutListeners(ForwardingPlan plan)
+    {
+        ArgumentNullException.ThrowIfNull(plan);
+        var changed = new Dictionary<InetEndpoint, FrozenSet<InetEndpoint>>();
+        foreach (var (address, port) in CaughtUdp(plan.Services))
+        {
+            if (port.Path != ForwardingPath.Kernel)
+                changed[address] = [];
+        }
+
+        return changed.Count == 0 ? null : new UdpStaleness(changed);
+    }
+
     /// <param name="originalDestination">What the client sent to.</param>
     /// <param name="replySource">Who answers it.</param>
     public bool IsStale(InetEndpoint originalDestination, InetEndpoint replySource) =>
         _current.TryGetValue(originalDestination, out var right) && !right.Contains(replySource);
 
-    private static Dictionary<InetEndpoint, PlannedPort> UdpPorts(ForwardingPlan plan)
+    private static Dictionary<InetEndpoint, PlannedPort> CaughtUdp(IEnumerable<PlannedService> services)
     {
         var ports = new Dictionary<InetEndpoint, PlannedPort>();
-        foreach (var service in plan.Services)
+        foreach (var service in services)
         {
             foreach (var port in service.Ports)
             {
@@ -64,8 +80,7 @@ public sealed class UdpStaleness
             return port.Port.Endpoints.Select(e => e.Address).ToFrozenSet();
         if (port.Path == ForwardingPath.Refused)
             return [];
-        var family = port.Address.Address.IsIPv6 ? IpFamily.IPv6 : IpFamily.IPv4;
-        var listener = plan.Portals.First(p => p.Family == family).Listener;
+        var listener = plan.Portals.First(p => p.Family == port.Family).Listener;
         return [new InetEndpoint(InetAddress.From(listener.Address), (ushort)listener.Port)];
     }
 }

@@ -1,0 +1,146 @@
+using System.Collections.Immutable;
+using System.Net;
+using EdgeMesh.Catalog;
+using EdgeMesh.Forwarding;
+using EdgeMesh.Linux;
+using EdgeMesh.Netfilter;
+
+namespace EdgeMesh.Planning;
+
+/// <summary>Plans one service: for each of its addresses and ports how it is caught, where it goes, and why so.</summary>
+internal static class ServicePlanner
+{
+    /// <param name="known">The service's plan under the same options; its ports that did not change are taken over.</param>
+    public static PlannedService Plan(CatalogService service, PlanningOptions options, PlannedService? known)
+    {
+        if (service.Ports.IsEmpty)
+            return new PlannedService(service, []);
+        var caught = new HashSet<RouteKey>();
+        var ports = ImmutableArray.CreateBuilder<PlannedPort>();
+        foreach (var port in service.Ports)
+        {
+            foreach (var address in port.Addresses)
+            {
+                // A hand-written manifest may list one number twice; the API server would have refused it.
+                if (!caught.Add(new RouteKey(new InetEndpoint(address.Address, port.Port), port.Name.Protocol)))
+                    continue;
+                ports.Add(Known(known, port, address) ?? PlanPort(port, address, options));
+            }
+        }
+
+        return new PlannedService(service, ports.DrainToImmutable());
+    }
+
+    private static PlannedPort? Known(PlannedService? known, CatalogPort port, CatchAddress address)
+    {
+        if (known is null)
+            return null;
+        foreach (var planned in known.Ports)
+        {
+            if (ReferenceEquals(planned.Port, port) && planned.Address == address)
+                return planned;
+        }
+
+        return null;
+    }
+
+    private static PlannedPort PlanPort(CatalogPort port, CatchAddress address, PlanningOptions options)
+    {
+        var endpoints = Endpoints(port, address);
+        var (path, reason) = ChoosePath(port, address, endpoints, options);
+        var key = new RouteKey(new InetEndpoint(address.Address, port.Port), port.Name.Protocol);
+        var route = path is (ForwardingPath.Listener or ForwardingPath.Refused) && port.Name.Protocol != TransportProtocol.Sctp
+            ? new Route
+            {
+                Service = port.Name,
+                Endpoints = endpoints,
+                Policy = options.Policy,
+                ClientIPAffinity = port.ClientIPAffinity,
+            }
+            : null;
+        return new PlannedPort
+        {
+            Port = port,
+            Address = address,
+            Path = path,
+            Reason = reason,
+            Rule = path == ForwardingPath.NotCaught ? null : Rule(port, address, endpoints, path, options),
+            RouteKey = key,
+            Route = route,
+        };
+    }
+
+    /// <summary>A connection keeps its family: only endpoints of the address's own can serve it.</summary>
+    private static ImmutableArray<InetEndpoint> Endpoints(CatalogPort port, CatchAddress address)
+    {
+        var endpoints = ImmutableArray.CreateBuilder<InetEndpoint>(port.Endpoints.Length);
+        foreach (var endpoint in port.Endpoints)
+        {
+            if (endpoint.Address.Address.IsIPv6 == address.Address.IsIPv6)
+                endpoints.Add(endpoint.Address);
+        }
+
+        return endpoints.DrainToImmutable();
+    }
+
+    private static (ForwardingPath Path, string Reason) ChoosePath(
+        CatalogPort port, CatchAddress address, ImmutableArray<InetEndpoint> endpoints, PlanningOptions options)
+    {
+        var family = address.Address.IsIPv6 ? IpFamily.IPv6 : IpFamily.IPv4;
+        if (!options.Listeners.ContainsKey(family))
+            return (ForwardingPath.NotCaught, $"this node has no {family}");
+        if (endpoints.IsEmpty)
+            return (ForwardingPath.Refused, NoEndpoints(port));
+
+        var choice = Choice(port, options);
+        var expressible = options.KernelChoices.Contains(choice);
+        if (port.Name.Protocol == TransportProtocol.Sctp)
+        {
+            return options.DataPath != DataPath.Userspace && expressible
+                ? (ForwardingPath.Kernel, "SCTP")
+                : (ForwardingPath.NotCaught, "SCTP can only be forwarded in the kernel");
+        }
+
+        return options.DataPath switch
+        {
+            DataPath.Userspace => (ForwardingPath.Listener, "dataPath is userspace"),
+            _ when expressible => (ForwardingPath.Kernel, "every endpoint is reached directly"),
+            DataPath.Kernel => (ForwardingPath.NotCaught, $"the rule backend cannot express {choice}"),
+            _ => (ForwardingPath.Listener, $"the rule backend cannot express {choice}"),
+        };
+    }
+
+    private static string NoEndpoints(CatalogPort port) => port.Choice == EndpointChoice.LocalOnly
+        ? "internalTrafficPolicy is Local and no endpoint is on this node"
+        : "no usable endpoint";
+
+    private static BackendChoice Choice(CatalogPort port, PlanningOptions options) =>
+        port.ClientIPAffinity is not null ? BackendChoice.ClientAffinity
+        : options.Policy == BalancingPolicy.Random ? BackendChoice.Random
+        : BackendChoice.RoundRobin;
+
+    private static PortalRule Rule(
+        CatalogPort port, CatchAddress address, ImmutableArray<InetEndpoint> endpoints, ForwardingPath path, PlanningOptions options) => new()
+    {
+        Key = new PortalKey(address.Address.ToIPAddress(), Protocol(port.Name.Protocol), port.Port),
+        Comment = port.Name.ToString(),
+        Target = path switch
+        {
+            ForwardingPath.Listener => PortalTarget.Listener.Instance,
+            ForwardingPath.Refused => PortalTarget.Refused.Instance,
+            _ => new PortalTarget.Backends
+            {
+                Endpoints = ImmutableArray.CreateRange(endpoints, e => new IPEndPoint(e.Address.ToIPAddress(), e.Port)),
+                Choice = Choice(port, options),
+                AffinityTimeout = port.ClientIPAffinity ?? TimeSpan.Zero,
+            },
+        },
+    };
+
+    private static PortalProtocol Protocol(TransportProtocol protocol) => protocol switch
+    {
+        TransportProtocol.Tcp => PortalProtocol.Tcp,
+        TransportProtocol.Udp => PortalProtocol.Udp,
+        _ => PortalProtocol.Sctp,
+    };
+}

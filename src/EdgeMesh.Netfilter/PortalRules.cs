@@ -58,6 +58,10 @@ public abstract record PortalTarget
 
         public required BackendChoice Choice { get; init; }
 
+        /// <summary>Those of <see cref="Endpoints"/> that run on this machine, whose own connections can come back to
+        /// themselves and then need masquerading. Default: any of them may, which costs three rules an endpoint where one would do.</summary>
+        public ImmutableArray<IPEndPoint> Local { get; init; }
+
         /// <summary>For <see cref="BackendChoice.ClientAffinity"/>: how long an idle client keeps its backend.</summary>
         public TimeSpan AffinityTimeout { get; init; }
     }

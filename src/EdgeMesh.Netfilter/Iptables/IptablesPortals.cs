@@ -1,0 +1,261 @@
+using System.Collections.Immutable;
+using System.Net;
+
+namespace EdgeMesh.Netfilter.Iptables;
+
+/// <summary>Portals in the nat table of iptables. Chosen and made by <see cref="IptablesChoice"/>.</summary>
+public sealed class IptablesPortals : IPortalBackend
+{
+    // Reading a whole table may take this share of the time at most; in between only the hook and portal chains are read.
+    private const int FullReadShare = 20;
+    private static readonly TimeSpan CheapRead = TimeSpan.FromMilliseconds(50);
+
+    // The address that every release so far gave its device; rules that lead there are EdgeMesh's.
+    private static readonly IPAddress UsualListener = IPAddress.Parse("169.254.96.16");
+
+    private readonly ICommands commands;
+    private readonly IptablesVariant variant;
+    private readonly ChainNames names;
+    private readonly TimeProvider time;
+    private readonly Dictionary<IpFamily, FamilyState> families = [];
+
+    internal IptablesPortals(
+        ICommands commands, IptablesVariant variant, ChainPrefix prefix, TimeProvider time, IReadOnlyDictionary<IpFamily, IptablesCapabilities> capabilities)
+    {
+        this.commands = commands;
+        this.variant = variant;
+        this.time = time;
+        names = new ChainNames(prefix);
+        foreach (var (family, capable) in capabilities)
+            families[family] = new FamilyState(new IptablesCommands(commands, variant, family), capable);
+        Families = [.. families.Keys.Order()];
+        Capabilities = capabilities.ToImmutableDictionary();
+    }
+
+    public string Name => variant == IptablesVariant.Nft ? "iptables-nft" : "iptables-legacy";
+
+    public ImmutableArray<IpFamily> Families { get; }
+
+    public ImmutableDictionary<IpFamily, IptablesCapabilities> Capabilities { get; }
+
+    /// <summary>False where the kernel has no xt_recent: then rules that need this process stay in force when it dies without a word.</summary>
+    public bool HeartbeatAvailable => Capabilities.Values.All(c => c.Recent);
+
+    /// <summary>What an operator should know about the first sync: left-overs that were removed or could not be. One line each.</summary>
+    public ImmutableArray<string> Notices { get; private set; } = [];
+
+    /// <summary>Whether the kernel path of this backend can do it; if not, the planner keeps the service port in user mode.</summary>
+    public bool CanExpress(IpFamily family, BackendChoice choice, int endpoints) =>
+        Capabilities.TryGetValue(family, out var capable) && capable.CanExpress(choice, endpoints);
+
+    public async Task<SyncResult> SyncAsync(IReadOnlyList<FamilyPortals> desired, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(desired);
+        var result = new SyncResult(Changed: false, 0, 0);
+        foreach (var portals in desired)
+        {
+            if (!families.TryGetValue(portals.Family, out var state))
+                continue;
+            var sent = await SyncAsync(state, portals, cancellationToken);
+            result = new SyncResult(result.Changed || sent.Changed, result.RulesAdded + sent.RulesAdded, result.RulesRemoved + sent.RulesRemoved);
+        }
+
+        return result;
+    }
+
+    public async Task<RepairResult> RepairAsync(CancellationToken cancellationToken)
+    {
+        var repairs = ImmutableArray.CreateBuilder<string>();
+        foreach (var state in families.Values)
+        {
+            if (state.Applied is not { } applied || (!FullReadIsDue(state) && await LooksInOrderAsync(state, applied, cancellationToken)))
+                continue;
+            var saved = await ReadAsync(state, cancellationToken);
+            var found = new List<string>();
+            var transaction = Reconciliation.FromKernel(saved, applied, names, found);
+            if (transaction.IsEmpty)
+                continue;
+            await state.Commands.RestoreAsync(transaction.ToString(), cancellationToken);
+            repairs.AddRange(found);
+        }
+
+        return repairs.Count == 0 ? RepairResult.InOrder : new RepairResult(repairs.ToImmutable());
+    }
+
+    public async Task<ImmutableArray<JumpPosition>> InspectAsync(CancellationToken cancellationToken)
+    {
+        var positions = ImmutableArray.CreateBuilder<JumpPosition>();
+        foreach (var (family, state) in families)
+        {
+            foreach (var hook in names.Hooks.Where(h => h.MustBeFirst))
+            {
+                var rules = await RulesOfHookAsync(state, hook.HookChain, cancellationToken);
+                var position = rules.TakeWhile(r => !r.LeadsTo(hook.PortalChain)).Count() + 1;
+                if (position > rules.Count)
+                    position = 0;
+                var detail = position switch
+                {
+                    0 => $"{rules.Count} rules, none leads to {hook.PortalChain}",
+                    1 => "first",
+                    _ => $"behind `{rules[0].Text}`",
+                };
+                positions.Add(new JumpPosition(family, hook.HookChain, hook.PortalChain, position, detail));
+            }
+        }
+
+        return positions.ToImmutable();
+    }
+
+    public async Task WithdrawListenersAsync(CancellationToken cancellationToken)
+    {
+        foreach (var state in families.Values)
+        {
+            if (state.Applied is { } applied)
+            {
+                var kept = applied.Source.Rules.Where(r => r.Target is PortalTarget.Backends);
+                await SyncAsync(state, applied.Source with { Rules = [.. kept] }, cancellationToken);
+                continue;
+            }
+
+            // Nothing was applied yet by this process: what stands is an earlier one's, and it needs a process too.
+            var saved = await ReadAsync(state, cancellationToken);
+            var transaction = new Transaction("nat");
+            foreach (var chain in (string[])[names.Container, names.Host])
+            {
+                foreach (var rule in saved.Rules("nat", chain).Where(r => r.Text.Contains(" -j DNAT --to-destination ", StringComparison.Ordinal)))
+                    transaction.Delete(chain, rule);
+            }
+
+            if (!transaction.IsEmpty)
+                await state.Commands.RestoreAsync(transaction.ToString(), cancellationToken);
+        }
+    }
+
+    public async Task RemoveAsync(CancellationToken cancellationToken)
+    {
+        var listeners = Listeners();
+        foreach (var state in families.Values)
+            state.Applied = null;
+        foreach (var either in Enum.GetValues<IptablesVariant>())
+        {
+            foreach (var family in Enum.GetValues<IpFamily>())
+                await RemoveLeftoversAsync(new IptablesCommands(commands, either, family), current: null, listeners, cancellationToken);
+        }
+    }
+
+    private async Task<SyncResult> SyncAsync(FamilyState state, FamilyPortals portals, CancellationToken cancellationToken)
+    {
+        var applied = state.Applied;
+        if (applied is not null && ReferenceEquals(applied.Source, portals))
+            return new SyncResult(Changed: false, 0, 0);
+        var wanted = PortalTable.Build(portals, names, state.Capabilities, applied);
+        var transaction = applied is null
+            ? Reconciliation.FromKernel(await ReadAsync(state, cancellationToken), wanted, names, [])
+            : Reconciliation.FromApplied(applied, wanted, names);
+
+        // Until the kernel has said yes nobody knows what stands; the next sync then reads it.
+        state.Applied = null;
+        if (!transaction.IsEmpty)
+            await state.Commands.RestoreAsync(transaction.ToString(), cancellationToken);
+        if (applied is null)
+            await RemoveLeftoversAsync(state, wanted, cancellationToken);
+        state.Applied = wanted;
+        return new SyncResult(!transaction.IsEmpty, transaction.Added, transaction.Removed);
+    }
+
+    /// <summary>After our own rules stand, so that there is no moment without any. That somebody else's rules cannot be read
+    /// or removed must not keep ours from being in force.</summary>
+    private async Task RemoveLeftoversAsync(FamilyState state, PortalTable wanted, CancellationToken cancellationToken)
+    {
+        var family = wanted.Source.Family;
+        var listeners = Listeners();
+        listeners.Add(wanted.Source.Listener.Address);
+        var other = variant == IptablesVariant.Nft ? IptablesVariant.Legacy : IptablesVariant.Nft;
+        try
+        {
+            if (await RemoveLeftoversAsync(state.Commands, names, listeners, cancellationToken))
+            {
+                // Service chains of an earlier run that only the removed chains still led to can go now.
+                var rest = Reconciliation.FromKernel(await ReadAsync(state, cancellationToken), wanted, names, []);
+                if (!rest.IsEmpty)
+                    await state.Commands.RestoreAsync(rest.ToString(), cancellationToken);
+                Notice($"{family}: chains of an older EdgeMesh release or of the other chain prefix were removed from {Name}");
+            }
+
+            if (await RemoveLeftoversAsync(new IptablesCommands(commands, other, family), current: null, listeners, cancellationToken))
+                Notice($"{family}: chains of an earlier EdgeMesh were removed from {IptablesCommands.Name(other, family)}, since {Name} is in use now");
+        }
+        catch (NetfilterException e)
+        {
+            Notice($"{family}: chains of an earlier EdgeMesh could not be removed: {e.Message} They are tried again at the next start; `edgemesh-agent cleanup` removes them too.");
+        }
+    }
+
+    private void Notice(string line) => Notices = Notices.Contains(line) || Notices.Length >= 16 ? Notices : Notices.Add(line);
+
+    private static async Task<bool> RemoveLeftoversAsync(
+        IptablesCommands commands, ChainNames? current, IReadOnlyCollection<IPAddress> listeners, CancellationToken cancellationToken)
+    {
+        if (!commands.Exists)
+            return false;
+        var text = Leftovers.Removal(await commands.SaveAsync(["nat", "filter"], cancellationToken), current, listeners);
+        if (text.Length == 0)
+            return false;
+        await commands.RestoreAsync(text, cancellationToken);
+        return true;
+    }
+
+    private HashSet<IPAddress> Listeners()
+    {
+        var listeners = families.Values.Select(s => s.Applied?.Source.Listener.Address).OfType<IPAddress>().ToHashSet();
+        listeners.Add(UsualListener);
+        return listeners;
+    }
+
+    private async Task<SavedTables> ReadAsync(FamilyState state, CancellationToken cancellationToken)
+    {
+        var start = time.GetTimestamp();
+        var saved = await state.Commands.SaveAsync(["nat"], cancellationToken);
+        state.FullReadTook = time.GetElapsedTime(start);
+        state.FullReadAt = time.GetTimestamp();
+        return saved;
+    }
+
+    /// <summary>iptables-legacy reads the whole table whatever it is asked for, so it is asked once for everything.</summary>
+    private bool FullReadIsDue(FamilyState state) =>
+        variant == IptablesVariant.Legacy
+        || state.FullReadTook <= CheapRead
+        || time.GetElapsedTime(state.FullReadAt) >= state.FullReadTook * FullReadShare;
+
+    private async Task<bool> LooksInOrderAsync(FamilyState state, PortalTable applied, CancellationToken cancellationToken)
+    {
+        foreach (var hook in names.Hooks.Where(h => h.MustBeFirst || applied.NeedsPostrouting))
+        {
+            var rules = await RulesOfHookAsync(state, hook.HookChain, cancellationToken);
+            if (rules.Count(r => r.LeadsTo(hook.PortalChain)) != 1 || !rules.Contains(hook.Jump) || (hook.MustBeFirst && rules[0] != hook.Jump))
+                return false;
+            if (await state.Commands.ListAsync(hook.PortalChain, cancellationToken) is not { } text
+                || !SavedTables.Parse(text, "nat").Rules("nat", hook.PortalChain).SequenceEqual(applied.Rules(hook.PortalChain)))
+                return false;
+        }
+
+        return true;
+    }
+
+    private static async Task<IReadOnlyList<Rule>> RulesOfHookAsync(FamilyState state, string hookChain, CancellationToken cancellationToken) =>
+        await state.Commands.ListAsync(hookChain, cancellationToken) is { } text ? SavedTables.Parse(text, "nat").Rules("nat", hookChain) : [];
+
+    private sealed class FamilyState(IptablesCommands commands, IptablesCapabilities capabilities)
+    {
+        public IptablesCommands Commands { get; } = commands;
+
+        public IptablesCapabilities Capabilities { get; } = capabilities;
+
+        /// <summary>What the kernel has as far as we know; null before the first sync and after a failed one.</summary>
+        public PortalTable? Applied { get; set; }
+
+        public TimeSpan FullReadTook { get; set; }
+
+        public long FullReadAt { get; set; }
+    }
+}

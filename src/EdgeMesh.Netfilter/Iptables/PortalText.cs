@@ -1,0 +1,138 @@
+using System.Net;
+using System.Net.Sockets;
+
+namespace EdgeMesh.Netfilter.Iptables;
+
+/// <summary>Portals as rules: pure, and the only place where a portal becomes text.</summary>
+internal static class PortalText
+{
+    public const string OwnMark = "0x1000/0x1000";
+    public const string MasqueradeMark = "0x2000/0x2000";
+
+    private static readonly TimeSpan DefaultAffinity = TimeSpan.FromSeconds(10_800);
+
+    /// <summary>The agent's own connections, to endpoints and to services alike, are never caught.</summary>
+    public static Rule OwnTraffic { get; } = new($"-m mark --mark {OwnMark} -j RETURN");
+
+    /// <summary>Ends the chain for everybody once the list has not been refreshed for 4 s. Mask 0 makes every packet look up
+    /// the one entry 0.0.0.0 (or ::), which the data path writes each second; the kernel forgets it without anybody's help.</summary>
+    public static Rule Heartbeat(IpFamily family) => new(
+        $"-m recent ! --rcheck --seconds 4 --name edgemesh-alive --mask {(family == IpFamily.IPv4 ? "0.0.0.0" : "::")} --rdest"
+        + " -m comment --comment \"rules below are in force only while edgemesh-agent lives\" -j RETURN");
+
+    public static IEnumerable<Rule> Postrouting(IptablesCapabilities capabilities) =>
+    [
+        new($"-m mark ! --mark {MasqueradeMark} -j RETURN"),
+        // Cleared, so that a packet that passes twice (encapsulation) is not masqueraded twice.
+        new("-j MARK --set-xmark 0x2000/0x0"),
+        new("-m comment --comment \"edgemesh: masquerade what came back to where it left\" -j MASQUERADE" + (capabilities.RandomFully ? " --random-fully" : "")),
+    ];
+
+    /// <summary>The one rule that a service port has in each portal chain; null where it can have none.</summary>
+    public static Rule? Visible(PortalRule portal, FamilyPortals family)
+    {
+        var key = portal.Key;
+        // The user-mode path speaks TCP and UDP only, and DNAT to port 1 refuses only what the kernel itself answers.
+        if (key.Protocol == PortalProtocol.Sctp && portal.Target is not PortalTarget.Backends)
+            return null;
+        var protocol = Protocol(key.Protocol);
+        var target = portal.Target switch
+        {
+            PortalTarget.Listener => $"-j DNAT --to-destination {family.Listener}",
+            // Nothing listens on port 1 of the listener's address, so the kernel itself answers RST or port unreachable.
+            PortalTarget.Refused => $"-j DNAT --to-destination {new IPEndPoint(family.Listener.Address, 1)}",
+            // goto: a packet that leaves the service's chain without a choice leaves our chains too.
+            PortalTarget.Backends => $"-g {ChainNames.Service(key)}",
+            _ => throw new ArgumentOutOfRangeException(nameof(portal)),
+        };
+        return new Rule(
+            $"-d {Network(key.Destination)} -p {protocol} -m comment --comment {Rule.Comment(portal.Comment)} -m {protocol} --dport {key.Port} {target}");
+    }
+
+    /// <summary>The chain of a kernel-path service port.</summary>
+    public static IEnumerable<Rule> ServiceChain(PortalKey key, PortalTarget.Backends backends, bool masqueradeAll)
+    {
+        var endpoints = backends.Endpoints;
+        var protocol = Protocol(key.Protocol);
+        if (masqueradeAll)
+            yield return new Rule($"-j MARK --set-xmark {MasqueradeMark}");
+
+        if (backends.Choice == BackendChoice.ClientAffinity && endpoints.Length > 1)
+        {
+            var seconds = (long)(backends.AffinityTimeout > TimeSpan.Zero ? backends.AffinityTimeout : DefaultAffinity).TotalSeconds;
+            foreach (var endpoint in endpoints)
+            {
+                // --update, not --rcheck: the time is idle time, so every new connection of the client starts it anew.
+                var known = $"-m recent --update --seconds {Math.Max(seconds, 1)} --reap --name {ChainNames.Affinity(key, endpoint.ToString())} {ClientMask(endpoint)} ";
+                foreach (var rule in ToEndpoint(endpoint, protocol, known, NeedsHairpin(backends, endpoint, masqueradeAll)))
+                    yield return rule;
+            }
+        }
+
+        for (var i = 0; i < endpoints.Length; i++)
+        {
+            foreach (var rule in ToEndpoint(endpoints[i], protocol, Chosen(key, backends, i), NeedsHairpin(backends, endpoints[i], masqueradeAll)))
+                yield return rule;
+        }
+    }
+
+    private static bool NeedsHairpin(PortalTarget.Backends backends, IPEndPoint endpoint, bool masqueradeAll) =>
+        !masqueradeAll && (backends.Local.IsDefault || backends.Local.Contains(endpoint));
+
+    /// <summary>A connection that comes back to where it left must be masqueraded, or the endpoint answers itself directly
+    /// and the connection never stands. A chain per endpoint, as kube-proxy has, took minutes to load with 100,000 endpoints
+    /// on iptables-nft 1.8.9; so the mark itself carries the choice from the first rule to the second.</summary>
+    private static IEnumerable<Rule> ToEndpoint(IPEndPoint endpoint, string protocol, string chosen, bool hairpin)
+    {
+        if (!hairpin)
+        {
+            yield return new Rule($"-p {protocol} {chosen}-j DNAT --to-destination {endpoint}");
+            yield break;
+        }
+
+        var source = Network(endpoint.Address);
+        yield return new Rule($"-s {source} -p {protocol} {chosen}-j MARK --set-xmark {MasqueradeMark}");
+        yield return new Rule($"-s {source} -p {protocol} -m mark --mark {MasqueradeMark} -j DNAT --to-destination {endpoint}");
+        yield return new Rule($"! -s {source} -p {protocol} {chosen}-j DNAT --to-destination {endpoint}");
+    }
+
+    /// <summary>The match that chooses endpoint <paramref name="i"/>, ending in a space; the last endpoint takes what is left.</summary>
+    private static string Chosen(PortalKey key, PortalTarget.Backends backends, int i)
+    {
+        var left = backends.Endpoints.Length - i;
+        var match = backends.Choice switch
+        {
+            // The kernel counts per rule, so every Nth, then of the rest every (N-1)th and so on, is a strict round robin;
+            // a random choice of the same shares lets one endpoint of ten wait for 40 connections one time in a hundred.
+            BackendChoice.RoundRobin when left > 1 => $"-m statistic --mode nth --every {left} --packet 0 ",
+            BackendChoice.Random or BackendChoice.ClientAffinity when left > 1 => $"-m statistic --mode random --probability {Probability(left)} ",
+            BackendChoice.SourceHash when backends.Endpoints.Length > 1 =>
+                $"-m cluster --cluster-local-nodemask 0x{1u << i:x8} --cluster-total-nodes {backends.Endpoints.Length} --cluster-hash-seed 0x65646765 ",
+            _ => "",
+        };
+        if (backends.Choice == BackendChoice.ClientAffinity && backends.Endpoints.Length > 1)
+        {
+            var endpoint = backends.Endpoints[i];
+            match += $"-m recent --set --name {ChainNames.Affinity(key, endpoint.ToString())} {ClientMask(endpoint)} ";
+        }
+
+        return match;
+    }
+
+    /// <summary>xt_statistic keeps a fraction of 2^31; iptables prints that fraction with 11 digits.</summary>
+    private static string Probability(int left) =>
+        (Math.Round(0x80000000 / (double)left, MidpointRounding.AwayFromZero) / 0x80000000).ToString("F11");
+
+    private static string ClientMask(IPEndPoint endpoint) => endpoint.AddressFamily == AddressFamily.InterNetwork
+        ? "--mask 255.255.255.255 --rsource"
+        : "--mask ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff --rsource";
+
+    private static string Network(IPAddress address) => address.AddressFamily == AddressFamily.InterNetwork ? $"{address}/32" : $"{address}/128";
+
+    private static string Protocol(PortalProtocol protocol) => protocol switch
+    {
+        PortalProtocol.Tcp => "tcp",
+        PortalProtocol.Udp => "udp",
+        _ => "sctp",
+    };
+}

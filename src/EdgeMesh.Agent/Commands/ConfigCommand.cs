@@ -1,5 +1,6 @@
 using System.CommandLine;
 using EdgeMesh.Agent.Options;
+using EdgeMesh.Catalog;
 
 namespace EdgeMesh.Agent.Commands;
 

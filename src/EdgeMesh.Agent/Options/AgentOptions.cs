@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Net;
+using EdgeMesh.Catalog;
 using EdgeMesh.Kubernetes.Api;
 using Microsoft.Extensions.Logging;
 

@@ -1,15 +1,5 @@
 namespace EdgeMesh.Agent.Options;
 
-/// <summary><c>modules.edgeProxy.serviceFilterMode</c>: what the label <c>service.edgemesh.kubeedge.io/service-proxy-name</c> means.</summary>
-internal enum ServiceFilterMode
-{
-    /// <summary>Labelled services are left to kube-proxy.</summary>
-    FilterIfLabelExists,
-
-    /// <summary>Only labelled services are handled.</summary>
-    FilterIfLabelDoesNotExists,
-}
-
 /// <summary>Which of the two documented chain names stand in the nat table.</summary>
 internal enum ChainPrefix
 {

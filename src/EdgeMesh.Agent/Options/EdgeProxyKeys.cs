@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using EdgeMesh.Catalog;
 using EdgeMesh.Kubernetes.Api;
 using static EdgeMesh.Agent.Options.KeyKinds;
 

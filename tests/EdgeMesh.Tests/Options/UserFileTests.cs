@@ -1,0 +1,52 @@
+using EdgeMesh.Agent.Options;
+using EdgeMesh.Catalog;
+using EdgeMesh.Tests.Deploy;
+using Xunit;
+
+namespace EdgeMesh.Tests.Options;
+
+/// <summary>Files as users of EdgeMesh 1.8 to 1.17 have them work unchanged.</summary>
+public sealed class UserFileTests
+{
+    private static LoadedConfig Read(string name, AgentEnvironment environment) =>
+        ConfigSample.Read(File.ReadAllText(Repository.PathOf($"tests/EdgeMesh.Tests/Options/user-files/{name}.yaml")), environment);
+
+    [Fact]
+    public void TheQuickStartFileWorks()
+    {
+        var loaded = Read("release-1.17-quickstart", ConfigSample.Cloud);
+        Assert.True(loaded.Options!.Proxy.Enable);
+        var notBuilt = Assert.Single(loaded.Warnings, w => w.What.Contains("does not have these parts", StringComparison.Ordinal));
+        Assert.EndsWith(": modules.edgeTunnel (line 6)", notBuilt.What, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void AFullFileHasOneWarningThatNamesTheMissingParts()
+    {
+        var loaded = Read("release-1.17-full", ConfigSample.Cloud);
+        Assert.Equal(ServiceFilterMode.FilterIfLabelDoesNotExists, loaded.Options!.Proxy.FilterMode);
+        Assert.IsType<ClusterSource.InCluster>(loaded.Options.Source);
+        var warning = Assert.Single(loaded.Warnings);
+        Assert.Equal(
+            "this release does not have these parts, and works without them: modules.edgeProxy.socks5Proxy (line 38), "
+            + "modules.edgeProxy.loadBalancer.consistentHash (line 42), modules.edgeDNS (line 27), modules.edgeTunnel (line 46), modules.edgeCNI (line 69)",
+            warning.What);
+    }
+
+    [Fact]
+    public void AFileOfRelease18KeepsItsMeaning()
+    {
+        var loaded = Read("release-1.8-edge", ConfigSample.Edge);
+        Assert.Equal(("edgemesh7", "169.254.96.17", 40001), (loaded.Options!.DeviceName, loaded.Options.DeviceAddress.ToString(), loaded.Options.Proxy.ListenPort));
+        Assert.IsType<ClusterSource.MetaServer>(loaded.Options.Source);
+        Assert.Equal(2, loaded.Warnings.Length);
+        var retired = Assert.Single(loaded.Warnings, w => w.What.StartsWith("keys of older releases", StringComparison.Ordinal));
+        Assert.Contains("commonConfig.dummyDeviceName (line 5; now commonConfig.bridgeDeviceName, and still read)", retired.What, StringComparison.Ordinal);
+        Assert.Contains("goChassisConfig (line 14)", retired.What, StringComparison.Ordinal);
+        Assert.Contains("modules.tunnel (line 35)", retired.What, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void AFileWithAKubeConfigGoesThere() =>
+        Assert.Equal(new ClusterSource.ApiServer(new Uri("https://192.0.2.1:6443"), "/root/.kube/config"), Read("own-kubeconfig", ConfigSample.Edge).Options!.Source);
+}

@@ -6,5 +6,10 @@ namespace EdgeMesh.Agent;
 internal static class Program
 {
     public static Task<int> Main(string[] args) =>
-        AgentCommandLine.InvokeAsync(args, AgentEnvironment.OfProcess(), new CommandHandlers(), Console.Out, Console.Error);
+        AgentCommandLine.InvokeAsync(args, AgentEnvironment.OfProcess(), new CommandHandlers
+        {
+            Run = RunHandler.RunAsync,
+            Status = StatusHandler.RunAsync,
+            Cleanup = CleanupHandler.RunAsync,
+        }, Console.Out, Console.Error);
 }

@@ -13,6 +13,9 @@ internal sealed record HealthFacts
     /// <summary>Time since the slowest data-path loop came round.</summary>
     public required TimeSpan SlowestLoop { get; init; }
 
+    /// <summary>False where modules.edgeProxy is not enabled: then there are no rules to wait for.</summary>
+    public required bool Handles { get; init; }
+
     /// <summary>Since when the newest plan could not be applied; null when it is in force.</summary>
     public required TimeSpan? FaultAge { get; init; }
 }
@@ -35,7 +38,7 @@ internal static class HealthRules
         var reasons = NotAlive(facts).ToBuilder();
         if (facts.Draining)
             reasons.Add("draining");
-        if (facts.Reconciler.LastSync is null)
+        if (facts.Handles && facts.Reconciler.LastSync is null)
         {
             reasons.Add(facts.Reconciler.Facts is null
                 ? "services and endpoints have not both been listed yet"

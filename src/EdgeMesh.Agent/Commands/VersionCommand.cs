@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Reflection;
 using System.Runtime.InteropServices;
 
 namespace EdgeMesh.Agent.Commands;
@@ -7,7 +6,7 @@ namespace EdgeMesh.Agent.Commands;
 internal static class VersionCommand
 {
     public static string Text { get; } =
-        $"edgemesh-agent {InformationalVersion()} ({RuntimeInformation.FrameworkDescription}, {RuntimeInformation.RuntimeIdentifier})";
+        $"edgemesh-agent {AgentVersion.Text} ({RuntimeInformation.FrameworkDescription}, {RuntimeInformation.RuntimeIdentifier})";
 
     public static Command Build()
     {
@@ -21,7 +20,4 @@ internal static class VersionCommand
         await line.InvocationConfiguration.Output.WriteLineAsync(Text);
         return ExitCodes.Ok;
     }
-
-    private static string InformationalVersion() =>
-        typeof(VersionCommand).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "unknown";
 }

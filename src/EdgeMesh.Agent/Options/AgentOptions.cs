@@ -1,7 +1,10 @@
 using System.Collections.Immutable;
 using System.Net;
 using EdgeMesh.Catalog;
+using EdgeMesh.Forwarding;
 using EdgeMesh.Kubernetes.Api;
+using EdgeMesh.Netfilter.Iptables;
+using EdgeMesh.Planning;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Agent.Options;
@@ -46,6 +49,12 @@ internal sealed record EdgeProxyOptions
     public required ChainPrefix ChainPrefix { get; init; }
 
     public required RuleBackend Backend { get; init; }
+
+    public required DataPath DataPath { get; init; }
+
+    public required BalancingPolicy Balancing { get; init; }
+
+    public required bool MasqueradeAll { get; init; }
 
     public required int ListenPort { get; init; }
 

@@ -1,6 +1,9 @@
 using System.Collections.Immutable;
 using EdgeMesh.Catalog;
+using EdgeMesh.Forwarding;
 using EdgeMesh.Kubernetes.Api;
+using EdgeMesh.Netfilter.Iptables;
+using EdgeMesh.Planning;
 using static EdgeMesh.Agent.Options.KeyKinds;
 
 namespace EdgeMesh.Agent.Options;
@@ -36,9 +39,23 @@ internal static class EdgeProxyKeys
         "both names are documented by EdgeMesh, and users' scripts and alerts look for one of them");
 
     public static readonly ConfigKey<RuleBackend> Backend = Word("modules.edgeProxy.backend", RuleBackend.Auto,
-        new OrderedDictionary<string, RuleBackend> { ["auto"] = RuleBackend.Auto, ["iptables"] = RuleBackend.Iptables },
+        new OrderedDictionary<string, RuleBackend> { ["auto"] = RuleBackend.Auto, ["iptables"] = RuleBackend.Iptables, ["nftables"] = RuleBackend.Nftables },
         "Who carries the rules. auto takes what kube-proxy uses on this node.",
-        "the order of our rules and kube-proxy's is certain only where both use the same backend");
+        "beside a kube-proxy in nftables mode only a native table keeps its place; elsewhere iptables is what people can read");
+
+    public static readonly ConfigKey<DataPath> Path = Word("modules.edgeProxy.dataPath", DataPath.Auto,
+        new OrderedDictionary<string, DataPath> { ["auto"] = DataPath.Auto, ["userspace"] = DataPath.Userspace, ["kernel"] = DataPath.Kernel },
+        "Who forwards. auto: the kernel wherever it can express what a service asks for, the agent's own process for the rest. userspace: everything through the process. kernel: what the kernel cannot express is left to kube-proxy.",
+        "the Go agent carries every byte through its process; the kernel does it without a copy, and also while the agent restarts");
+
+    public static readonly ConfigKey<BalancingPolicy> Balancing = Word("modules.edgeProxy.loadBalancer.policy", BalancingPolicy.RoundRobin,
+        new OrderedDictionary<string, BalancingPolicy> { ["ROUND_ROBIN"] = BalancingPolicy.RoundRobin, ["RANDOM"] = BalancingPolicy.Random },
+        "How connections are spread over the endpoints of a service that asks for no session affinity.",
+        "one word for all services; the Go agent has it per service through Istio's DestinationRule");
+
+    public static readonly ConfigKey<bool> MasqueradeAll = Boolean("modules.edgeProxy.masqueradeAll", false,
+        "On the kernel path, give every connection this node's address as its source.",
+        "where pods have no way back to the client's address; without it only a pod that calls itself is masqueraded");
 
     public static readonly ConfigKey<int> ListenPort = Port("modules.edgeProxy.listenPort", 20007,
         "Port of the user-mode proxy on the device, TCP and UDP.",
@@ -61,5 +78,5 @@ internal static class EdgeProxyKeys
         "every flow holds a descriptor");
 
     public static IReadOnlyList<ConfigKey> All { get; } =
-        [ProxyEnable, FilterMode, ExcludeServices, Prefix, Backend, ListenPort, DrainTimeout, MaxConnections, MaxPendingDials, MaxUdpFlows];
+        [ProxyEnable, FilterMode, ExcludeServices, Prefix, Backend, Path, Balancing, MasqueradeAll, ListenPort, DrainTimeout, MaxConnections, MaxPendingDials, MaxUdpFlows];
 }

@@ -99,6 +99,13 @@ public sealed class TcpForwarder : IAsyncDisposable
         return cut.Sum();
     }
 
+    /// <summary>How long ago the slowest loop came round; every loop does so at least twice a second.</summary>
+    public TimeSpan SlowestTurn()
+    {
+        var now = _context.NowMilliseconds();
+        return TimeSpan.FromMilliseconds(_loops.Select(loop => now - loop.LastTurn).DefaultIfEmpty(0).Max());
+    }
+
     public ForwarderStatistics ReadStatistics()
     {
         var counters = _loops.Select(loop => loop.Counters).ToArray();

@@ -141,7 +141,7 @@ public sealed partial class Reconciler : IDisposable
             catch (NetfilterException fault)
             {
                 // Changes that arrive during the back-off wait for it too: a broken packet filter is not to be hammered.
-                _state = _state with { Fault = fault.Message };
+                _state = _state with { Fault = fault.Message, FaultSince = _state.FaultSince ?? _time.GetUtcNow() };
                 pause = retry;
                 retry = retry * 2 < LongestRetry ? retry * 2 : LongestRetry;
                 LogApplyFailed(_backend.Name, pause.TotalSeconds, fault.Message);
@@ -186,7 +186,7 @@ public sealed partial class Reconciler : IDisposable
 
         syncFault?.Throw();
         if (_state.Fault is not null)
-            _state = _state with { Fault = null };
+            _state = _state with { Fault = null, FaultSince = null };
     }
 
     private async Task SyncAsync(ClusterFacts facts, ReconcilerOptions options, CancellationToken cancellationToken)
@@ -223,6 +223,7 @@ public sealed partial class Reconciler : IDisposable
             LastSync = now,
             LastSyncDuration = elapsed,
             Fault = null,
+            FaultSince = null,
             SyncsWithChanges = _state.SyncsWithChanges + (result.Changed ? 1 : 0),
         };
         _metrics.SyncDuration.Record(elapsed.TotalSeconds);

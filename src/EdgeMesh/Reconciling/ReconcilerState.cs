@@ -26,6 +26,8 @@ public sealed record ReconcilerState
     /// <summary>Why the newest plan is not in force yet; null when it is.</summary>
     public string? Fault { get; init; }
 
+    public DateTimeOffset? FaultSince { get; init; }
+
     public long Syncs { get; init; }
 
     public long SyncsWithChanges { get; init; }

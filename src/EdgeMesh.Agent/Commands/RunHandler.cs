@@ -1,0 +1,49 @@
+using EdgeMesh.Agent.Hosting;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace EdgeMesh.Agent.Commands;
+
+/// <summary>Runs the agent until SIGTERM or SIGINT.</summary>
+internal static class RunHandler
+{
+    /// <summary>Withdrawing rules, closing and writing the cache; comes on top of the drain time, which may change while running.</summary>
+    private static readonly TimeSpan StopLimit = TimeSpan.FromMinutes(11);
+
+    public static async Task<int> RunAsync(RunArguments arguments, CancellationToken cancellationToken)
+    {
+        var logging = new AgentLogging(arguments.Options.LogLevel);
+        var builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });
+        logging.AddTo(builder.Logging);
+        builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = StopLimit);
+        builder.Services.Configure<ConsoleLifetimeOptions>(console => console.SuppressStatusMessages = true);
+        builder.Services.AddSingleton(TimeProvider.System);
+        builder.Services.AddSingleton(logging);
+        builder.Services.AddSingleton(arguments);
+        builder.Services.AddHostedService<AgentService>();
+        using var host = builder.Build();
+        var logger = host.Services.GetRequiredService<ILoggerFactory>().CreateLogger("EdgeMesh.Agent.Configuration");
+        foreach (var warning in arguments.Loaded.Warnings)
+            Log.ConfigurationWarning(logger, warning.ToString());
+        try
+        {
+            await host.RunAsync(cancellationToken);
+            return ExitCodes.Ok;
+        }
+        catch (AgentStartException fault)
+        {
+            Log.CannotStart(logger, fault.Message);
+            return ExitCodes.Failure;
+        }
+    }
+}
+
+internal static partial class Log
+{
+    [LoggerMessage(1010, LogLevel.Warning, "{Warning}")]
+    public static partial void ConfigurationWarning(ILogger logger, string warning);
+
+    [LoggerMessage(1011, LogLevel.Critical, "{Reason}")]
+    public static partial void CannotStart(ILogger logger, string reason);
+}

@@ -1,0 +1,40 @@
+using System.Globalization;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Console;
+
+namespace EdgeMesh.Agent.Hosting;
+
+/// <summary>One line per event on standard error, with UTC time; the level can change while the agent runs.</summary>
+internal sealed class AgentLogging(LogLevel level)
+{
+    private volatile int _level = (int)level;
+
+    public LogLevel Level
+    {
+        get => (LogLevel)_level;
+        set => _level = (int)value;
+    }
+
+    public void AddTo(ILoggingBuilder logging)
+    {
+        logging.ClearProviders();
+        logging.SetMinimumLevel(LogLevel.Trace);
+        // The web server and the host speak only when something is wrong; what they do otherwise the agent says itself.
+        logging.AddFilter((category, entry) =>
+            entry >= Level && (category?.StartsWith("Microsoft.", StringComparison.Ordinal) != true || entry >= LogLevel.Warning));
+        logging.AddConsole(console =>
+        {
+            console.LogToStandardErrorThreshold = LogLevel.Trace;
+            console.FormatterName = ConsoleFormatterNames.Simple;
+            // A full pipe must not stop forwarding.
+            console.QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite;
+        });
+        logging.AddSimpleConsole(format =>
+        {
+            format.SingleLine = true;
+            format.UseUtcTimestamp = true;
+            format.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fff'Z' ";
+            format.ColorBehavior = LoggerColorBehavior.Disabled;
+        });
+    }
+}

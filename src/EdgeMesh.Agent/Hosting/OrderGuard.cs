@@ -1,0 +1,135 @@
+using System.Collections.Immutable;
+using EdgeMesh.Linux;
+using EdgeMesh.Linux.Netlink;
+using Microsoft.Extensions.Logging;
+
+namespace EdgeMesh.Agent.Hosting;
+
+/// <summary>Notices when anybody changes the rules or chains that matter to us, or our device, and asks for a repair.
+/// nf_tables tells by itself; iptables-legacy does not, so there a fingerprint of the table is read each second.</summary>
+internal sealed partial class OrderGuard(
+    bool legacy,
+    RuleWatch watch,
+    string deviceName,
+    IReadOnlyList<InetAddress> deviceAddresses,
+    Action requestRepair,
+    TimeProvider time,
+    ILogger<OrderGuard> logger)
+{
+    private static readonly TimeSpan LegacyInterval = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan DeviceInterval = TimeSpan.FromSeconds(5);
+
+    /// <summary>A rule that was moved without changing the table's size leaves the fingerprint as it was, and a lost event is
+    /// possible: a full look now and then covers both.</summary>
+    private static readonly TimeSpan FullLookInterval = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan LegacyFullLookInterval = TimeSpan.FromSeconds(4);
+
+    public async Task RunAsync(CancellationToken cancellationToken)
+    {
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        await Task.WhenAll(
+            legacy ? PollLegacyAsync(stop.Token) : WatchEventsAsync(stop.Token),
+            LookAsync(legacy ? LegacyFullLookInterval : FullLookInterval, requestRepair, stop.Token),
+            LookAsync(DeviceInterval, CheckDevice, stop.Token));
+    }
+
+    private async Task WatchEventsAsync(CancellationToken cancellationToken)
+    {
+        RuleChangeMonitor monitor;
+        try
+        {
+            monitor = RuleChangeMonitor.Start(watch);
+        }
+        catch (NetlinkException fault)
+        {
+            LogNoEvents(LegacyInterval.TotalSeconds, fault.Message);
+            await LookAsync(LegacyInterval, requestRepair, cancellationToken);
+            return;
+        }
+
+        using (monitor)
+        {
+            try
+            {
+                while (true)
+                {
+                    await monitor.WaitAsync(cancellationToken);
+                    requestRepair();
+                }
+            }
+            catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+            {
+                // The agent ends.
+            }
+        }
+    }
+
+    private async Task PollLegacyAsync(CancellationToken cancellationToken)
+    {
+        var tables = ImmutableArray.CreateBuilder<LegacyTable>();
+        try
+        {
+            tables.Add(LegacyTable.Open(ipv6: false));
+            tables.Add(LegacyTable.Open(ipv6: true));
+        }
+        catch (NetlinkException fault)
+        {
+            LogNoEvents(LegacyFullLookInterval.TotalSeconds, fault.Message);
+        }
+
+        try
+        {
+            var last = new LegacyTableInfo?[tables.Count];
+            await LookAsync(
+                LegacyInterval,
+                () =>
+                {
+                    for (var i = 0; i < tables.Count; i++)
+                    {
+                        var now = tables[i].Read();
+                        if (now == last[i])
+                            continue;
+                        last[i] = now;
+                        requestRepair();
+                    }
+                },
+                cancellationToken);
+        }
+        finally
+        {
+            foreach (var table in tables)
+                table.Dispose();
+        }
+    }
+
+    private void CheckDevice()
+    {
+        try
+        {
+            foreach (var repair in ListenDevice.Ensure(deviceName, deviceAddresses) is var state && state.Created
+                         ? [$"device {deviceName} was gone and is back"]
+                         : state.Repairs)
+            {
+                LogDeviceRepair(repair);
+            }
+        }
+        catch (NetlinkException fault)
+        {
+            LogDeviceFault(DeviceInterval.TotalSeconds, fault.Message);
+        }
+    }
+
+    private async Task LookAsync(TimeSpan interval, Action look, CancellationToken cancellationToken)
+    {
+        using var timer = new PeriodicTimer(interval, time);
+        try
+        {
+            while (await timer.WaitForNextTickAsync(cancellationToken))
+                look();
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            // The agent ends.
+        }
+    }
+}

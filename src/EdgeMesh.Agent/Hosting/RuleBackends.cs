@@ -1,0 +1,77 @@
+using System.Collections.Immutable;
+using EdgeMesh.Agent.Options;
+using EdgeMesh.Linux;
+using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Netfilter;
+using EdgeMesh.Netfilter.Iptables;
+using EdgeMesh.Netfilter.Nftables;
+
+namespace EdgeMesh.Agent.Hosting;
+
+/// <summary>The chosen rule backend with what depends on the choice.</summary>
+/// <param name="Reason">Why this one; for the log and for status.</param>
+/// <param name="Heartbeat">What keeps its user-mode rules in force; null where the kernel cannot do it.</param>
+internal sealed record ChosenBackend(
+    IPortalBackend Backend, string Reason, IHeartbeat? Heartbeat, ImmutableHashSet<BackendChoice> KernelChoices, bool IsLegacy, ImmutableArray<string> Notices);
+
+/// <summary>Chooses who carries the rules, and removes what the others left behind.</summary>
+internal static class RuleBackends
+{
+    private static readonly ImmutableArray<string> NftCommand = ["nft"];
+    private static readonly TimeSpan AliveTimeout = TimeSpan.FromSeconds(4);
+
+    public static async Task<ChosenBackend> ChooseAsync(EdgeProxyOptions options, TimeProvider time, CancellationToken cancellationToken)
+    {
+        var commands = new HostCommands(time);
+        var iptables = new IptablesChoice(commands, time);
+        var nft = await NftablesProbe.AskAsync(NftCommand, cancellationToken);
+        var (kind, reason) = options.Backend switch
+        {
+            RuleBackend.Iptables => (BackendKind.Iptables, "the configuration says so"),
+            RuleBackend.Nftables => (BackendKind.Nftables, "the configuration says so"),
+            _ => Decide(BackendDecision.Decide(new BackendFacts(nft.KubeProxyTable, iptables.IsInstalled ? ["iptables"] : [], nft.Families.Length > 0))),
+        };
+        if (kind == BackendKind.None)
+            throw new AgentStartException($"No rules can be set on this node: {reason}.");
+        if (kind == BackendKind.Nftables && nft.Families.IsEmpty)
+            throw new AgentStartException($"modules.edgeProxy.backend is nftables, but nft cannot be used here: {nft.WhyNot}. Install the package nftables, or choose iptables.");
+
+        var nftables = new NftablesBackend(NftCommand, nft.Families, time);
+        if (kind == BackendKind.Nftables)
+        {
+            if (iptables.IsInstalled)
+                await (await iptables.CreateAsync(options.ChainPrefix, null, cancellationToken)).RemoveAsync(cancellationToken);
+            var sets = nft.Families.Select(family => new NftSetName(
+                family == IpFamily.IPv4 ? NftFamily.IPv4 : NftFamily.IPv6, NftablesBackend.TableName, NftablesBackend.HeartbeatSet));
+            return new ChosenBackend(
+                nftables, reason, new NftHeartbeat([.. sets], [6, 17, 132], AliveTimeout), [.. Enum.GetValues<BackendChoice>()], IsLegacy: false, []);
+        }
+
+        if (!nft.Families.IsEmpty)
+            await nftables.RemoveAsync(cancellationToken);
+        var found = await iptables.DetectAsync(cancellationToken);
+        var portals = await iptables.CreateAsync(options.ChainPrefix, found.Variant, cancellationToken);
+        return new ChosenBackend(
+            portals,
+            $"{reason}; {portals.Name}: {found.Reason}",
+            new XtRecentHeartbeat(),
+            [.. Enum.GetValues<BackendChoice>().Where(choice => portals.Families.All(family => portals.CanExpress(family, choice, 2)))],
+            found.Variant == IptablesVariant.Legacy,
+            portals.HeartbeatAvailable
+                ? []
+                : ["this kernel has no xt_recent: rules that need the agent stay in force when it is killed or hangs; load the module xt_recent, or set modules.edgeProxy.backend to nftables"]);
+    }
+
+    /// <summary>Removes the rules of every backend; for <c>cleanup</c>.</summary>
+    public static async Task RemoveAllAsync(ChainPrefix prefix, TimeProvider time, CancellationToken cancellationToken)
+    {
+        var iptables = new IptablesChoice(new HostCommands(time), time);
+        if (iptables.IsInstalled)
+            await (await iptables.CreateAsync(prefix, null, cancellationToken)).RemoveAsync(cancellationToken);
+        var nft = await NftablesProbe.AskAsync(NftCommand, cancellationToken);
+        if (!nft.Families.IsEmpty)
+            await new NftablesBackend(NftCommand, nft.Families, time).RemoveAsync(cancellationToken);
+    }
+
+    private static (BackendKind Kind, string Reason) Decide(BackendDecision decision) => (decision.Backend, decision.Reason);
+}

@@ -1,0 +1,66 @@
+using System.Net.Sockets;
+using EdgeMesh.Agent.Options;
+using EdgeMesh.Kubernetes;
+using EdgeMesh.Kubernetes.Access;
+using Microsoft.Extensions.Logging;
+
+namespace EdgeMesh.Agent.Hosting;
+
+/// <summary>Makes the source that the options name, with its cache.</summary>
+internal static class SourceFactory
+{
+    private const string CacheFile = "facts.json";
+
+    public static IClusterSource Create(AgentOptions options, Action<Socket> markSocket, ILoggerFactory loggers, TimeProvider time)
+    {
+        if (options.Source is ClusterSource.Manifests manifests)
+            return new ManifestSource(manifests.Folder, options.NodeName, loggers.CreateLogger<ManifestSource>(), time);
+
+        try
+        {
+            var api = ApiServerSource.Create(Access(options, markSocket), loggers.CreateLogger<ApiServerSource>(), time);
+            return new CachedSource(
+                api, Path.Combine(options.StateDirectory, CacheFile), api.Identity, loggers.CreateLogger<CachedSource>(), time);
+        }
+        catch (ApiAccessException fault)
+        {
+            throw new AgentStartException(fault.Message, fault);
+        }
+    }
+
+    private static ApiAccessOptions Access(AgentOptions options, Action<Socket> markSocket)
+    {
+        var access = new ApiAccessOptions
+        {
+            Qps = options.Qps,
+            Burst = options.Burst,
+            NodeName = options.NodeName,
+            OnSocket = markSocket,
+        };
+        return options.Source switch
+        {
+            ClusterSource.ApiServer server => access with
+            {
+                Master = server.Master?.ToString() ?? "",
+                KubeConfigPath = server.KubeConfig ?? "",
+            },
+            ClusterSource.MetaServer meta => access with
+            {
+                // What the options resolved wins over what the environment would suggest.
+                Environment = name => name.StartsWith("KUBERNETES_", StringComparison.Ordinal) ? null : System.Environment.GetEnvironmentVariable(name),
+                MetaServer = meta.Security is { } security
+                    ? new MetaServerOptions
+                    {
+                        Server = meta.Server.ToString(),
+                        RequireAuthorization = true,
+                        InsecureSkipTlsVerify = security.InsecureSkipTlsVerify,
+                        TlsCaFile = security.CaFile,
+                        TlsCertFile = security.CertificateFile,
+                        TlsPrivateKeyFile = security.KeyFile,
+                    }
+                    : new MetaServerOptions { Server = meta.Server.ToString() },
+            },
+            _ => access,
+        };
+    }
+}

@@ -1,0 +1,176 @@
+using System.Collections.Immutable;
+using EdgeMesh.Agent.Admin;
+using EdgeMesh.Agent.Options;
+using EdgeMesh.Catalog;
+using EdgeMesh.Forwarding;
+using EdgeMesh.Forwarding.Udp;
+using EdgeMesh.Kubernetes;
+using EdgeMesh.Netfilter;
+using EdgeMesh.Planning;
+using EdgeMesh.Reconciling;
+
+namespace EdgeMesh.Agent.Hosting;
+
+/// <summary>Puts what the parts of the agent know into one document. Reads only.</summary>
+internal sealed class StatusBuilder(
+    AgentOptions options,
+    ChosenBackend rules,
+    ImmutableArray<string> notices,
+    IClusterSource source,
+    Reconciler reconciler,
+    TcpForwarder tcp,
+    UdpForwarder udp,
+    DateTimeOffset startedAt)
+{
+    private sealed record Traffic(long Active, long Total);
+
+    public async Task<StatusDocument> BuildAsync(string phase, CancellationToken cancellationToken)
+    {
+        var state = reconciler.State;
+        ImmutableArray<JumpPosition> jumps;
+        string? fault = state.Fault;
+        try
+        {
+            jumps = await rules.Backend.InspectAsync(cancellationToken);
+        }
+        catch (NetfilterException unreadable)
+        {
+            jumps = [];
+            fault ??= unreadable.Message;
+        }
+
+        var traffic = ReadTraffic();
+        return new StatusDocument
+        {
+            Version = AgentVersion.Text,
+            Node = new NodeStatus
+            {
+                Name = options.NodeName,
+                Edge = options.NodeKind == NodeKind.Edge,
+                StartedAt = startedAt,
+                Phase = phase,
+                Notices = options.Proxy.Enable ? notices : notices.Add("modules.edgeProxy.enable is false: no service is handled"),
+            },
+            Source = Source(state.Facts),
+            Rules = new RulesStatus
+            {
+                Backend = rules.Backend.Name,
+                Reason = rules.Reason,
+                InForce = state is { LastSync: not null, Withdrawn: false } && fault is null,
+                Fault = fault,
+                LastSync = state.LastSync,
+                LastSyncMilliseconds = state.LastSyncDuration.TotalMilliseconds,
+                OrderRepairs = state.OrderRepairs,
+                LastRepair = state.LastRepair,
+                RecentRepairs = state.RecentRepairs,
+                Jumps = [.. jumps.Select(jump => new JumpStatus
+                {
+                    Family = jump.Family.ToString(),
+                    Hook = jump.HookChain,
+                    Chain = jump.PortalChain,
+                    Position = jump.Position,
+                    Detail = jump.Detail,
+                })],
+            },
+            DataPath = DataPath(),
+            Services = [.. state.Plan.Services.Select(service => Service(service, traffic))],
+        };
+    }
+
+    private SourceStatus Source(ClusterFacts? facts) => new()
+    {
+        Description = source.Description,
+        Origin = facts?.Origin switch
+        {
+            FactsOrigin.Live => "live",
+            FactsOrigin.Cache => "cache",
+            _ => "none",
+        },
+        AsOf = facts?.AsOf,
+        Kinds = [.. source.Health.Kinds.Select(kind => new SourceKindStatus
+        {
+            Kind = kind.Kind,
+            Synced = kind.Synced,
+            LastSuccess = kind.LastSuccess,
+            Fault = kind.Fault,
+        })],
+    };
+
+    private DataPathStatus DataPath()
+    {
+        var connections = tcp.ReadStatistics();
+        var flows = udp.Statistics();
+        long Refused(RefusalReason reason) => connections.Refused[(int)reason];
+        var shed = Refused(RefusalReason.ConnectionLimit) + Refused(RefusalReason.DialLimit) + Refused(RefusalReason.DescriptorLimit);
+        return new DataPathStatus
+        {
+            Listener = string.Join(", ", tcp.Listeners),
+            ActiveConnections = connections.Active,
+            TotalConnections = connections.Accepted,
+            ActiveFlows = flows.FlowsActive,
+            TotalFlows = flows.FlowsOpened,
+            Refused = connections.Refused.Sum() - shed,
+            Shed = shed + flows.Dropped[(int)UdpDropReason.DescriptorLimit],
+            DialFailures = connections.DialFailures.Sum(),
+        };
+    }
+
+    private Dictionary<ServicePortName, Traffic> ReadTraffic()
+    {
+        var traffic = new Dictionary<ServicePortName, Traffic>();
+        foreach (var service in tcp.ReadServices())
+            traffic[service.Service] = new Traffic(service.Active, service.Connections);
+        foreach (var service in udp.ServiceStatistics())
+            traffic[service.Service] = new Traffic(service.Active, service.Flows);
+        return traffic;
+    }
+
+    private static ServiceStatus Service(PlannedService service, Dictionary<ServicePortName, Traffic> traffic) => new()
+    {
+        Name = service.Service.Name.ToString(),
+        Handled = service.Service.Handling == Handling.Handled,
+        Reason = Words(service.Service.Handling),
+        Faults = service.Service.Faults,
+        Ports = [.. service.Ports.Select(port => Port(port, traffic.GetValueOrDefault(port.Port.Name)))],
+    };
+
+    private static ServicePortStatus Port(PlannedPort port, Traffic? traffic) => new()
+    {
+        Name = port.Port.Name.ToString(),
+        Protocol = port.Port.Name.Protocol.ToString().ToLowerInvariant(),
+        Address = port.RouteKey.Destination.ToString(),
+        Kind = port.Address.Kind switch
+        {
+            CatchKind.ClusterIP => "clusterIP",
+            CatchKind.ExternalIP => "externalIP",
+            CatchKind.LoadBalancerIP => "loadBalancerIP",
+            _ => "nodePort",
+        },
+        Path = port.Path switch
+        {
+            ForwardingPath.Listener => "listener",
+            ForwardingPath.Kernel => "kernel",
+            ForwardingPath.Refused => "refused",
+            _ => "notCaught",
+        },
+        Reason = port.Reason,
+        Endpoints = [.. port.Port.Endpoints.Where(e => e.Address.Address.IsIPv6 == port.Address.Address.IsIPv6).Select(e => e.Address.ToString())],
+        Balancing = port.Port.ClientIPAffinity is { } affinity ? $"ClientIP {affinity.TotalSeconds:F0} s" : "none",
+        ActiveConnections = traffic?.Active ?? 0,
+        TotalConnections = traffic?.Total ?? 0,
+    };
+
+    private static string? Words(Handling handling) => handling switch
+    {
+        Handling.Handled => null,
+        Handling.Headless => "headless",
+        Handling.ExternalName => "ExternalName",
+        Handling.Labelled => $"has the label {CatalogLabels.FilterLabel}",
+        Handling.NotLabelled => $"has no label {CatalogLabels.FilterLabel}",
+        Handling.Excluded => "listed in modules.edgeProxy.excludeServices",
+        Handling.OtherProxy => $"the label {CatalogLabels.ProxyNameLabel} gives it to another proxy",
+        Handling.NoClusterIP => "has no cluster IP yet",
+        Handling.NoPorts => "has no usable port",
+        _ => "its address and port belong to another service",
+    };
+}

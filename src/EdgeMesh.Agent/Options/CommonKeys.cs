@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using System.Net;
 using System.Net.Sockets;
 using Microsoft.Extensions.Logging;
@@ -8,6 +7,14 @@ namespace EdgeMesh.Agent.Options;
 
 internal static class CommonKeys
 {
+    private static readonly OrderedDictionary<string, LogLevel> LogLevels = new(StringComparer.Ordinal)
+    {
+        ["debug"] = LogLevel.Debug,
+        ["information"] = LogLevel.Information,
+        ["warning"] = LogLevel.Warning,
+        ["error"] = LogLevel.Error,
+    };
+
     public static readonly ConfigKey<string> DeviceName = new("commonConfig.bridgeDeviceName", "text", "edgemesh0",
         "The device that the agent makes to listen on.",
         Where<string>(ValueReaders.Text, v => v.Length is > 0 and <= 15 && v.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.'),
@@ -32,17 +39,8 @@ internal static class CommonKeys
         Reason = "the agent has health and metrics of its own; whoever reaches the address reads the names of all services, so it is loopback",
     };
 
-    public static readonly ConfigKey<LogLevel> LogLevelKey = new("commonConfig.logLevel", "debug | information | warning | error", LogLevel.Information,
-        "How much is logged.", ValueReaders.Word(LogLevels), v => LogLevels.First(w => w.Value == v).Key)
-    {
-        Reason = "takes the place of klog's -v flag, and can be changed while the agent runs",
-        Live = true,
-    };
-
-    private static ImmutableDictionary<string, LogLevel> LogLevels => new (string Word, LogLevel Level)[]
-    {
-        ("debug", LogLevel.Debug), ("information", LogLevel.Information), ("warning", LogLevel.Warning), ("error", LogLevel.Error),
-    }.ToImmutableDictionary(p => p.Word, p => p.Level, StringComparer.Ordinal);
+    public static readonly ConfigKey<LogLevel> LogLevelKey = Word("commonConfig.logLevel", LogLevel.Information, LogLevels,
+        "How much is logged.", "takes the place of klog's -v flag, and can be changed while the agent runs", live: true);
 
     public static IReadOnlyList<ConfigKey> All { get; } = [DeviceName, DeviceAddress, StateDirectory, AdminAddress, LogLevelKey];
 }

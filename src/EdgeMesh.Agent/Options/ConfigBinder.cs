@@ -73,18 +73,20 @@ internal sealed class ConfigBinder(AgentConfig config, FindingList findings)
     private void Unknown(string path, YamlEntry entry)
     {
         var full = ConfigSchema.Join(path, entry.Key);
-        var near = Nearest.Of(entry.Key, ConfigSchema.Children[path]);
-        var here = near is null ? null : ConfigSchema.Join(path, near);
-        // Right name in the wrong section is as common as a slip of the hand.
+        findings.Fault(entry.Mark, full, "no such key", findings.IsFull ? "" : RemedyFor(path, entry.Key));
+    }
+
+    private static string RemedyFor(string path, string name)
+    {
+        if (Nearest.Of(name, ConfigSchema.Children[path]) is { } near)
+            return $"did you mean {ConfigSchema.Join(path, near)}?";
+        // The right name in the wrong section is as common as a slip of the hand; these two names stand in many.
         var elsewhere = ConfigSchema.Children
-            .SelectMany(section => section.Value.Select(name => (Path: ConfigSchema.Join(section.Key, name), Name: name)))
-            .Where(c => c.Name.Equals(entry.Key, StringComparison.OrdinalIgnoreCase) && c.Name is not ("enable" or "listenPort"))
-            .Select(c => c.Path)
-            .FirstOrDefault();
-        var remedy = (here ?? elsewhere) is { } suggestion
-            ? $"did you mean {suggestion}?"
-            : $"known here are {string.Join(", ", ConfigSchema.Children[path])}";
-        findings.Fault(entry.Mark, full, "no such key", remedy);
+            .SelectMany(section => section.Value.Select(n => (Section: section.Key, Name: n)))
+            .FirstOrDefault(c => c.Name.Equals(name, StringComparison.OrdinalIgnoreCase) && c.Name is not ("enable" or "listenPort"));
+        return elsewhere.Name is null
+            ? $"known here are {string.Join(", ", ConfigSchema.Children[path])}"
+            : $"did you mean {ConfigSchema.Join(elsewhere.Section, elsewhere.Name)}?";
     }
 
     private void WarnOfNotBuiltParts()

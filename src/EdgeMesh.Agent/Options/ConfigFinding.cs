@@ -23,6 +23,9 @@ internal sealed class FindingList(string file)
     private readonly List<ConfigFinding> _warnings = [];
     private int _unshown;
 
+    /// <summary>Further faults are counted only; no need to think about their remedy.</summary>
+    public bool IsFull => _faults.Count >= Limit;
+
     public bool HasFaults => _faults.Count > 0;
 
     public void Fault(YamlMark mark, string path, string what, string remedy)

@@ -154,6 +154,7 @@ internal sealed class YamlTree
     private List<YamlEntry> Entries(int depth)
     {
         var entries = new List<YamlEntry>();
+        var lines = new Dictionary<string, int>(StringComparer.Ordinal);
         var merged = new List<YamlEntry>();
         while (!_parser.TryConsume<MappingEnd>(out _))
         {
@@ -163,14 +164,13 @@ internal sealed class YamlTree
                 _findings.Fault(key.Mark, "", $"{key.Noun} stands where a key belongs", "a key is one word");
             else if (name.Text == "<<" && !name.Quoted)
                 Merge(value, merged);
-            else if (entries.Find(e => e.Key == name.Text) is { } first)
-                _findings.Fault(name.Mark, "", $"the key '{name.Text}' stands here a second time, after line {first.Mark.Line}", "keep one of the two");
+            else if (!lines.TryAdd(name.Text, name.Mark.Line))
+                _findings.Fault(name.Mark, "", $"the key '{name.Text}' stands here a second time, after line {lines[name.Text]}", "keep one of the two");
             else
                 entries.Add(new YamlEntry(name.Text, name.Mark, value));
         }
 
-        var own = entries.Select(e => e.Key).ToHashSet(StringComparer.Ordinal);
-        entries.AddRange(merged.Where(e => own.Add(e.Key)));
+        entries.AddRange(merged.Where(e => lines.TryAdd(e.Key, e.Mark.Line)));
         return entries;
     }
 

@@ -1,5 +1,6 @@
 using System.Text;
 using EdgeMesh.Agent.Options;
+using EdgeMesh.Kubernetes;
 using EdgeMesh.Tests.Options;
 using Xunit;
 using YamlDotNet.RepresentationModel;
@@ -33,13 +34,13 @@ public sealed class ManifestTests
     }
 
     [Fact]
-    public void TheRoleGrantsReadingOfFourKindsAndNothingElse()
+    public void TheRoleGrantsExactlyWhatTheSourcesAskFor()
     {
         var granted = Items(Only("ClusterRole"), "rules")
             .SelectMany(rule => Texts(rule, "apiGroups").SelectMany(group => Texts(rule, "resources")
-                .Select(resource => $"{(group.Length == 0 ? "core" : group)}/{resource}: {string.Join(',', Texts(rule, "verbs"))}")));
+                .Select(resource => new AccessRule(group, resource, [.. Texts(rule, "verbs")]).ToString())));
         Assert.Equal(
-            ["core/endpoints: list,watch", "core/nodes: list,watch", "core/services: list,watch", "discovery.k8s.io/endpointslices: list,watch"],
+            RequiredAccess.Rules.Select(r => r.ToString()).Order(StringComparer.Ordinal),
             granted.Order(StringComparer.Ordinal));
     }
 

@@ -86,7 +86,9 @@ public sealed class ConfigFileWatcherTests : IAsyncDisposable
         File.CreateSymbolicLink(_folder.Path + "/agent.yaml", "..data/agent.yaml");
         Watch(_folder.Path + "/agent.yaml");
         Directory.CreateSymbolicLink(_folder.Path + "/..data_tmp", "v2");
-        File.Move(_folder.Path + "/..data_tmp", _folder.Path + "/..data", overwrite: true);
+        // As kubelet does it: a rename over the old link, which File.Move refuses for links to folders.
+        using (var rename = System.Diagnostics.Process.Start("mv", ["-T", _folder.Path + "/..data_tmp", _folder.Path + "/..data"]))
+            await rename.WaitForExitAsync().WaitAsync(Deadline);
         Assert.Equal(TimeSpan.FromSeconds(2), (await NextAsync()).Options.Proxy.DrainTimeout);
     }
 

@@ -29,7 +29,7 @@ public sealed class UserFileTests
         var warning = Assert.Single(loaded.Warnings);
         Assert.Equal(
             "this release does not have these parts, and works without them: modules.edgeProxy.socks5Proxy (line 38), "
-            + "modules.edgeProxy.loadBalancer.consistentHash (line 42), modules.edgeDNS (line 27), modules.edgeTunnel (line 46), modules.edgeCNI (line 69)",
+            + "modules.edgeProxy.loadBalancer.consistentHash (line 42), modules.edgeDNS (line 26), modules.edgeTunnel (line 46), modules.edgeCNI (line 68)",
             warning.What);
     }
 
@@ -43,7 +43,7 @@ public sealed class UserFileTests
         var retired = Assert.Single(loaded.Warnings, w => w.What.StartsWith("keys of older releases", StringComparison.Ordinal));
         Assert.Contains("commonConfig.dummyDeviceName (line 5; now commonConfig.bridgeDeviceName, and still read)", retired.What, StringComparison.Ordinal);
         Assert.Contains("goChassisConfig (line 14)", retired.What, StringComparison.Ordinal);
-        Assert.Contains("modules.tunnel (line 35)", retired.What, StringComparison.Ordinal);
+        Assert.Contains("modules.tunnel (line 36)", retired.What, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -1,0 +1,15 @@
+using Microsoft.Extensions.Logging;
+
+namespace EdgeMesh.Kubernetes;
+
+public sealed partial class CachedSource
+{
+    [LoggerMessage(3030, LogLevel.Information, "Running from the cache: {Count} services as of {AsOf:u} in {Path}, until {Source} answers")]
+    private static partial void LogFromCache(ILogger logger, int count, string path, DateTimeOffset asOf, string source);
+
+    [LoggerMessage(3031, LogLevel.Information, "The cache {Path} is not used: {Reason}. It is written anew once the source has answered.")]
+    private static partial void LogUnusable(ILogger logger, string path, string reason);
+
+    [LoggerMessage(3032, LogLevel.Warning, "The cache {Path} cannot be written ({Reason}): a restart without the API server would find no services. Check commonConfig.stateDir.")]
+    private static partial void LogWriteFailed(ILogger logger, string path, string reason);
+}

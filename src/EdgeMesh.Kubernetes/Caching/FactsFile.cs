@@ -1,0 +1,223 @@
+using System.Buffers;
+using System.Collections.Immutable;
+using System.Security.Cryptography;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
+using EdgeMesh.Kubernetes.Api;
+using EdgeMesh.Kubernetes.Watching;
+
+namespace EdgeMesh.Kubernetes.Caching;
+
+/// <summary>The cached facts cannot be used; the message says why.</summary>
+internal sealed class FactsFileException(string message, Exception? inner = null) : Exception(message, inner);
+
+/// <summary>
+/// Facts on disk, one JSON value per line:
+/// <code>
+/// {"format":"edgemesh-facts","version":1,"source":"…","asOf":"…","nodeLabels":{…}}
+/// {"service":{…}} | {"slice":{…}} | {"endpoints":{…}}      one per object
+/// {"sha256":"hex of all lines before this one, newlines included"}
+/// </code>
+/// The last line is also the proof that the file is whole. Read and written line by line, so that 10,000 services never
+/// stand in memory as text.
+/// </summary>
+internal static class FactsFile
+{
+    public const int Version = 1;
+    private const string Format = "edgemesh-facts";
+
+    /// <summary>A temporary file beside it, synced, then renamed over it: whoever reads sees the old or the new one. The
+    /// folder is not synced: after a power cut the old file is as good as any.</summary>
+    /// <exception cref="IOException"/>
+    /// <exception cref="UnauthorizedAccessException"/>
+    public static async Task WriteAsync(string path, string source, ClusterFacts facts, CancellationToken cancellationToken)
+    {
+        var temporary = path + ".tmp";
+        File.Delete(temporary);
+        await using (var file = new FileStream(temporary, new FileStreamOptions
+        {
+            Mode = FileMode.CreateNew,
+            Access = FileAccess.Write,
+            Options = FileOptions.Asynchronous,
+            // Names and addresses of a whole cluster are nobody else's business.
+            UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+        }))
+        {
+            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            var buffer = new ArrayBufferWriter<byte>(64 << 10);
+            Line(buffer, new FactsLine { Format = Format, Version = Version, Source = source, AsOf = facts.AsOf, NodeLabels = new(facts.NodeLabels) });
+            foreach (var line in facts.Services.Values.Select(s => new FactsLine { Service = s })
+                .Concat(facts.EndpointSlices.Values.Select(s => new FactsLine { Slice = s }))
+                .Concat(facts.Endpoints.Values.Select(e => new FactsLine { Endpoints = e })))
+            {
+                Line(buffer, line);
+                if (buffer.WrittenCount > 48 << 10)
+                {
+                    await FlushAsync(file, hash, buffer, cancellationToken);
+                }
+            }
+
+            await FlushAsync(file, hash, buffer, cancellationToken);
+            Line(buffer, new FactsLine { Sha256 = Convert.ToHexString(hash.GetHashAndReset()) });
+            await file.WriteAsync(buffer.WrittenMemory, cancellationToken);
+            await file.FlushAsync(cancellationToken);
+            file.Flush(flushToDisk: true);
+        }
+
+        File.Move(temporary, path, overwrite: true);
+    }
+
+    /// <returns>Null when there is no file.</returns>
+    /// <exception cref="FactsFileException">There is one and it cannot be used.</exception>
+    public static async Task<ClusterFacts?> ReadAsync(string path, string source, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            return await ReadAsync(file, source, cancellationToken);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return null;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new FactsFileException($"it cannot be read: {e.Message}", e);
+        }
+    }
+
+    internal static async Task<ClusterFacts> ReadAsync(Stream file, string source, CancellationToken cancellationToken)
+    {
+        using var lines = new LineReader(file, ObjectReader.LargestObject * 2);
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        var services = ImmutableDictionary.CreateBuilder<ObjectName, Service>();
+        var slices = ImmutableDictionary.CreateBuilder<ObjectName, EndpointSlice>();
+        var endpoints = ImmutableDictionary.CreateBuilder<ObjectName, Endpoints>();
+        FactsLine? head = null;
+        while (await lines.ReadAsync(cancellationToken) == LineKind.Line)
+        {
+            var line = Parse(lines.Line.Span);
+            if (head is null)
+            {
+                head = Head(line, source);
+            }
+            else if (line.Sha256 is { } expected)
+            {
+                if (expected != Convert.ToHexString(hash.GetHashAndReset()))
+                {
+                    throw new FactsFileException("its checksum does not fit");
+                }
+
+                return new()
+                {
+                    Services = services.ToImmutable(),
+                    EndpointSlices = slices.ToImmutable(),
+                    Endpoints = endpoints.ToImmutable(),
+                    NodeLabels = head.NodeLabels?.ToImmutableDictionary(StringComparer.Ordinal) ?? ImmutableDictionary<string, string>.Empty,
+                    Origin = FactsOrigin.Cache,
+                    AsOf = head.AsOf ?? default,
+                };
+            }
+            else if (line.Service is { } service)
+            {
+                services[service.Key] = service;
+            }
+            else if (line.Slice is { } slice)
+            {
+                slices[slice.Key] = slice;
+            }
+            else if (line.Endpoints is { } other)
+            {
+                endpoints[other.Key] = other;
+            }
+
+            hash.AppendData(lines.Line.Span);
+            hash.AppendData("\n"u8);
+        }
+
+        throw new FactsFileException("it is cut off");
+    }
+
+    private static FactsLine Head(FactsLine line, string source)
+    {
+        if (line.Format != Format)
+        {
+            throw new FactsFileException("it is not a cache of facts");
+        }
+
+        if (line.Version != Version)
+        {
+            throw new FactsFileException($"it has version {line.Version} and this program reads version {Version}");
+        }
+
+        return line.Source == source ? line : throw new FactsFileException("it is of another cluster or source");
+    }
+
+    private static FactsLine Parse(ReadOnlySpan<byte> line)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(line, FactsJson.Default.FactsLine) ?? throw new FactsFileException("a line of it is null");
+        }
+        catch (Exception e) when (ObjectReader.IsBadInput(e))
+        {
+            throw new FactsFileException("a line of it is not JSON of a cache", e);
+        }
+    }
+
+    private static void Line(ArrayBufferWriter<byte> buffer, FactsLine line)
+    {
+        using (var writer = new Utf8JsonWriter(buffer))
+        {
+            JsonSerializer.Serialize(writer, line, FactsJson.Default.FactsLine);
+        }
+
+        buffer.Write("\n"u8);
+    }
+
+    private static async Task FlushAsync(FileStream file, IncrementalHash hash, ArrayBufferWriter<byte> buffer, CancellationToken cancellationToken)
+    {
+        hash.AppendData(buffer.WrittenSpan);
+        await file.WriteAsync(buffer.WrittenMemory, cancellationToken);
+        buffer.ResetWrittenCount();
+    }
+}
+
+internal sealed class FactsLine
+{
+    public string? Format { get; set; }
+
+    public int? Version { get; set; }
+
+    public string? Source { get; set; }
+
+    public DateTimeOffset? AsOf { get; set; }
+
+    public Dictionary<string, string>? NodeLabels { get; set; }
+
+    public Service? Service { get; set; }
+
+    public EndpointSlice? Slice { get; set; }
+
+    public Endpoints? Endpoints { get; set; }
+
+    public string? Sha256 { get; set; }
+}
+
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+    GenerationMode = JsonSourceGenerationMode.Metadata,
+    Converters =
+    [
+        typeof(NullableArray<string>),
+        typeof(NullableArray<ServicePort>),
+        typeof(NullableArray<EndpointPort>),
+        typeof(NullableArray<Endpoint>),
+        typeof(NullableArray<HintName>),
+        typeof(NullableArray<EndpointSubset>),
+        typeof(NullableArray<SubsetAddress>),
+    ])]
+[JsonSerializable(typeof(FactsLine))]
+internal sealed partial class FactsJson : JsonSerializerContext;

@@ -1,0 +1,221 @@
+using System.Collections.Immutable;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+using EdgeMesh.Kubernetes.Api;
+
+namespace EdgeMesh.Kubernetes.Manifests;
+
+/// <param name="Object">Kind and name where they could be read, so that the last good version can be kept.</param>
+internal sealed record ManifestFault(string File, long Line, string Message, (string Kind, ObjectName Name)? Object)
+{
+    public override string ToString() => $"{File}:{Line} {Message}";
+}
+
+internal sealed record ManifestObject(string Kind, KubernetesObject Value, string File, long Line);
+
+/// <summary>What one file says. One bad document is one fault; the others count.</summary>
+internal sealed record ManifestFile(string Path, ImmutableArray<ManifestObject> Objects, ImmutableArray<ManifestFault> Faults, ImmutableArray<string> IgnoredKinds)
+{
+    private const int MostDocuments = 100_000;
+
+    /// <summary>Pure. Never throws for what stands in the text.</summary>
+    /// <param name="last">The file as read before: objects whose text is the same stay the same reference.</param>
+    public static ManifestFile Parse(string path, string text, ManifestFile? last = null)
+    {
+        var reading = new Reading(path, last);
+        var documents = 0;
+        foreach (var (line, document) in path.EndsWith(".json", StringComparison.OrdinalIgnoreCase) ? [(1, text)] : Split(text))
+        {
+            if (++documents > MostDocuments)
+            {
+                reading.Faults.Add(new(path, line, $"holds more than {MostDocuments} documents; the rest is ignored", null));
+                break;
+            }
+
+            reading.Document(document, line);
+        }
+
+        return new(path, reading.Objects.ToImmutable(), reading.Faults.ToImmutable(), [.. reading.Ignored.Order(StringComparer.Ordinal)]);
+    }
+
+    /// <summary>Documents with the line where each begins. Cut here and not by the YAML parser, which cannot go on after a
+    /// broken document; a line that begins with '---' is a boundary even inside a block of text (YAML 1.2, 9.1.2).</summary>
+    internal static IEnumerable<(long Line, string Text)> Split(string text)
+    {
+        var document = new StringBuilder();
+        long line = 0, first = 1;
+        var content = false;
+        text = text.StartsWith('\uFEFF') ? text[1..] : text;
+        using var rows = new StringReader(text);
+        while (rows.ReadLine() is { } row)
+        {
+            line++;
+            if ((row.StartsWith("---", StringComparison.Ordinal) && (row.Length == 3 || char.IsWhiteSpace(row[3]))) || row.TrimEnd() == "...")
+            {
+                if (content)
+                {
+                    yield return (first, document.ToString());
+                }
+
+                document.Clear();
+                var rest = row[0] == '-' ? row[3..] : "";
+                content = Says(rest);
+                document.AppendLine(rest);
+                first = line;
+                continue;
+            }
+
+            if (!row.StartsWith('%'))
+            {
+                content |= Says(row);
+                document.AppendLine(row);
+            }
+            else
+            {
+                document.AppendLine();
+            }
+        }
+
+        if (content)
+        {
+            yield return (first, document.ToString());
+        }
+    }
+
+    private static bool Says(string row) => row.AsSpan().TrimStart() is [not '#', ..];
+
+    private sealed class Reading(string path, ManifestFile? last)
+    {
+        private readonly Dictionary<(string, ObjectName), ManifestObject> _last = (last?.Objects ?? []).GroupBy(o => (o.Kind, o.Value.Key)).ToDictionary(g => g.Key, g => g.First());
+
+        public ImmutableArray<ManifestObject>.Builder Objects { get; } = ImmutableArray.CreateBuilder<ManifestObject>();
+
+        public ImmutableArray<ManifestFault>.Builder Faults { get; } = ImmutableArray.CreateBuilder<ManifestFault>();
+
+        public HashSet<string> Ignored { get; } = new(StringComparer.Ordinal);
+
+        public void Document(string text, long line)
+        {
+            try
+            {
+                switch (YamlTree.Parse(text, line))
+                {
+                    case null:
+                        break;
+                    case YamlMapping mapping:
+                        Item(mapping, null);
+                        break;
+                    case var other:
+                        Faults.Add(new(path, other.Line, "is not a Kubernetes object: it needs apiVersion, kind and metadata", null));
+                        break;
+                }
+            }
+            catch (YamlFaultException e)
+            {
+                Faults.Add(new(path, e.Line, e.Message, null));
+            }
+        }
+
+        private void Item(YamlMapping item, string? listedKind)
+        {
+            var kind = Word(item["kind"]) ?? listedKind;
+            if (kind is null)
+            {
+                Faults.Add(new(path, item.Line, "has no kind", null));
+                return;
+            }
+
+            if (kind is "List" or "ServiceList" or "EndpointSliceList" or "EndpointsList" or "NodeList")
+            {
+                Items(item["items"], kind == "List" ? null : kind[..^4], item.Line);
+                return;
+            }
+
+            var apiVersion = Word(item["apiVersion"]);
+            switch (kind)
+            {
+                case "Service" when apiVersion is "v1" || listedKind is not null:
+                    Add(item, kind, ObjectJson.Default.Service);
+                    break;
+                case "EndpointSlice" when apiVersion is "discovery.k8s.io/v1" || listedKind is not null:
+                    Add(item, kind, ObjectJson.Default.EndpointSlice);
+                    break;
+                case "Endpoints" when apiVersion is "v1" || listedKind is not null:
+                    Add(item, kind, ObjectJson.Default.Endpoints);
+                    break;
+                case "Node" when apiVersion is "v1" || listedKind is not null:
+                    Add(item, kind, ObjectJson.Default.Node);
+                    break;
+                case "EndpointSlice" or "Endpoints" or "Service" when kind != "Service" || apiVersion is null:
+                    Faults.Add(new(path, item.Line, $"is a {kind} of apiVersion '{apiVersion}', which is not read: write {(kind == "EndpointSlice" ? "discovery.k8s.io/v1" : "v1")}", null));
+                    break;
+                default:
+                    // A folder may hold a whole application, and others have a kind Service too (serving.knative.dev).
+                    Ignored.Add($"{apiVersion} {kind}");
+                    break;
+            }
+        }
+
+        private void Items(YamlValue? items, string? kind, long line)
+        {
+            if (items is not YamlSequence sequence)
+            {
+                if (items is not (null or YamlScalar { Plain: true, Text: "" or "null" or "~" }))
+                {
+                    Faults.Add(new(path, line, "has items that are no list", null));
+                }
+
+                return;
+            }
+
+            foreach (var item in sequence.Items)
+            {
+                if (item is YamlMapping mapping)
+                {
+                    Item(mapping, kind);
+                }
+                else
+                {
+                    Faults.Add(new(path, item.Line, "is an item that is no object", null));
+                }
+            }
+        }
+
+        private void Add<T>(YamlMapping item, string kind, JsonTypeInfo<T> type)
+            where T : KubernetesObject
+        {
+            if (kind != "Node" && item["metadata"] is YamlMapping { } metadata && metadata["namespace"] is null)
+            {
+                metadata.Members.Add(new(new("namespace", Plain: false, metadata.Line), new YamlScalar("default", Plain: false, metadata.Line)));
+            }
+
+            var name = Name(item);
+            try
+            {
+                var (value, fault) = ObjectReader.Read(YamlTree.ToJson(item, ObjectReader.LargestObject).Span, type);
+                if (value is null)
+                {
+                    Faults.Add(new(path, YamlTree.LineOf(item, fault!.Path), $"{kind} {name} {fault.Message}", (kind, name)));
+                    return;
+                }
+
+                var known = _last.GetValueOrDefault((kind, value.Key));
+                Objects.Add(new(kind, known is not null && Same((T)known.Value, value, type) ? known.Value : value, path, item.Line));
+            }
+            catch (YamlFaultException e)
+            {
+                Faults.Add(new(path, e.Line, $"{kind} {name} {e.Message}", (kind, name)));
+            }
+        }
+
+        private static bool Same<T>(T known, T value, JsonTypeInfo<T> type) =>
+            JsonSerializer.SerializeToUtf8Bytes(known, type).AsSpan().SequenceEqual(JsonSerializer.SerializeToUtf8Bytes(value, type));
+
+        private static ObjectName Name(YamlMapping item) => item["metadata"] is YamlMapping metadata
+            ? new(Word(metadata["namespace"]) ?? "", Word(metadata["name"]) ?? "")
+            : default;
+
+        private static string? Word(YamlValue? value) => value is YamlScalar { Text: { Length: > 0 } text } ? text : null;
+    }
+}

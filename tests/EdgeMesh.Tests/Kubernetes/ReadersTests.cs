@@ -1,0 +1,223 @@
+using System.Text;
+using EdgeMesh.Kubernetes.Api;
+using EdgeMesh.Kubernetes.Manifests;
+using EdgeMesh.Kubernetes.Watching;
+using Xunit;
+
+namespace EdgeMesh.Tests.Kubernetes;
+
+public sealed class ReadersTests
+{
+    private static readonly string List = $$"""{"apiVersion":"v1","items":[{{Sample.Service("a")}},{{Sample.Service("b")}}],"kind":"ServiceList","metadata":{"resourceVersion":"7","continue":"next"}}""";
+
+    [Fact]
+    public void AListIsCutIntoItsItemsWhateverThePiecesItArrivesIn()
+    {
+        var bytes = Encoding.UTF8.GetBytes(List);
+        for (var piece = 1; piece < 64; piece++)
+        {
+            var names = new List<string>();
+            var splitter = new ListSplitter(ObjectReader.LargestObject, (item, whole) =>
+            {
+                Assert.True(whole);
+                names.Add(ObjectReader.Read(item, ObjectJson.Default.Service).Value!.Metadata.Name);
+            });
+            for (var at = 0; at < bytes.Length; at += piece)
+            {
+                splitter.Feed(bytes.AsSpan(at, Math.Min(piece, bytes.Length - at)));
+            }
+
+            var envelope = splitter.Finish();
+            Assert.Equal(["a", "b"], names);
+            Assert.Equal(("ServiceList", "v1", "7", "next"), (envelope.Kind, envelope.ApiVersion, envelope.Metadata!.ResourceVersion, envelope.Metadata.Continue));
+        }
+    }
+
+    [Fact]
+    public void AListCutOffAtAnyByteIsAFault()
+    {
+        var bytes = Encoding.UTF8.GetBytes(List);
+        for (var length = 0; length < bytes.Length; length++)
+        {
+            var splitter = new ListSplitter(ObjectReader.LargestObject, (_, _) => { });
+            splitter.Feed(bytes.AsSpan(0, length));
+            Assert.Throws<ApiFaultException>(splitter.Finish);
+        }
+    }
+
+    [Fact]
+    public void RandomDamageToAListThrowsNothingButTheDeclaredFault()
+    {
+        var random = new Random(1);
+        for (var round = 0; round < 3000; round++)
+        {
+            var bytes = Damaged(List, random);
+            try
+            {
+                var splitter = new ListSplitter(200, (item, _) => Assert.NotNull((object?)ObjectReader.Read(item, ObjectJson.Default.Service).Value ?? ObjectReader.Read(item, ObjectJson.Default.Service).Fault));
+                splitter.Feed(bytes);
+                splitter.Finish();
+            }
+            catch (ApiFaultException)
+            {
+                // The declared fault.
+            }
+        }
+    }
+
+    [Fact]
+    public void RandomDamageToAnObjectOrAWatchLineThrowsNothingButTheDeclaredFault()
+    {
+        var random = new Random(2);
+        string[] texts = [Sample.Service("a"), Sample.Slice("a", 3), Sample.Endpoints("a"), "{\"type\":\"ADDED\",\"object\":" + Sample.Service("a") + "}"];
+        for (var round = 0; round < 8000; round++)
+        {
+            var bytes = Damaged(texts[round % texts.Length], random);
+            Assert.True(ObjectReader.Read(bytes, ObjectJson.Default.Service) is { Value: null, Fault: not null } or { Value: not null, Fault: null });
+            Assert.True(ObjectReader.Read(bytes, ObjectJson.Default.EndpointSlice) is { Value: null, Fault: not null } or { Value: not null, Fault: null });
+            Assert.True(ObjectReader.Read(bytes, ObjectJson.Default.Endpoints) is { Value: null, Fault: not null } or { Value: not null, Fault: null });
+            try
+            {
+                var line = WatchLine.Parse(bytes);
+                _ = ObjectReader.Identify(bytes.AsSpan()[line.Object]);
+            }
+            catch (ApiFaultException)
+            {
+                // The declared fault.
+            }
+
+            _ = ObjectReader.Identify(WatchLine.FrontOfObject(bytes));
+        }
+    }
+
+    [Fact]
+    public void AnItemOverTheLimitIsNamedAndDroppedAndTheOthersStay()
+    {
+        var big = Sample.Service("big", labels: $$"""{"x":"{{new string('y', 10 << 20)}}"}""");
+        var names = new List<string>();
+        var splitter = new ListSplitter(ObjectReader.LargestObject, (item, whole) => names.Add((whole ? "" : "too large: ") + ObjectReader.Identify(item).Name));
+        foreach (var chunk in Encoding.UTF8.GetBytes(List.Replace(Sample.Service("a"), big, StringComparison.Ordinal)).Chunk(32 << 10))
+        {
+            splitter.Feed(chunk);
+        }
+
+        splitter.Finish();
+        Assert.Equal(["too large: demo/big", "demo/b"], names);
+    }
+
+    [Fact]
+    public async Task LinesComeOutWholeWhateverThePieces()
+    {
+        for (var piece = 1; piece < 40; piece++)
+        {
+            using var reader = new LineReader(new Pieces("one\n\ntwo two two\r\nhalf", piece), 100);
+            Assert.Equal((LineKind.Line, "one"), await NextAsync(reader));
+            Assert.Equal((LineKind.Line, ""), await NextAsync(reader));
+            Assert.Equal((LineKind.Line, "two two two\r"), await NextAsync(reader));
+            Assert.Equal((LineKind.Unfinished, "half"), await NextAsync(reader));
+            Assert.Equal(LineKind.End, await reader.ReadAsync(CancellationToken.None));
+        }
+    }
+
+    [Fact]
+    public async Task ALineOverTheLimitIsDroppedAndTheNextIsRead()
+    {
+        foreach (var piece in (int[])[1, 7, 1000, 100_000])
+        {
+            using var reader = new LineReader(new Pieces("a\n" + new string('x', 50_000) + "\nb\n", piece), 1000);
+            Assert.Equal((LineKind.Line, "a"), await NextAsync(reader));
+            var (kind, front) = await NextAsync(reader);
+            // A long line that happens to stand in the buffer as a whole may come out as a line.
+            Assert.True(kind == LineKind.TooLong || front.Length == 50_000);
+            Assert.Equal((LineKind.Line, "b"), await NextAsync(reader));
+            Assert.Equal(LineKind.End, await reader.ReadAsync(CancellationToken.None));
+        }
+    }
+
+    [Theory]
+    [InlineData("\"80\"", "$.spec.ports[0].port")]
+    [InlineData("80.5", "$.spec.ports[0].port")]
+    [InlineData("99999999999", "$.spec.ports[0].port")]
+    [InlineData("70000", "impossible port 70000")]
+    [InlineData("-1", "impossible port -1")]
+    [InlineData("{}", "$.spec.ports[0].port")]
+    public void AWrongPortIsAFaultThatNamesTheObjectAndThePlace(string port, string part)
+    {
+        var (value, fault) = ObjectReader.Read(Encoding.UTF8.GetBytes(Sample.Service("web", port: port)), ObjectJson.Default.Service);
+        Assert.Null(value);
+        Assert.Equal(new("demo", "web"), fault!.Name);
+        Assert.Contains(part, fault.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void NullAndAbsentMembersAreEmptyAsGoWritesThem()
+    {
+        var slice = ObjectReader.Read("""{"metadata":{"name":"a","namespace":"b","labels":null},"endpoints":null,"ports":null}"""u8, ObjectJson.Default.EndpointSlice).Value!;
+        Assert.True(slice.Endpoints.IsEmpty && slice.Ports.IsEmpty && slice.Metadata.Labels.IsEmpty);
+        var service = ObjectReader.Read("""{"metadata":{"name":"a","namespace":"b"},"spec":null}"""u8, ObjectJson.Default.Service).Value!;
+        Assert.True(service.Spec.Ports.IsEmpty && service.Spec.ClusterIPs.IsEmpty && service.Spec.ExternalIPs.IsEmpty);
+    }
+
+    [Fact]
+    public void LabelsOfPeoplesOwnAreDroppedAndRepeatedNamesAreOneString()
+    {
+        var slice = ObjectReader.Read(Encoding.UTF8.GetBytes(Sample.Slice("web", 100)), ObjectJson.Default.EndpointSlice).Value!;
+        Assert.Same(slice.Endpoints[0].NodeName, slice.Endpoints[50].NodeName);
+        Assert.Same(slice.Endpoints[0].Conditions, slice.Endpoints[1].Conditions);
+        var service = ObjectReader.Read(Encoding.UTF8.GetBytes(Sample.Service("a", labels: """{"team":"x","n":7,"service.edgemesh.kubeedge.io/service-proxy-name":""}""")), ObjectJson.Default.Service).Value!;
+        Assert.Equal(["service.edgemesh.kubeedge.io/service-proxy-name"], service.Metadata.Labels.Keys);
+    }
+
+    [Fact]
+    public void YamlOfAMillionBracketsOrOfAliasesUponAliasesIsAFaultAndNotTheEnd()
+    {
+        Assert.Throws<YamlFaultException>(() => YamlTree.Parse(new string('[', 100_000)));
+        var bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + string.Concat(Enumerable.Range(1, 12).Select(i => $"a{i}: &a{i} [{string.Join(',', Enumerable.Repeat($"*a{i - 1}", 10))}]\n"));
+        var tree = YamlTree.Parse(bomb)!;
+        Assert.Throws<YamlFaultException>(() => YamlTree.ToJson(tree, 1 << 20));
+    }
+
+    [Fact]
+    public void RandomDamageToYamlThrowsNothingButTheDeclaredFault()
+    {
+        var random = new Random(3);
+        const string Text = "a: {b: [1, 'two', \"three\"], c: &x |\n  text\n  more}\nd: *x\n- ? e : f\n";
+        for (var round = 0; round < 5000; round++)
+        {
+            try
+            {
+                if (YamlTree.Parse(Encoding.UTF8.GetString(Damaged(Text, random))) is { } tree)
+                {
+                    YamlTree.ToJson(tree, 1 << 20);
+                }
+            }
+            catch (YamlFaultException e)
+            {
+                Assert.True(e.Line >= 1);
+            }
+        }
+    }
+
+    private static byte[] Damaged(string text, Random random)
+    {
+        var bytes = Encoding.UTF8.GetBytes(text);
+        for (var i = random.Next(0, 4); i >= 0; i--)
+        {
+            bytes[random.Next(bytes.Length)] = random.Next(3) == 0 ? (byte)"{}[]\",:\\n"[random.Next(9)] : (byte)random.Next(256);
+        }
+
+        return random.Next(2) == 0 ? bytes[..random.Next(bytes.Length)] : bytes;
+    }
+
+    private static async Task<(LineKind, string)> NextAsync(LineReader reader)
+    {
+        var kind = await reader.ReadAsync(CancellationToken.None);
+        return (kind, Encoding.UTF8.GetString(reader.Line.Span));
+    }
+
+    private sealed class Pieces(string text, int piece) : MemoryStream(Encoding.UTF8.GetBytes(text))
+    {
+        public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
+            base.ReadAsync(buffer[..Math.Min(piece, buffer.Length)], cancellationToken);
+    }
+}

@@ -1,0 +1,84 @@
+using EdgeMesh.Linux;
+using EdgeMesh.Linux.Sockets;
+using FsCheck;
+using FsCheck.Fluent;
+using Xunit;
+
+namespace EdgeMesh.Tests.Linux;
+
+public sealed class SocketsTests
+{
+    [Fact]
+    public void ASocketAddressReadsBackAsItWasWritten()
+        => Prop.ForAll(Gen.ArrayOf(Gen.Choose(0, 255), 16).ToArbitrary(), Gen.Elements(4, 16).ToArbitrary(), Gen.Choose(0, 65535).ToArbitrary(), (bytes, length, port) =>
+        {
+            var endpoint = new InetEndpoint(InetAddress.FromBytes(bytes.Take(length).Select(b => (byte)b).ToArray()), (ushort)port);
+            var buffer = new byte[SockAddr.MaxSize];
+            var written = SockAddr.Write(endpoint, buffer);
+            return SockAddr.TryRead(buffer.AsSpan(0, written), out var read) && read == endpoint;
+        }).QuickCheckThrowOnFailure();
+
+    [Fact]
+    public void ACutOrForeignSocketAddressIsRefused()
+    {
+        var buffer = new byte[SockAddr.MaxSize];
+        SockAddr.Write(InetEndpoint.Parse("[2001:db8::1]:80"), buffer);
+        for (var length = 0; length < 24; length++)
+            Assert.False(SockAddr.TryRead(buffer.AsSpan(0, length), out _));
+        buffer[0] = 77;
+        Assert.False(SockAddr.TryRead(buffer, out _));
+    }
+
+    [Fact]
+    public void AWakeEndsTheWaitAndCarriesItsData()
+    {
+        using var epoll = new Epoll(4);
+        using var wake = new WakeEvent();
+        Assert.Equal(0, epoll.Add(wake.Descriptor, EpollEvents.In, 0xFEDC_BA98_7654_3210));
+        Assert.Equal(0, epoll.Wait(0));
+        wake.Set();
+        Assert.Equal(1, epoll.Wait(5_000));
+        Assert.Equal(EpollEvents.In, epoll.EventAt(0, out var data));
+        Assert.Equal(0xFEDC_BA98_7654_3210, data);
+        wake.Reset();
+        Assert.Equal(0, epoll.Wait(0));
+    }
+
+    [Fact]
+    public void ATimerEndsTheWait()
+    {
+        using var epoll = new Epoll(4);
+        using var timer = new LoopTimer();
+        epoll.Add(timer.Descriptor, EpollEvents.In, 1);
+        timer.Set(20);
+        Assert.Equal(1, epoll.Wait(5_000));
+        timer.Set(60_000);
+        Assert.Equal(0, epoll.Wait(0));
+    }
+
+    [Fact]
+    public void APipeThatMayNotBeSoLargeIsGivenSmaller()
+    {
+        using var large = Pipe.TryCreate(256 * 1024);
+        using var impossible = Pipe.TryCreate(int.MaxValue);
+        Assert.NotNull(large);
+        Assert.NotNull(impossible);
+        Assert.InRange(impossible.Capacity, 4096, 1 << 30);
+    }
+
+    [Fact]
+    public void ListeningOnAForeignAddressSaysWhereAndWhy()
+    {
+        var error = Assert.Throws<IOException>(() => TcpListenSocket.Open(InetEndpoint.Parse("192.0.2.1:20007"), 16, new PeerWatch()));
+        Assert.Contains("192.0.2.1:20007", error.Message, StringComparison.Ordinal);
+        Assert.Contains("99", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void AWakeAfterDisposalDoesNothing()
+    {
+        var wake = new WakeEvent();
+        wake.Dispose();
+        Assert.Null(Record.Exception(wake.Set));
+    }
+}

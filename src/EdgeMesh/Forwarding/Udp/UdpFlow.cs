@@ -1,0 +1,58 @@
+using EdgeMesh.Catalog;
+using EdgeMesh.Linux;
+using EdgeMesh.Linux.Datagrams;
+
+namespace EdgeMesh.Forwarding.Udp;
+
+/// <summary>One service port as one loop sees it: its endpoint chooser and its counters.</summary>
+internal sealed class UdpService(ServicePortName name, IEndpointChooser chooser)
+{
+    internal readonly ServicePortName Name = name;
+    internal readonly IEndpointChooser Chooser = chooser;
+    internal long Flows;
+    internal long Active;
+    internal long Failed;
+    internal long BytesToEndpoints;
+    internal long BytesToClients;
+}
+
+/// <summary>One client's exchange with one endpoint. Belongs to one loop.</summary>
+internal sealed class UdpFlow
+{
+    /// <summary>As seen at the listener, which conntrack makes unique.</summary>
+    internal required InetEndpoint Client { get; init; }
+
+    internal required InetEndpoint OriginalDestination { get; init; }
+
+    internal required UdpService Service { get; init; }
+
+    internal required DatagramSocket Socket { get; init; }
+
+    internal required long OpenedAt { get; init; }
+
+    internal required Route Route { get; set; }
+
+    /// <summary>The table in which <see cref="Route"/> was last found.</summary>
+    internal required RouteTable Table { get; set; }
+
+    internal required InetEndpoint Endpoint { get; set; }
+
+    /// <summary>The present endpoint has sent something.</summary>
+    internal bool Answered { get; set; }
+
+    /// <summary>Endpoints that failed since the last answer; null while none did.</summary>
+    internal List<InetEndpoint>? Tried { get; set; }
+
+    internal long BytesToEndpoint { get; set; }
+
+    internal long BytesToClient { get; set; }
+
+    // Kept by the FlowTable.
+    internal long LastActive { get; set; }
+
+    internal ulong Id { get; set; }
+
+    internal UdpFlow? Older { get; set; }
+
+    internal UdpFlow? Newer { get; set; }
+}

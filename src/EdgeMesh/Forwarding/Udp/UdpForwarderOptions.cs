@@ -1,0 +1,44 @@
+using System.Collections.Immutable;
+using EdgeMesh.Catalog;
+using EdgeMesh.Linux;
+using EdgeMesh.Linux.Netlink;
+
+namespace EdgeMesh.Forwarding.Udp;
+
+/// <summary>Asks what a client's datagrams were sent to before they were redirected. Called by one loop thread only.</summary>
+/// <param name="errno">Why the answer is <see cref="ConntrackAnswer.Unavailable"/>.</param>
+public delegate ConntrackAnswer UdpOriginalDestination(
+    in InetEndpoint listener, in InetEndpoint client, out InetEndpoint original, out int errno);
+
+/// <summary>How the UDP part of the user-mode path runs. All durations are positive.</summary>
+public sealed record UdpForwarderOptions
+{
+    /// <summary>One per family; portal rules redirect to these. Each is served by a thread of its own.</summary>
+    public required ImmutableArray<InetEndpoint> Listeners { get; init; }
+
+    /// <summary>Makes the chooser of one service for one loop; what loops share (affinity) is the maker's affair.</summary>
+    public required Func<ServicePortName, IEndpointChooser> EndpointChooser { get; init; }
+
+    /// <summary>Most flows per listener. Each needs one descriptor; at the bound the flow that was idle longest gives way.</summary>
+    public int MaxFlows { get; init; } = 16_384;
+
+    /// <summary>A flow without a datagram in either direction for so long is closed.</summary>
+    public TimeSpan IdleTimeout { get; init; } = TimeSpan.FromSeconds(60);
+
+    /// <summary>After so long without a datagram the kernel may have forgotten the flow and given the client's port to
+    /// another one, so that the next datagram's original destination is looked up again. Must be shorter than
+    /// net.netfilter.nf_conntrack_udp_timeout (30 s by default).</summary>
+    public TimeSpan RevalidateAfter { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>SO_MARK of everything sent, which our own rules let pass; 0: none. Needs CAP_NET_ADMIN.</summary>
+    public uint Mark { get; init; } = 0x1000;
+
+    /// <summary>Datagrams per system call; each place is 64 KiB of address space.</summary>
+    public int BatchSize { get; init; } = 32;
+
+    /// <summary>Wish for the listener's kernel buffers: a burst waits there while the loop is busy.</summary>
+    public int ListenerBufferBytes { get; init; } = 4 * 1024 * 1024;
+
+    /// <summary>Null: ask conntrack.</summary>
+    public UdpOriginalDestination? OriginalDestination { get; init; }
+}

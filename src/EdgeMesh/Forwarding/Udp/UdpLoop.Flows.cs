@@ -1,0 +1,173 @@
+using EdgeMesh.Catalog;
+using EdgeMesh.Linux;
+using EdgeMesh.Linux.Datagrams;
+using EdgeMesh.Linux.Netlink;
+
+namespace EdgeMesh.Forwarding.Udp;
+
+/// <summary>Life and death of flows.</summary>
+internal sealed partial class UdpLoop
+{
+    private UdpFlow? Open(in InetEndpoint client, int datagrams)
+    {
+        if (_stopAccepting)
+            return Refuse(UdpDropReason.Stopping, datagrams);
+        switch (_originalDestination(_address, client, out var original, out var errno))
+        {
+            case ConntrackAnswer.NotTracked:
+                return Refuse(UdpDropReason.NotRedirected, datagrams);
+            case ConntrackAnswer.Unavailable:
+                if (!_lookupFailureLogged)
+                {
+                    _lookupFailureLogged = true;
+                    LogLookupFailed(DatagramErrors.Describe(errno));
+                }
+
+                return Refuse(UdpDropReason.LookupFailed, datagrams);
+            default:
+                break;
+        }
+
+        if (original == _address)
+            return Refuse(UdpDropReason.NotRedirected, datagrams);
+        var table = Volatile.Read(ref _routes);
+        if (!table.Routes.TryGetValue(new RouteKey(original, TransportProtocol.Udp), out var route))
+            return Refuse(UdpDropReason.NoRoute, datagrams);
+        if (route.Endpoints.IsEmpty)
+            return Refuse(UdpDropReason.NoEndpoints, datagrams);
+        if (_flows.IsFull)
+            Close(_flows.Oldest!, UdpCloseReason.Evicted);
+
+        var service = ServiceOf(route.Service);
+        var refused = Connect(service, route, client, out var endpoint, out var socket);
+        if (refused is { } reason)
+            return Refuse(reason, datagrams);
+        var flow = new UdpFlow
+        {
+            Client = client,
+            OriginalDestination = original,
+            Service = service,
+            Socket = socket!,
+            OpenedAt = _now,
+            Route = route,
+            Table = table,
+            Endpoint = endpoint,
+        };
+        var id = _flows.NextId();
+        if (_poll.Add(flow.Socket, id) != 0)
+        {
+            flow.Socket.Dispose();
+            return Refuse(UdpDropReason.DescriptorLimit, datagrams);
+        }
+
+        if (_flows.Count == 0)
+            _nextSweep = _now + MillisecondsBetweenSweeps;
+        _flows.Add(flow, id, _now);
+        UdpCounters.Add(ref service.Flows, 1);
+        UdpCounters.Add(ref service.Active, 1);
+        UdpCounters.Add(ref Counters.Opened, 1);
+        UdpCounters.Add(ref Counters.Active, 1);
+        return flow;
+    }
+
+    /// <returns>Null: connected.</returns>
+    private UdpDropReason? Connect(
+        UdpService service, Route route, in InetEndpoint client, out InetEndpoint endpoint, out DatagramSocket? socket)
+    {
+        socket = null;
+        List<InetEndpoint>? tried = null;
+        while (service.Chooser.TryChoose(
+            route, client.Address, System.Runtime.InteropServices.CollectionsMarshal.AsSpan(tried), _now, out endpoint))
+        {
+            // An endpoint that is this listener would make the datagram go round for ever.
+            var errno = endpoint == _address ? DatagramErrors.ConnectionRefused : DatagramSocket.TryConnect(endpoint, _options.Mark, out socket);
+            switch (errno)
+            {
+                case 0:
+                    return null;
+                case DatagramErrors.TooManyInProcess or DatagramErrors.TooManyInSystem:
+                case DatagramErrors.NoBufferSpace or DatagramErrors.NoMemory:
+                    return UdpDropReason.DescriptorLimit;
+                case DatagramErrors.NotPermitted:
+                    if (!_socketFailureLogged)
+                    {
+                        _socketFailureLogged = true;
+                        LogMarkRefused(_options.Mark);
+                    }
+
+                    return UdpDropReason.AllEndpointsFailed;
+                default:
+                    EndpointFailed(service, endpoint);
+                    (tried ??= []).Add(endpoint);
+                    break;
+            }
+        }
+
+        return UdpDropReason.AllEndpointsFailed;
+    }
+
+    private UdpFlow? Refuse(UdpDropReason reason, int datagrams)
+    {
+        Drop(reason, datagrams);
+        return null;
+    }
+
+    private UdpService ServiceOf(ServicePortName name)
+    {
+        if (!_services.TryGetValue(name, out var service))
+        {
+            service = new UdpService(name, _options.EndpointChooser(name));
+            _services[name] = service;
+        }
+
+        return service;
+    }
+
+    private void Close(UdpFlow flow, UdpCloseReason reason)
+    {
+        _flows.Remove(flow);
+        flow.Socket.Dispose();
+        UdpCounters.Add(ref flow.Service.Active, -1);
+        UdpCounters.Add(ref Counters.Active, -1);
+        UdpCounters.Add(ref Counters.Closed[(int)reason], 1);
+        LogClosed(
+            flow.Service.Name, flow.Client, flow.Endpoint, flow.BytesToEndpoint, flow.BytesToClient, _now - flow.OpenedAt, reason);
+    }
+
+    private void Sweep()
+    {
+        _nextSweep = _now + MillisecondsBetweenSweeps;
+        var idle = _stopAccepting ? Math.Min(_idleMilliseconds, DrainIdleMilliseconds) : _idleMilliseconds;
+        while (_flows.Oldest is { } oldest && _now - oldest.LastActive >= idle)
+            Close(oldest, UdpCloseReason.Idle);
+        var table = Volatile.Read(ref _routes);
+        if (!ReferenceEquals(table, _sweptRoutes))
+        {
+            _sweptRoutes = table;
+            CloseUnrouted(table);
+        }
+
+        if (_stopAccepting && _flows.Count == 0)
+            _drained.TrySetResult();
+    }
+
+    private void CloseUnrouted(RouteTable table)
+    {
+        for (var flow = _flows.Oldest; flow is not null;)
+        {
+            var next = flow.Newer;
+            if (!IsStillRouted(flow))
+                Close(flow, UdpCloseReason.RouteChanged);
+            flow = next;
+        }
+
+        if (_services.IsEmpty)
+            return;
+        var routed = table.Routes.Values.Select(route => route.Service).ToHashSet();
+        foreach (var (name, service) in _services)
+        {
+            if (service.Active == 0 && !routed.Contains(name))
+                _services.TryRemove(name, out _);
+        }
+    }
+}

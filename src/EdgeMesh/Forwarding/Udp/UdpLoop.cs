@@ -1,0 +1,398 @@
+using System.Collections.Concurrent;
+using EdgeMesh.Catalog;
+using EdgeMesh.Linux;
+using EdgeMesh.Linux.Datagrams;
+using EdgeMesh.Linux.Netlink;
+using Microsoft.Extensions.Logging;
+
+namespace EdgeMesh.Forwarding.Udp;
+
+/// <summary>One thread that serves one listener and its flows. The way of a datagram, in the order of the methods:
+/// listener -> flow (opened by what conntrack says) -> endpoint; and endpoint -> flow -> listener -> client, where
+/// conntrack puts the service's address back.</summary>
+internal sealed partial class UdpLoop : IDisposable
+{
+    private const ulong ListenerData = ulong.MaxValue - 1;
+    private const int MillisecondsBetweenSweeps = 1000;
+    private const int MillisecondsBetweenSweepsWhileDraining = 100;
+    private const int DrainIdleMilliseconds = 1000;
+
+    // Without a bound per event a sender that is faster than the loop would starve all others.
+    private const int BatchesPerEvent = 4;
+
+    private readonly InetEndpoint _address;
+    private readonly UdpForwarderOptions _options;
+    private readonly TimeProvider _clock;
+    private readonly ILogger _logger;
+    private readonly DatagramSocket _listener;
+    private readonly DatagramPoll _poll;
+    private readonly DatagramBatch _batch;
+    private readonly ConntrackLookup? _conntrack;
+    private readonly UdpOriginalDestination _originalDestination;
+    private readonly UdpFlowTable _flows;
+    private readonly ConcurrentDictionary<ServicePortName, UdpService> _services = new();
+    private readonly TaskCompletionSource _drained = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Thread _thread;
+    private readonly long _idleMilliseconds;
+    private readonly long _revalidateMilliseconds;
+
+    private RouteTable _routes;
+    private RouteTable _sweptRoutes;
+    private long _now;
+    private long _nextSweep;
+    private bool _lookupFailureLogged;
+    private bool _socketFailureLogged;
+    private volatile bool _stopAccepting;
+    private volatile bool _stop;
+
+    internal UdpLoop(InetEndpoint address, UdpForwarderOptions options, RouteTable routes, TimeProvider clock, ILogger logger)
+    {
+        _address = address;
+        _options = options;
+        _clock = clock;
+        _logger = logger;
+        _routes = _sweptRoutes = routes;
+        _flows = new UdpFlowTable(options.MaxFlows);
+        _idleMilliseconds = (long)options.IdleTimeout.TotalMilliseconds;
+        _revalidateMilliseconds = (long)options.RevalidateAfter.TotalMilliseconds;
+        _listener = DatagramSocket.Listen(address, options.ListenerBufferBytes, options.Mark);
+        try
+        {
+            _conntrack = options.OriginalDestination is null ? new ConntrackLookup() : null;
+            _originalDestination = options.OriginalDestination ?? AskConntrack;
+            _poll = new DatagramPoll();
+            var errno = _poll.Add(_listener, ListenerData);
+            if (errno != 0)
+                throw new IOException($"The UDP listener {address} cannot be watched: {DatagramErrors.Describe(errno)}.");
+        }
+        catch
+        {
+            _poll?.Dispose();
+            _conntrack?.Dispose();
+            _listener.Dispose();
+            throw;
+        }
+
+        _batch = new DatagramBatch(options.BatchSize);
+        _thread = new Thread(Run) { IsBackground = true, Name = address.Address.IsIPv6 ? "udp-ipv6" : "udp-ipv4" };
+    }
+
+    internal UdpCounters Counters { get; } = new();
+
+    internal ICollection<UdpService> Services => _services.Values;
+
+    internal Task Ended => _ended.Task;
+
+    internal Task Drained => _drained.Task;
+
+    internal void Start() => _thread.Start();
+
+    internal void Use(RouteTable routes)
+    {
+        Volatile.Write(ref _routes, routes);
+        // So that flows of endpoints that are gone close within a sweep, although nothing may arrive.
+        _poll.Wake();
+    }
+
+    internal void StopAccepting()
+    {
+        _stopAccepting = true;
+        _poll.Wake();
+    }
+
+    internal void Stop()
+    {
+        _stop = true;
+        _poll.Wake();
+    }
+
+    private void Run()
+    {
+        try
+        {
+            while (!_stop)
+            {
+                var ready = _poll.Wait(NextWait());
+                _now = Now();
+                for (var i = 0; i < ready; i++)
+                    Serve(_poll.DataAt(i));
+                if (_now >= _nextSweep || _stopAccepting)
+                    Sweep();
+            }
+        }
+        catch (Exception fault)
+        {
+            UdpCounters.Add(ref Counters.Faults, 1);
+            LogLoopEnded(_address, fault);
+        }
+        finally
+        {
+            while (_flows.Oldest is { } flow)
+                Close(flow, UdpCloseReason.Stopped);
+            Dispose();
+            _drained.TrySetResult();
+            _ended.TrySetResult();
+        }
+    }
+
+    private int NextWait()
+    {
+        if (_stopAccepting)
+            return MillisecondsBetweenSweepsWhileDraining;
+        // Nothing to expire: sleep until something arrives.
+        return _flows.Count == 0 ? -1 : (int)Math.Clamp(_nextSweep - Now(), 0, MillisecondsBetweenSweeps);
+    }
+
+    private void Serve(ulong data)
+    {
+        UdpFlow? flow = null;
+        try
+        {
+            if (data == DatagramPoll.WakeData)
+            {
+                _poll.Reset();
+                _nextSweep = _now;
+            }
+            else if (data == ListenerData)
+            {
+                ServeListener();
+            }
+            else if ((flow = _flows.Find(data)) is not null)
+            {
+                ServeEndpoint(flow);
+            }
+        }
+        catch (Exception fault)
+        {
+            // A fault costs the flow at most, never the loop.
+            UdpCounters.Add(ref Counters.Faults, 1);
+            LogFault(_address, fault);
+            if (flow is not null)
+                Close(flow, UdpCloseReason.Failed);
+        }
+    }
+
+    // 1. Datagrams of clients.
+    private void ServeListener()
+    {
+        for (var round = 0; round < BatchesPerEvent; round++)
+        {
+            var count = _batch.Receive(_listener, withSenders: true);
+            for (var start = 0; start < count;)
+            {
+                var end = start + 1;
+                while (end < count && _batch.SameSender(start, end))
+                    end++;
+                if (FlowOf(_batch.Sender(start), end - start) is { } flow)
+                    SendToEndpoint(flow, start, end - start);
+                start = end;
+            }
+
+            if (count < _batch.Capacity)
+                return;
+        }
+    }
+
+    // 2. Which flow they belong to; null: dropped and counted.
+    private UdpFlow? FlowOf(in InetEndpoint client, int datagrams)
+    {
+        var flow = _flows.Find(client);
+        if (flow is not null && _now - flow.LastActive > _revalidateMilliseconds)
+        {
+            var answer = _originalDestination(_address, client, out var original, out _);
+            if (answer != ConntrackAnswer.Found || original != flow.OriginalDestination)
+            {
+                Close(flow, UdpCloseReason.Reused);
+                flow = null;
+            }
+        }
+
+        if (flow is not null && !IsStillRouted(flow))
+        {
+            Close(flow, UdpCloseReason.RouteChanged);
+            flow = null;
+        }
+
+        if (flow is null)
+            return Open(client, datagrams);
+        _flows.Touch(flow, _now);
+        return flow;
+    }
+
+    private bool IsStillRouted(UdpFlow flow)
+    {
+        var table = Volatile.Read(ref _routes);
+        if (ReferenceEquals(table, flow.Table))
+            return true;
+        if (!table.Routes.TryGetValue(new RouteKey(flow.OriginalDestination, TransportProtocol.Udp), out var route)
+            || route.Service != flow.Service.Name || !route.Endpoints.Contains(flow.Endpoint))
+        {
+            return false;
+        }
+
+        flow.Route = route;
+        flow.Table = table;
+        return true;
+    }
+
+    // 3. To the endpoint, and to the next one where it refuses.
+    private void SendToEndpoint(UdpFlow flow, int start, int count)
+    {
+        var end = start + count;
+        var attempts = 0;
+        while (start < end)
+        {
+            var sent = _batch.SendConnected(flow.Socket, start, end - start);
+            if (sent > 0)
+            {
+                CountToEndpoint(flow, start, sent);
+                start += sent;
+                continue;
+            }
+
+            switch (-sent)
+            {
+                case DatagramErrors.WouldBlock or DatagramErrors.NoBufferSpace:
+                    Drop(UdpDropReason.NotSent, end - start);
+                    return;
+                case DatagramErrors.MessageTooLong:
+                    Drop(UdpDropReason.NotSent, 1);
+                    start++;
+                    break;
+                default:
+                    // Most often the ICMP answer to an earlier datagram; the error is taken by now, so where there is no
+                    // other endpoint the same one gets a second chance: it may be up again.
+                    if (!MoveToNextEndpoint(flow) && attempts > 0)
+                    {
+                        Drop(UdpDropReason.AllEndpointsFailed, end - start);
+                        Close(flow, UdpCloseReason.Failed);
+                        return;
+                    }
+
+                    attempts++;
+                    break;
+            }
+        }
+    }
+
+    // 4. Datagrams of endpoints, back to the client by the listener.
+    private void ServeEndpoint(UdpFlow flow)
+    {
+        for (var round = 0; round < BatchesPerEvent; round++)
+        {
+            var count = _batch.Receive(flow.Socket, withSenders: false);
+            if (count <= 0)
+            {
+                if (count != -DatagramErrors.WouldBlock)
+                    MoveToNextEndpoint(flow);
+                return;
+            }
+
+            _flows.Touch(flow, _now);
+            if (!flow.Answered)
+            {
+                flow.Answered = true;
+                flow.Tried = null;
+                flow.Service.Chooser.Succeeded(flow.Route, flow.Client.Address, flow.Endpoint, _now);
+            }
+
+            for (var start = 0; start < count;)
+            {
+                var sent = _batch.SendTo(_listener, flow.Client, start, count - start);
+                if (sent > 0)
+                {
+                    CountToClient(flow, start, sent);
+                    start += sent;
+                    continue;
+                }
+
+                // The error is about the first datagram of the rest only.
+                Drop(UdpDropReason.NotSent, 1);
+                start++;
+            }
+
+            if (count < _batch.Capacity)
+                return;
+        }
+    }
+
+    /// <returns>False: there is no other endpoint, and the flow stays with its own.</returns>
+    private bool MoveToNextEndpoint(UdpFlow flow)
+    {
+        EndpointFailed(flow.Service, flow.Endpoint);
+        flow.Answered = false;
+        (flow.Tried ??= []).Add(flow.Endpoint);
+        while (flow.Service.Chooser.TryChoose(
+            flow.Route, flow.Client.Address, System.Runtime.InteropServices.CollectionsMarshal.AsSpan(flow.Tried), _now, out var next))
+        {
+            if (flow.Socket.Reconnect(next) == 0)
+            {
+                LogMoved(flow.Service.Name, flow.Client, flow.Endpoint, next);
+                flow.Endpoint = next;
+                UdpCounters.Add(ref Counters.Moved, 1);
+                return true;
+            }
+
+            EndpointFailed(flow.Service, next);
+            flow.Tried.Add(next);
+        }
+
+        // All have failed: the next failure may begin again with any of them.
+        flow.Tried = null;
+        return false;
+    }
+
+    private void EndpointFailed(UdpService service, InetEndpoint endpoint)
+    {
+        UdpCounters.Add(ref Counters.EndpointFailures, 1);
+        UdpCounters.Add(ref service.Failed, 1);
+        service.Chooser.Failed(endpoint, _now);
+    }
+
+    private void CountToEndpoint(UdpFlow flow, int start, int count)
+    {
+        var bytes = BytesOf(start, count);
+        flow.BytesToEndpoint += bytes;
+        UdpCounters.Add(ref flow.Service.BytesToEndpoints, bytes);
+        UdpCounters.Add(ref Counters.BytesToEndpoints, bytes);
+        UdpCounters.Add(ref Counters.DatagramsToEndpoints, count);
+    }
+
+    private void CountToClient(UdpFlow flow, int start, int count)
+    {
+        var bytes = BytesOf(start, count);
+        flow.BytesToClient += bytes;
+        UdpCounters.Add(ref flow.Service.BytesToClients, bytes);
+        UdpCounters.Add(ref Counters.BytesToClients, bytes);
+        UdpCounters.Add(ref Counters.DatagramsToClients, count);
+    }
+
+    private long BytesOf(int start, int count)
+    {
+        long bytes = 0;
+        for (var i = start; i < start + count; i++)
+            bytes += _batch.Length(i);
+        return bytes;
+    }
+
+    private void Drop(UdpDropReason reason, int datagrams) => UdpCounters.Add(ref Counters.Dropped[(int)reason], datagrams);
+
+    private long Now() => (long)(_clock.GetTimestamp() * 1000.0 / _clock.TimestampFrequency);
+
+    private ConntrackAnswer AskConntrack(in InetEndpoint listener, in InetEndpoint client, out InetEndpoint original, out int errno)
+    {
+        var answer = _conntrack!.FindOriginalDestination(listener, client, out original);
+        errno = _conntrack.LastErrno;
+        return answer;
+    }
+
+    /// <summary>The thread does this when it ends; only a loop that was never started needs it from outside.</summary>
+    public void Dispose()
+    {
+        _listener.Dispose();
+        _conntrack?.Dispose();
+        _batch.Dispose();
+        _poll.Dispose();
+    }
+}

@@ -179,6 +179,24 @@ public sealed class FakeIptables : ICommands
             return null;
         }
 
+        if (line == "-F")
+        {
+            foreach (var each in table.Chains.Values)
+                each.Clear();
+            return null;
+        }
+
+        if (line == "-X")
+        {
+            foreach (var made in table.Chains.Keys.Except(BuiltIn[tableName]).ToList())
+            {
+                if (Apply(table, tableName, "-X " + made) is { } busy)
+                    return busy;
+            }
+
+            return null;
+        }
+
         var words = line.Split(' ', 3);
         if (words.Length < 2)
             return "Bad argument.";

@@ -1,0 +1,70 @@
+using System.Net;
+using System.Net.Sockets;
+using EdgeMesh.Netfilter;
+using EdgeMesh.Netfilter.Iptables;
+using Xunit;
+
+namespace EdgeMesh.Tests.Netfilter.Iptables;
+
+/// <summary>Portals in, rules out. With EDGEMESH_WRITE_GOLDEN=1 the rules are written instead of compared; read the difference before committing it.</summary>
+public sealed class GoldenTests
+{
+    [Theory]
+    [InlineData("every-choice")]
+    [InlineData("masquerade-all")]
+    [InlineData("listeners-only")]
+    public async Task PortalsBecomeTheseRules(string golden)
+    {
+        var folder = Folder(golden);
+        var lines = (await File.ReadAllLinesAsync(Path.Combine(folder, "portals.txt"), Cancel)).Where(l => !l.StartsWith('#')).ToList();
+        var kernel = new FakeIptables();
+        var portals = await new IptablesChoice(kernel, TimeProvider.System).CreateAsync(ChainPrefix.EdgeMesh, IptablesVariant.Nft, Cancel);
+        await portals.SyncAsync([Parse(lines, IpFamily.IPv4), Parse(lines, IpFamily.IPv6)], Cancel);
+        await CompareAsync(kernel, "iptables", folder);
+        await CompareAsync(kernel, "ip6tables", folder);
+    }
+
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    private static async Task CompareAsync(FakeIptables kernel, string command, string folder)
+    {
+        var saved = await kernel.RunAsync(command + "-nft-save", ["-t", "nat"], input: null, TimeSpan.FromSeconds(1), Cancel);
+        var rules = string.Join('\n', saved.Output.Split('\n').Where(l => !l.StartsWith('#')));
+        var file = Path.Combine(folder, command + ".rules");
+        if (Environment.GetEnvironmentVariable("EDGEMESH_WRITE_GOLDEN") == "1")
+            await File.WriteAllTextAsync(file, rules, Cancel);
+        Assert.Equal(await File.ReadAllTextAsync(file, Cancel), rules);
+    }
+
+    private static FamilyPortals Parse(List<string> lines, IpFamily family) => new()
+    {
+        Family = family,
+        Listener = IPEndPoint.Parse(family == IpFamily.IPv4 ? "169.254.96.16:20007" : "[fd0e:6d65:7368::10]:20007"),
+        MasqueradeAll = lines.Contains("masquerade-all"),
+        Rules =
+        [
+            .. lines.Select(l => l.Split(' ')).Where(w => w.Length >= 5).Select(Portal)
+                .Where(p => (p.Key.Destination.AddressFamily == AddressFamily.InterNetwork) == (family == IpFamily.IPv4)),
+        ],
+    };
+
+    private static PortalRule Portal(string[] words) => new()
+    {
+        Key = new PortalKey(IPAddress.Parse(words[1]), Enum.Parse<PortalProtocol>(words[0], ignoreCase: true), ushort.Parse(words[2])),
+        Comment = words[3],
+        Target = words[4] switch
+        {
+            "listener" => PortalTarget.Listener.Instance,
+            "refused" => PortalTarget.Refused.Instance,
+            var choice => new PortalTarget.Backends { Choice = Enum.Parse<BackendChoice>(choice), Endpoints = [.. words[5..].Select(IPEndPoint.Parse)] },
+        },
+    };
+
+    private static string Folder(string golden)
+    {
+        var folder = new DirectoryInfo(AppContext.BaseDirectory);
+        while (folder is not null && !File.Exists(Path.Combine(folder.FullName, "EdgeMesh.slnx")))
+            folder = folder.Parent;
+        return Path.Combine(folder!.FullName, "tests", "EdgeMesh.Tests", "Netfilter", "Iptables", "golden", golden);
+    }
+}

@@ -187,19 +187,27 @@ public sealed partial class NftablesBackend : IPortalBackend
         }
     }
 
+    /// <summary>Compares every chain and element of one family's table with what was last applied.</summary>
+    internal Task<ImmutableArray<string>> CompareAsync(IpFamily family, CancellationToken cancellationToken) =>
+        CompareAsync(standing[family], cancellationToken);
+
+    private async Task<ImmutableArray<string>> CompareAsync(Standing stands, CancellationToken cancellationToken)
+    {
+        var answer = await ListTableAsync(stands, cancellationToken);
+        if (answer.Worked)
+            return TableComparison.Find(stands.Table, NftListing.Parse(answer.Output));
+        return answer.NotFound
+            ? ["it was gone"]
+            : throw new NetfilterException(
+                $"nft cannot list table {PortalTable.TableOf(stands.Settings.Family)}: {FirstLines(answer.Error)} It is tried again.");
+    }
+
     private async Task<ImmutableArray<string>> FindAsync(Standing stands, CancellationToken cancellationToken)
     {
         var family = stands.Settings.Family;
         var table = PortalTable.TableOf(family);
         if (stands.ListingIsReliable && time.GetUtcNow() >= stands.NextListing)
-        {
-            var answer = await ListTableAsync(stands, cancellationToken);
-            if (answer.Worked)
-                return TableComparison.Find(stands.Table, NftListing.Parse(answer.Output));
-            return answer.NotFound
-                ? ["it was gone"]
-                : throw new NetfilterException($"nft cannot list table {table}: {FirstLines(answer.Error)} It is tried again.");
-        }
+            return await CompareAsync(stands, cancellationToken);
 
         string[] objects =
         [
@@ -222,10 +230,7 @@ public sealed partial class NftablesBackend : IPortalBackend
     /// <summary>A version of nft that prints our rules in other words than we know must not make us write the table for ever.</summary>
     private async Task LearnListingAsync(Standing stands, ImmutableArray<string>.Builder repairs, CancellationToken cancellationToken)
     {
-        var answer = await ListTableAsync(stands, cancellationToken);
-        if (!answer.Worked)
-            return;
-        var differences = TableComparison.Find(stands.Table, NftListing.Parse(answer.Output));
+        var differences = await CompareAsync(stands, cancellationToken);
         if (differences.IsEmpty)
             return;
         stands.ListingIsReliable = false;

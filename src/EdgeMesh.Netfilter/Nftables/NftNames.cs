@@ -32,17 +32,17 @@ internal static class NftNames
     private static readonly SearchValues<char> CommentCharacters =
         SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/-_.: ");
 
-    public static string ServiceChain(PortalRule rule)
+    /// <summary>A chain of another name is needed wherever one transaction makes a new chain for the portal and deletes the old.</summary>
+    public static string ServiceChain(PortalRule rule, bool affinity)
     {
-        var key = $"{rule.Key.Destination}/{ProtocolNumber(rule.Key.Protocol)}/{rule.Key.Port}/{rule.Comment}";
+        var key = $"{rule.Key.Destination}/{ProtocolNumber(rule.Key.Protocol)}/{rule.Key.Port}/{rule.Comment}/{affinity}";
         return Limit($"svc-{Hash(key, 8)}-{Keep(rule.Comment.Replace(':', '/'), NameCharacters)}", NameLimit);
     }
 
     /// <summary>What the names of an endpoint's affinity chain (<c>ep-</c>) and set (<c>aff-</c>) end with. The time-out
     /// is part of it because the kernel cannot change the one of a set.</summary>
-    public static string Affinity(PortalKey portal, IPEndPoint endpoint, TimeSpan timeout) =>
-        Hash($"{portal.Destination}/{ProtocolNumber(portal.Protocol)}/{portal.Port}/{endpoint}/{Seconds(timeout)}", 16)
-        + "-" + Keep(endpoint.ToString(), NameCharacters);
+    public static string Affinity(string serviceChain, IPEndPoint endpoint, TimeSpan timeout) =>
+        $"{Hash($"{serviceChain}/{endpoint}/{Seconds(timeout)}", 16)}-{Keep(endpoint.ToString(), NameCharacters)}";
 
     public static string Comment(string comment) => Limit(Keep(comment, CommentCharacters), CommentLimit);
 

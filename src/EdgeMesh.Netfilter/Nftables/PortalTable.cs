@@ -188,7 +188,7 @@ internal sealed class PortalTable
         Validate(portal.Rule);
         if (BackendsOf(portal.Rule) is { } backends)
         {
-            portal.Chain = NftNames.ServiceChain(portal.Rule);
+            portal.Chain = NftNames.ServiceChain(portal.Rule, backends.Choice == BackendChoice.ClientAffinity);
             transaction.Command(Step.Chains, $"add chain {table} {portal.Chain}");
             if (backends.Choice == BackendChoice.ClientAffinity)
                 AddAffinity(transaction, portal, backends, []);
@@ -211,8 +211,6 @@ internal sealed class PortalTable
         if (portal.Run is { } run)
             ReturnSlots(transaction, run, backends);
         RemoveAffinity(transaction, portal, keep: []);
-        foreach (var endpoint in backends.Endpoints)
-            hairpins.Remove(endpoint.Address);
     }
 
     /// <summary>Changes the endpoints of a portal without touching its chain, or the chain without touching the portal.</summary>
@@ -229,9 +227,7 @@ internal sealed class PortalTable
         portal.Rule = rule;
         if (affinity)
         {
-            foreach (var endpoint in old.Endpoints)
-                hairpins.Remove(endpoint.Address);
-            var kept = RemoveAffinity(transaction, portal, keep: [.. now.Endpoints.Select(e => NftNames.Affinity(rule.Key, e, now.AffinityTimeout))]);
+            var kept = RemoveAffinity(transaction, portal, keep: [.. now.Endpoints.Select(e => NftNames.Affinity(chain, e, now.AffinityTimeout))]);
             AddAffinity(transaction, portal, now, kept);
         }
         else if (portal.Run is { } run && now.Endpoints.Length <= run.Capacity)
@@ -241,8 +237,6 @@ internal sealed class PortalTable
         }
         else
         {
-            foreach (var endpoint in old.Endpoints)
-                hairpins.Remove(endpoint.Address);
             ReturnSlots(transaction, portal.Run!.Value, old);
             TakeSlots(transaction, portal, now);
         }
@@ -274,7 +268,11 @@ internal sealed class PortalTable
     private void ReturnSlots(NftTransaction transaction, BackendSlots.Run run, PortalTarget.Backends backends)
     {
         for (var i = 0; i < backends.Endpoints.Length; i++)
+        {
             DeleteSlot(transaction, run, i);
+            hairpins.Remove(backends.Endpoints[i].Address);
+        }
+
         slots.Return(run);
     }
 
@@ -309,7 +307,7 @@ internal sealed class PortalTable
     private void AddAffinity(NftTransaction transaction, Placed portal, PortalTarget.Backends backends, HashSet<string> kept)
     {
         var key = portal.Rule.Key;
-        portal.AffinityNames = [.. backends.Endpoints.Select(e => (e, NftNames.Affinity(key, e, backends.AffinityTimeout)))];
+        portal.AffinityNames = [.. backends.Endpoints.Distinct().Select(e => (e, NftNames.Affinity(portal.Chain!, e, backends.AffinityTimeout)))];
         foreach (var (endpoint, name) in portal.AffinityNames)
         {
             hairpins.Add(endpoint.Address);
@@ -326,8 +324,9 @@ internal sealed class PortalTable
     private HashSet<string> RemoveAffinity(NftTransaction transaction, Placed portal, HashSet<string> keep)
     {
         var kept = new HashSet<string>(StringComparer.Ordinal);
-        foreach (var (_, name) in portal.AffinityNames)
+        foreach (var (endpoint, name) in portal.AffinityNames)
         {
+            hairpins.Remove(endpoint.Address);
             if (keep.Contains(name))
             {
                 kept.Add(name);

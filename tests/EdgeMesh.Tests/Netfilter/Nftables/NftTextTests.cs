@@ -83,15 +83,15 @@ public sealed class NftTextTests
     public void CommentsCannotLeaveTheirQuotes(string comment, string written)
     {
         Assert.Equal(written, NftNames.Comment(comment));
-        Assert.Matches("^svc-[A-Z2-7]{8}-[A-Za-z0-9/_.-]*$", NftNames.ServiceChain(Rule("10.0.0.1:1", comment, PortalTarget.Listener.Instance)));
+        Assert.Matches("^svc-[A-Z2-7]{8}-[A-Za-z0-9/_.-]*$", NftNames.ServiceChain(Rule("10.0.0.1:1", comment, PortalTarget.Listener.Instance), affinity: false));
     }
 
     [Fact]
     public void LongNamesAreCutAndStayDifferent()
     {
         var comment = new string('n', 63) + "/" + new string('s', 63) + ":" + new string('p', 15);
-        var one = NftNames.ServiceChain(Rule("10.0.0.1:1", comment, PortalTarget.Listener.Instance));
-        var other = NftNames.ServiceChain(Rule("10.0.0.1:2", comment, PortalTarget.Listener.Instance));
+        var one = NftNames.ServiceChain(Rule("10.0.0.1:1", comment, PortalTarget.Listener.Instance), affinity: false);
+        var other = NftNames.ServiceChain(Rule("10.0.0.1:2", comment, PortalTarget.Listener.Instance), affinity: false);
         Assert.NotEqual(one, other);
         Assert.InRange(one.Length, 1, NftNames.NameLimit);
         Assert.InRange(NftNames.Comment(comment).Length, 1, NftNames.CommentLimit);

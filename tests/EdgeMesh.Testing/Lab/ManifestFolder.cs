@@ -17,6 +17,10 @@ public sealed class ManifestFolder
 
     public void WriteText(string file, string yaml) => Replace(System.IO.Path.Combine(Path, file), yaml);
 
+    /// <summary>What stands in the service's file now.</summary>
+    public string Read(ManifestService service) =>
+        File.ReadAllText(System.IO.Path.Combine(Path, $"{service.Namespace}-{service.Name}.yaml"));
+
     public void Remove(ManifestService service) =>
         File.Delete(System.IO.Path.Combine(Path, $"{service.Namespace}-{service.Name}.yaml"));
 

@@ -8,21 +8,26 @@ public sealed partial class NamespaceLab
 
     private static string FixtureFolder { get; } = Path.Combine(AppContext.BaseDirectory, "fixtures", "kube-proxy");
 
-    /// <summary>Loads the recorded rules as a starting kube-proxy would; those of another mode are not removed.</summary>
-    public async Task LoadKubeProxyAsync(KubeProxyRules rules)
+    /// <summary>A kube-proxy starts: its recorded rules are added to what stands, and its nat jumps go in at position 1,
+    /// as it does with a jump that is missing. Once per lab and mode; rules of another mode are not removed.</summary>
+    public async Task StartKubeProxyAsync(KubeProxyRules rules)
     {
-        (string Program, string File)? load = rules switch
-        {
-            KubeProxyRules.None => null,
-            KubeProxyRules.IptablesNft => ("iptables-nft-restore", "iptables.rules"),
-            KubeProxyRules.IptablesLegacy => ("iptables-legacy-restore", "iptables.rules"),
-            KubeProxyRules.Nftables => ("nft", "nftables.nft"),
-            _ => throw new ArgumentOutOfRangeException(nameof(rules)),
-        };
-        if (load is not var (program, file))
+        if (rules == KubeProxyRules.None)
             return;
-        var path = Path.Combine(FixtureFolder, file);
-        (await RunAsync("node", program, program == "nft" ? ["-f", path] : [path])).Succeeded();
+        if (rules == KubeProxyRules.Nftables)
+        {
+            (await RunAsync("node", "nft", "-f", Path.Combine(FixtureFolder, "nftables.nft"))).Succeeded();
+            return;
+        }
+
+        var recorded = await File.ReadAllTextAsync(Path.Combine(FixtureFolder, "iptables.rules"));
+        var nat = recorded.IndexOf("*nat", StringComparison.Ordinal);
+        var inserted = recorded[..nat] + recorded[nat..]
+            .Replace("-A PREROUTING ", "-I PREROUTING ", StringComparison.Ordinal)
+            .Replace("-A OUTPUT ", "-I OUTPUT ", StringComparison.Ordinal)
+            .Replace("-A POSTROUTING ", "-I POSTROUTING ", StringComparison.Ordinal);
+        var program = rules == KubeProxyRules.IptablesNft ? "iptables-nft-restore" : "iptables-legacy-restore";
+        (await RunWithInputAsync("node", inserted, program, "--noflush", "-w", "5")).Succeeded();
     }
 
     private string NameOf(string role) => $"{Name}-{role}";

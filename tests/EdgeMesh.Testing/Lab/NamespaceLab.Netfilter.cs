@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.RegularExpressions;
 
 namespace EdgeMesh.Testing.Lab;
@@ -21,16 +22,43 @@ public sealed partial class NamespaceLab
     public async Task IptablesAsync(IptablesVariant variant, params string[] arguments) =>
         (await RunAsync("node", Program(variant, "iptables"), ["-w", "5", .. arguments])).Succeeded();
 
-    /// <summary>Everything that the packet filter holds: both variants, both families, all tables, and native nftables;
-    /// without counters and dates, so that two of these can be compared.</summary>
+    /// <summary>What kube-proxy does in a full sync: a nat jump of its own that is missing goes in at position 1; one that is there stays where it is.</summary>
+    public async Task KubeProxySyncAsync(IptablesVariant variant)
+    {
+        foreach (var chain in (string[])["PREROUTING", "OUTPUT"])
+        {
+            string[] jump = [chain, "-m", "comment", "--comment", "kubernetes service portals", "-j", "KUBE-SERVICES"];
+            if ((await RunAsync("node", Program(variant, "iptables"), ["-w", "5", "-t", "nat", "-C", .. jump])).ExitCode != 0)
+                await IptablesAsync(variant, ["-t", "nat", "-I", .. jump]);
+        }
+    }
+
+    /// <summary>Every rule and every chain that somebody made: both variants, both families, all tables, and native nftables;
+    /// without counters, so that two of these can be compared. An empty built-in table is the same as none:
+    /// the kernel makes one as soon as anybody looks.</summary>
     public async Task<string> PacketFilterAsync()
     {
-        var text = new System.Text.StringBuilder();
+        var text = new StringBuilder();
         foreach (var program in (string[])["iptables-nft-save", "ip6tables-nft-save", "iptables-legacy-save", "ip6tables-legacy-save"])
-            text.Append($"== {program}\n").Append((await RunAsync("node", program)).Succeeded().Output);
-        text.Append("== nft\n").Append((await RunAsync("node", "nft", "list", "ruleset")).Succeeded().Output);
-        var lines = text.ToString().Split('\n').Where(line => !line.StartsWith('#'));
-        return Counters().Replace(string.Join('\n', lines), "");
+        {
+            var table = "";
+            foreach (var line in (await RunAsync("node", program)).Succeeded().Output.Split('\n'))
+            {
+                if (line.StartsWith('*'))
+                    table = line[1..];
+                if (line.StartsWith('-') || (line.StartsWith(':') && !line.Contains(" ACCEPT ", StringComparison.Ordinal)))
+                    text.Append($"{program} {table}: {Counters().Replace(line, "")}\n");
+            }
+        }
+
+        // Tables that the iptables programs keep are shown above.
+        foreach (var line in (await RunAsync("node", "nft", "list", "tables")).Succeeded().Output.Split('\n', StringSplitOptions.RemoveEmptyEntries))
+        {
+            if (line.Split(' ') is [_, var family, var name] && name is not ("nat" or "filter" or "mangle" or "raw" or "security"))
+                text.Append(Counters().Replace((await RunAsync("node", "nft", "list", "table", family, name)).Succeeded().Output, ""));
+        }
+
+        return text.ToString();
     }
 
     private static string Program(IptablesVariant variant, string iptables) =>

@@ -42,7 +42,7 @@ public sealed partial class NamespaceLab : IAsyncDisposable
         try
         {
             await lab.BuildAsync();
-            await lab.LoadKubeProxyAsync(options.KubeProxy);
+            await lab.StartKubeProxyAsync(options.KubeProxy);
             if (options.PodServers)
                 lab.StartPodServers();
             return lab;

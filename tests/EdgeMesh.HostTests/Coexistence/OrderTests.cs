@@ -1,0 +1,126 @@
+using EdgeMesh.Testing.Lab;
+using Xunit;
+
+namespace EdgeMesh.HostTests.Coexistence;
+
+/// <summary>Whatever happens to the order, our jumps come back to the front in time, kube-proxy's stay, and nobody fights.</summary>
+public sealed class OrderTests
+{
+    [Theory]
+    [InlineData(KubeProxyRules.IptablesNft)]
+    [InlineData(KubeProxyRules.IptablesLegacy)]
+    public Task SomebodyInsertingAboveUsDoesNotTakeTheOrder(KubeProxyRules rules) => IsRepairedAsync(rules, async node =>
+    {
+        await node.Lab.IptablesAsync(node.Variant, "-t", "nat", "-I", "PREROUTING", "-m", "comment", "--comment", "of somebody", "-j", "KUBE-SERVICES");
+        await node.Lab.IptablesAsync(node.Variant, "-t", "nat", "-I", "OUTPUT", "-m", "comment", "--comment", "of somebody", "-j", "KUBE-SERVICES");
+    });
+
+    [Theory]
+    [InlineData(KubeProxyRules.IptablesNft)]
+    [InlineData(KubeProxyRules.IptablesLegacy)]
+    public Task KubeProxyInsertingItsMissingJumpDoesNotTakeTheOrder(KubeProxyRules rules) => IsRepairedAsync(rules, async node =>
+    {
+        foreach (var chain in (string[])["PREROUTING", "OUTPUT"])
+            await node.Lab.IptablesAsync(node.Variant, "-t", "nat", "-D", chain, "-m", "comment", "--comment", "kubernetes service portals", "-j", "KUBE-SERVICES");
+        await node.Lab.KubeProxySyncAsync(node.Variant);
+    });
+
+    [Theory]
+    [InlineData(KubeProxyRules.IptablesNft)]
+    [InlineData(KubeProxyRules.IptablesLegacy)]
+    public Task AFlushedNatTableIsFilledAgain(KubeProxyRules rules) => IsRepairedAsync(rules, async node =>
+    {
+        await node.Lab.IptablesAsync(node.Variant, "-t", "nat", "-F");
+        await node.Lab.IptablesAsync(node.Variant, "-t", "nat", "-X");
+        // kube-proxy notices by its canary in mangle and writes everything again, with its jumps at 1.
+        await node.Lab.IptablesAsync(node.Variant, "-t", "mangle", "-F");
+        await node.Lab.IptablesAsync(node.Variant, "-t", "mangle", "-X");
+        await node.Lab.IptablesAsync(node.Variant, "-t", "filter", "-F");
+        await node.Lab.IptablesAsync(node.Variant, "-t", "filter", "-X");
+        await node.Lab.StartKubeProxyAsync(rules);
+    });
+
+    [Theory]
+    [InlineData(KubeProxyRules.IptablesNft)]
+    [InlineData(KubeProxyRules.IptablesLegacy)]
+    public Task OurFlushedChainsAreFilledAgain(KubeProxyRules rules) => IsRepairedAsync(rules, async node =>
+    {
+        await node.Lab.IptablesAsync(node.Variant, "-t", "nat", "-F", HybridNode.Container);
+        await node.Lab.IptablesAsync(node.Variant, "-t", "nat", "-F", HybridNode.Host);
+    });
+
+    [Theory]
+    [InlineData(KubeProxyRules.IptablesNft)]
+    [InlineData(KubeProxyRules.IptablesLegacy)]
+    public Task OurDeletedJumpsComeBack(KubeProxyRules rules) => IsRepairedAsync(rules, async node =>
+    {
+        await node.Lab.IptablesAsync(node.Variant, "-t", "nat", "-D", "PREROUTING", "1");
+        await node.Lab.IptablesAsync(node.Variant, "-t", "nat", "-D", "OUTPUT", "1");
+    });
+
+    [Theory]
+    [InlineData(KubeProxyRules.IptablesNft)]
+    [InlineData(KubeProxyRules.IptablesLegacy)]
+    public Task ADeletedRuleOfAServiceComesBack(KubeProxyRules rules) => IsRepairedAsync(rules, async node =>
+    {
+        foreach (var chain in (string[])[HybridNode.Container, HybridNode.Host])
+        {
+            var nat = await node.NatAsync();
+            var place = nat.Chain(chain).IndexOf(nat.Commented(chain, "demo/web:http")[0]) + 1;
+            await node.Lab.IptablesAsync(node.Variant, "-t", "nat", "-D", chain, $"{place}");
+        }
+    });
+
+    [Fact]
+    public async Task KubeProxyStartingLaterDoesNotTakeTheOrder()
+    {
+        await using var node = await HybridNode.StartAsync(KubeProxyRules.None, HybridNode.Web);
+
+        await node.Lab.StartKubeProxyAsync(KubeProxyRules.IptablesNft);
+
+        var nat = await node.UntilFirstAsync(node.RepairDeadline);
+        Assert.Equal(2, nat.JumpPosition("PREROUTING", "KUBE-SERVICES"));
+        Assert.Equal(HybridNode.ByAgent, (await node.Lab.AskAsync("client", HybridNode.WebAddress)).Port);
+        Assert.Equal(HybridNode.ByAgent, (await node.Lab.AskAsync("node", HybridNode.WebAddress)).Port);
+    }
+
+    [Fact]
+    public async Task WhenNobodyDisturbsTheOrderNothingIsWritten()
+    {
+        await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, HybridNode.Web);
+        await node.Lab.KubeProxySyncAsync(node.Variant);
+        var monitor = node.Lab.Start("node", "nft", "monitor", "rules");
+        var before = await node.NatAsync();
+
+        await Eventually.StaysAsync(node.NatAsync, nat => nat.Chain("PREROUTING").SequenceEqual(before.Chain("PREROUTING")), TimeSpan.FromSeconds(3));
+
+        Assert.Equal("", monitor.Log);
+        Assert.Equal(0, await node.RepairsAsync());
+    }
+
+    private static async Task IsRepairedAsync(KubeProxyRules rules, Func<HybridNode, Task> disturb)
+    {
+        await using var node = await HybridNode.StartAsync(rules, HybridNode.Web);
+        await node.UntilFirstAsync(TimeSpan.FromSeconds(5));
+        await node.UntilRuleAsync("demo/web:http", stands: true);
+
+        await disturb(node);
+
+        await Eventually.SeesAsync(
+            node.NatAsync,
+            nat => HybridNode.IsFirst(nat)
+                && nat.Commented(HybridNode.Container, "demo/web:http").Length == 1
+                && nat.Commented(HybridNode.Host, "demo/web:http").Length == 1
+                && nat.JumpPosition("PREROUTING", "KUBE-SERVICES") > 1
+                && nat.JumpPosition("OUTPUT", "KUBE-SERVICES") > 1,
+            node.RepairDeadline);
+        Assert.Equal(HybridNode.ByAgent, (await node.Lab.AskAsync("client", HybridNode.WebAddress)).Port);
+        Assert.Equal(HybridNode.ByAgent, (await node.Lab.AskAsync("node", HybridNode.WebAddress)).Port);
+
+        // The repair is counted after it stands; then the count stays, also when kube-proxy syncs again.
+        var repairs = await Eventually.SeesAsync(node.RepairsAsync, count => count > 0, TimeSpan.FromSeconds(2));
+        await node.Lab.KubeProxySyncAsync(node.Variant);
+        await Eventually.StaysAsync(node.RepairsAsync, count => count <= repairs + 1, TimeSpan.FromSeconds(1.5));
+        Assert.True(HybridNode.IsFirst(await node.NatAsync()));
+    }
+}

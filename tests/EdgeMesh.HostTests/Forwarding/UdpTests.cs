@@ -1,0 +1,94 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+using EdgeMesh.Testing.Lab;
+using Xunit;
+
+namespace EdgeMesh.HostTests.Forwarding;
+
+public sealed class UdpTests
+{
+    private const string DnsAddress = "10.96.10.5:53";
+
+    [Theory]
+    [InlineData(KubeProxyRules.IptablesNft, "client")]
+    [InlineData(KubeProxyRules.IptablesNft, "node")]
+    [InlineData(KubeProxyRules.IptablesLegacy, "client")]
+    [InlineData(KubeProxyRules.IptablesLegacy, "node")]
+    public async Task DatagramsUpToTheLargestComeBackUnchanged(KubeProxyRules rules, string from)
+    {
+        await using var node = await HybridNode.StartAsync(rules, HybridNode.Dns);
+
+        foreach (var size in (int[])[0, 1, 512, 1472, 1473, 9000, 65_507])
+        {
+            var datagram = PodServer.Pattern(size);
+            Assert.Equal(datagram, await node.Lab.AskUdpAsync(from, DnsAddress, datagram));
+        }
+    }
+
+    [Fact]
+    public async Task FlowsAreSpreadOverBothPodsAndEachKeepsItsPod()
+    {
+        await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, HybridNode.Dns);
+        var pods = new List<string>();
+        for (var flow = 0; flow < 10; flow++)
+        {
+            using var socket = node.Lab.Client.NewSocket(AddressFamily.InterNetwork, SocketType.Dgram);
+            await socket.ConnectAsync(IPEndPoint.Parse(DnsAddress));
+            var answers = new List<string>();
+            for (var i = 0; i < 50; i++)
+                answers.Add(Encoding.ASCII.GetString(await NamespaceLab.ExchangeAsync(socket, "WHO"u8.ToArray())));
+            var answer = Assert.Single(answers.Distinct());
+            Assert.Contains(":5354 ", answer, StringComparison.Ordinal);
+            pods.Add(answer[..1]);
+        }
+
+        Assert.Equal(["a", "b"], pods.Distinct().Order());
+    }
+
+    [Theory]
+    [InlineData("client")]
+    [InlineData("node")]
+    public async Task AServiceWithoutEndpointsAnswersPortUnreachable(string from)
+    {
+        await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, HybridNode.Dns with { Endpoints = [] });
+        await node.UntilRuleAsync("demo/dns:dns", stands: true);
+
+        var refused = await Assert.ThrowsAsync<SocketException>(() => node.Lab.AskUdpAsync(from, DnsAddress, "WHO"u8.ToArray(), TimeSpan.FromSeconds(2)));
+
+        Assert.Equal(SocketError.ConnectionRefused, refused.SocketErrorCode);
+    }
+
+    [Theory]
+    [InlineData(KubeProxyRules.IptablesNft)]
+    [InlineData(KubeProxyRules.IptablesLegacy)]
+    public async Task ARunningFlowMovesWhenTheServiceIsTakenOverAndWhenItIsGivenBack(KubeProxyRules rules)
+    {
+        await using var node = await HybridNode.StartAsync(rules, HybridNode.Dns.Labelled(true));
+        using var socket = node.Lab.Client.NewSocket(AddressFamily.InterNetwork, SocketType.Dgram);
+        await socket.ConnectAsync(IPEndPoint.Parse(DnsAddress));
+        Assert.Contains(":5353 ", await WhoAsync(socket), StringComparison.Ordinal);
+
+        node.Lab.Manifests.Write(HybridNode.Dns);
+        await Eventually.SeesAsync(() => WhoAsync(socket), who => who.Contains(":5354 ", StringComparison.Ordinal), TimeSpan.FromSeconds(5));
+
+        node.Lab.Manifests.Write(HybridNode.Dns.Labelled(true));
+        await Eventually.SeesAsync(() => WhoAsync(socket), who => who.Contains(":5353 ", StringComparison.Ordinal), TimeSpan.FromSeconds(5));
+    }
+
+    [Fact]
+    public async Task ARunningFlowMovesWhenItsPodLeaves()
+    {
+        await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, HybridNode.Dns);
+        using var socket = node.Lab.Client.NewSocket(AddressFamily.InterNetwork, SocketType.Dgram);
+        await socket.ConnectAsync(IPEndPoint.Parse(DnsAddress));
+        var pod = (await WhoAsync(socket))[..1];
+
+        node.Lab.Manifests.Write(HybridNode.Dns with { Endpoints = [pod == "a" ? "10.244.0.52" : "10.244.0.51"] });
+
+        await Eventually.SeesAsync(() => WhoAsync(socket), who => who[..1] != pod, TimeSpan.FromSeconds(5));
+    }
+
+    private static async Task<string> WhoAsync(Socket socket) =>
+        Encoding.ASCII.GetString(await NamespaceLab.ExchangeAsync(socket, "WHO"u8.ToArray(), TimeSpan.FromSeconds(1)));
+}

@@ -42,6 +42,7 @@ trap 'echo; echo "Interrupted: cleaning up."; keep=""; exit 130' INT TERM
 
 echo "Building the agent"
 publish_agent || fail "the agent could not be built; the lines above say why."
+export PATH="$root/artifacts/edgemesh-agent:$PATH"
 begun=$SECONDS
 for each in "$root"/demo/steps/*.sh; do
     # shellcheck source=/dev/null

@@ -95,12 +95,17 @@ start_agent() {
     agent_pid=$!
     # Without this the shell would announce the end of a process that is killed on purpose.
     disown "$agent_pid"
-    if ! within 20 inside node curl -sf --max-time 1 http://127.0.0.1:9999/readyz; then
-        say "The agent is not ready after 20 s. Its log:"
+    within 20 agent_is_ready_or_gone || true
+    if ! agent_is_ready; then
+        say "The agent is not ready. Its log:"
         sed 's/^/     /' "$files/agent.log"
         return 1
     fi
 }
+
+agent_is_ready() { inside node curl -sf --max-time 1 http://127.0.0.1:9999/readyz; }
+
+agent_is_ready_or_gone() { agent_is_ready || agent_is_gone; }
 
 agent_is_gone() { ! kill -0 "$agent_pid" 2>/dev/null; }
 

@@ -18,11 +18,24 @@ step() {
 
 say() { printf '   %s\n' "$@"; }
 
+# command_line WHERE TEXT prints a command without running it.
+command_line() { printf '   %s%s$ %s%s\n' "$dim" "$1" "$2" "$plain"; }
+
+# The words as a person would type them: quotes only where they are needed.
+quoted() {
+    local word line=''
+    for word in "$@"; do
+        [[ $word != *[[:space:]\;\|\&\>]* ]] || word="\"$word\""
+        line+="${line:+ }$word"
+    done
+    printf '%s' "$line"
+}
+
 # show WHERE COMMAND... prints the command as a person would type it there, runs it, and prints what it says.
 show() {
     local where=$1
     shift
-    printf '   %s%s$ %s%s\n' "$dim" "$where" "$*" "$plain"
+    command_line "$where" "$(quoted "$@")"
     # Long comments in rules are the point; long lines are left to the terminal.
     inside "$where" "$@" 2>&1 | sed 's/^/     /'
     return "${PIPESTATUS[0]}"

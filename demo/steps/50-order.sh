@@ -4,8 +4,9 @@ say "What happens when kube-proxy starts later: it puts its jump on top."
 show node iptables -t nat -D PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
 pushed=${EPOCHREALTIME/./}
 # In one go, so that the listing shows the disorder before the agent has put it right.
-printf '   %snode$ iptables -t nat -I PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES; iptables -t nat -nL PREROUTING --line-numbers%s\n' "$dim" "$plain"
-inside node sh -c 'iptables -t nat -I PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES; iptables -t nat -nL PREROUTING --line-numbers' | sed 's/^/     /'
+push='iptables -t nat -I PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES; iptables -t nat -nL PREROUTING --line-numbers'
+command_line node "$push"
+inside node sh -c "$push" | sed 's/^/     /'
 expect "within 5 s the jump is first again" within 5 jumps_are_first
 say "It took $(((${EPOCHREALTIME/./} - pushed) / 1000)) ms, with the time that the listings took. No redeploy."
 show node iptables -t nat -nL PREROUTING --line-numbers

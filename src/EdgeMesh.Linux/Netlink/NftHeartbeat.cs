@@ -16,7 +16,7 @@ public readonly record struct NftSetName(NftFamily Family, string Table, string 
 /// <remarks>A beat is handed to a thread of its own, because the kernel holds one lock during any nf_tables transaction
 /// and a large one of somebody else would hold up the loop that beats. One write per beat at most: a loop that hangs
 /// beats no more, and nothing is renewed on its behalf.</remarks>
-public sealed class NftHeartbeat : IDisposable
+public sealed class NftHeartbeat : IHeartbeat, IDisposable
 {
     private readonly NftAliveElements[] _sets;
     private readonly AutoResetEvent _beat = new(initialState: false);

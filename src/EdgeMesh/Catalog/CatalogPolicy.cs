@@ -23,7 +23,8 @@ public sealed record CatalogPolicy
     public required string NodeName { get; init; }
 }
 
-internal static class CatalogLabels
+/// <summary>The labels that decide who handles a service and what belongs to it.</summary>
+public static class CatalogLabels
 {
     /// <summary>Presence counts, the value does not: both "" and "edgemesh" are in use.</summary>
     public const string FilterLabel = "service.edgemesh.kubeedge.io/service-proxy-name";

@@ -114,7 +114,7 @@ internal sealed unsafe partial class ForwardingLoop
         }
 
         if (route.ClientIPAffinity is not null)
-            service.Balancer.Affinity = _context.AffinityOf(route.Service);
+            service.Balancer.Affinity = _context.Options.Affinities.Of(route.Service);
         service.LastKey = key;
         return service;
     }

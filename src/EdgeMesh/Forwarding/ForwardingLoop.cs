@@ -266,6 +266,6 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
         }
 
         if (Index == 0)
-            _context.SweepAffinities(_now);
+            _context.Options.Affinities.Sweep(_context.Routes(), _now);
     }
 }

@@ -4,6 +4,7 @@ using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using EdgeMesh.Balancing;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Forwarding.Udp;

@@ -1,3 +1,4 @@
+using EdgeMesh.Balancing;
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Datagrams;

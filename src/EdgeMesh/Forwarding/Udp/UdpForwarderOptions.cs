@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using EdgeMesh.Balancing;
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Netlink;

@@ -1,3 +1,4 @@
+using EdgeMesh.Balancing;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Forwarding.Udp;
 using EdgeMesh.Linux;

@@ -1,6 +1,7 @@
+using EdgeMesh.Forwarding;
 using EdgeMesh.Linux;
 
-namespace EdgeMesh.Forwarding.Udp;
+namespace EdgeMesh.Balancing;
 
 /// <summary>Chooses endpoints of one service port for one loop thread. Times are milliseconds on a clock that never goes back.</summary>
 public interface IEndpointChooser

@@ -8,8 +8,10 @@ internal sealed partial class IptablesCommands(ICommands commands, IptablesVaria
     // How long a command waits for the lock that legacy commands share; another holder is retried by the caller.
     private const string LockSeconds = "5";
 
-    // 100,000 rules take iptables-nft 7 s on a small machine; what takes ten times as long hangs.
     private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(90);
+
+    // 120,000 lines take iptables-nft 7 s of a core; a machine that is busy with other things took more than ten times as long.
+    private static readonly TimeSpan DeadlinePerLine = TimeSpan.FromMilliseconds(2);
 
     private readonly string name = Name(variant, family);
 
@@ -57,7 +59,7 @@ internal sealed partial class IptablesCommands(ICommands commands, IptablesVaria
     /// <summary>All of the text or nothing of it.</summary>
     public async Task RestoreAsync(string text, CancellationToken cancellationToken)
     {
-        var result = await commands.RunAsync(name + "-restore", ["--noflush", "-w", LockSeconds], text, Deadline, cancellationToken);
+        var result = await commands.RunAsync(name + "-restore", ["--noflush", "-w", LockSeconds], text, Deadline + (text.AsSpan().Count('\n') * DeadlinePerLine), cancellationToken);
         if (result.ExitCode != 0)
             throw Failed($"{name}-restore --noflush -w {LockSeconds}", result, text);
     }

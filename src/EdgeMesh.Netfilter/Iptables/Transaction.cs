@@ -6,7 +6,7 @@ namespace EdgeMesh.Netfilter.Iptables;
 /// and deleted last, whatever the order of the calls.</summary>
 internal sealed class Transaction(string table)
 {
-    private readonly StringBuilder declarations = new();
+    private readonly List<string> declarations = [];
     private readonly StringBuilder changes = new();
     private readonly StringBuilder deletions = new();
 
@@ -14,10 +14,10 @@ internal sealed class Transaction(string table)
 
     public int Removed { get; set; }
 
-    public bool IsEmpty => declarations.Length + changes.Length + deletions.Length == 0;
+    public bool IsEmpty => declarations.Count + changes.Length + deletions.Length == 0;
 
     /// <summary>Makes the chain, or empties it.</summary>
-    public void Declare(string chain) => declarations.Append(':').Append(chain).Append(" - [0:0]\n");
+    public void Declare(string chain) => declarations.Add(chain);
 
     public void Append(string chain, Rule rule)
     {
@@ -48,5 +48,16 @@ internal sealed class Transaction(string table)
             Append(chain, rule);
     }
 
-    public override string ToString() => IsEmpty ? "" : $"*{table}\n{declarations}{changes}{deletions}COMMIT\n";
+    public override string ToString()
+    {
+        if (IsEmpty)
+            return "";
+        // iptables-nft keeps its chains in a list ordered by name and walks it from the front for each new one:
+        // from the last name to the first, each finds its place at once.
+        declarations.Sort((a, b) => string.CompareOrdinal(b, a));
+        var text = new StringBuilder($"*{table}\n", changes.Length + deletions.Length + (declarations.Count * 40) + 16);
+        foreach (var chain in declarations)
+            text.Append(':').Append(chain).Append(" - [0:0]\n");
+        return text.Append(changes).Append(deletions).Append("COMMIT\n").ToString();
+    }
 }

@@ -54,6 +54,14 @@ internal static class NftNames
         _ => throw new ArgumentOutOfRangeException(nameof(protocol), protocol, "TCP, UDP or SCTP."),
     };
 
+    public static string ProtocolName(PortalProtocol protocol) => protocol switch
+    {
+        PortalProtocol.Tcp => "tcp",
+        PortalProtocol.Udp => "udp",
+        PortalProtocol.Sctp => "sctp",
+        _ => throw new ArgumentOutOfRangeException(nameof(protocol), protocol, "TCP, UDP or SCTP."),
+    };
+
     public static long Seconds(TimeSpan timeout) => Math.Clamp((long)timeout.TotalSeconds, 1, 86_400 * 30);
 
     private static string Limit(string text, int limit) => text.Length <= limit ? text : text[..limit];

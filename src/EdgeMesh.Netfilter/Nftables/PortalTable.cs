@@ -15,9 +15,11 @@ internal sealed class PortalTable
     private readonly string portalsAdd;
     private readonly string portalsDelete;
     private readonly Dictionary<PortalKey, Placed> placed = [];
-    private readonly BackendSlots slots = new();
+    private readonly Dictionary<PortalProtocol, BackendSlots> slots =
+        Enum.GetValues<PortalProtocol>().ToDictionary(protocol => protocol, protocol => new BackendSlots(protocol));
+
     private readonly HairpinAddresses hairpins = new();
-    private readonly Dictionary<int, (string Add, string Delete)> mapCommands = [];
+    private readonly Dictionary<string, (string Add, string Delete)> mapCommands = [];
     private int lastGeneration;
 
     /// <param name="settings">Its listener and masquerading hold for the life of the table; its rules are not read.</param>
@@ -150,10 +152,10 @@ internal sealed class PortalTable
         yield return (NftNames.Hairpin, hairpins.Count);
         yield return (NftNames.Portals, placed.Count);
         var backends = placed.Values.Where(p => p.Run is not null)
-            .GroupBy(p => p.Run!.Value.Map)
+            .GroupBy(p => p.Run!.Value.MapName)
             .ToDictionary(g => g.Key, g => g.Sum(p => ((PortalTarget.Backends)p.Rule.Target).Endpoints.Length));
         foreach (var map in mapCommands.Keys)
-            yield return (BackendSlots.MapName(map), backends.GetValueOrDefault(map));
+            yield return (map, backends.GetValueOrDefault(map));
         foreach (var portal in placed.Values)
         {
             foreach (var (_, name) in portal.AffinityNames)
@@ -252,13 +254,13 @@ internal sealed class PortalTable
 
     private void TakeSlots(NftTransaction transaction, Placed portal, PortalTarget.Backends backends)
     {
-        var run = slots.Take(backends.Endpoints.Length);
+        var run = slots[portal.Rule.Key.Protocol].Take(backends.Endpoints.Length);
         portal.Run = run;
         if (run.NewMap)
         {
-            var name = BackendSlots.MapName(run.Map);
-            transaction.Command(Step.Sets, $"add map {table} {name} {{ typeof numgen inc mod 1 : {NftRules.Ip(family)} daddr . th dport; }}");
-            mapCommands.Add(run.Map, ($"add element {table} {name}", $"delete element {table} {name}"));
+            var name = run.MapName;
+            transaction.Command(Step.Sets, $"add map {table} {name} {{ typeof numgen inc mod 1 : {NftRules.Ip(family)} daddr . {NftNames.ProtocolName(run.Protocol)} dport; }}");
+            mapCommands.Add(name, ($"add element {table} {name}", $"delete element {table} {name}"));
         }
 
         for (var i = 0; i < backends.Endpoints.Length; i++)
@@ -273,7 +275,7 @@ internal sealed class PortalTable
             hairpins.Remove(backends.Endpoints[i].Address);
         }
 
-        slots.Return(run);
+        slots[run.Protocol].Return(run);
     }
 
     private void ChangeSlots(NftTransaction transaction, BackendSlots.Run run, PortalTarget.Backends old, PortalTarget.Backends now)
@@ -297,12 +299,12 @@ internal sealed class PortalTable
 
     private void AddSlot(NftTransaction transaction, BackendSlots.Run run, int index, IPEndPoint endpoint)
     {
-        transaction.Element(Step.AddBackends, mapCommands[run.Map].Add).Append($"{run.Offset + index} : {endpoint.Address} . {endpoint.Port}");
+        transaction.Element(Step.AddBackends, mapCommands[run.MapName].Add).Append($"{run.Offset + index} : {endpoint.Address} . {endpoint.Port}");
         hairpins.Add(endpoint.Address);
     }
 
     private void DeleteSlot(NftTransaction transaction, BackendSlots.Run run, int index) =>
-        transaction.Element(Step.DeleteBackends, mapCommands[run.Map].Delete).Append($"{run.Offset + index}");
+        transaction.Element(Step.DeleteBackends, mapCommands[run.MapName].Delete).Append($"{run.Offset + index}");
 
     private void AddAffinity(NftTransaction transaction, Placed portal, PortalTarget.Backends backends, HashSet<string> kept)
     {
@@ -345,7 +347,7 @@ internal sealed class PortalTable
     {
         var backends = (PortalTarget.Backends)portal.Rule.Target;
         return portal.Run is { } run
-            ? NftRules.Slots(family, portal.Rule.Key.Protocol, backends.Choice, backends.Endpoints.Length, run.Offset, BackendSlots.MapName(run.Map), settings.MasqueradeAll)
+            ? NftRules.Slots(family, portal.Rule.Key.Protocol, backends.Choice, backends.Endpoints.Length, run.Offset, run.MapName, settings.MasqueradeAll)
             : NftRules.Affinity(family, [.. portal.AffinityNames.Select(a => a.Name)], settings.MasqueradeAll);
     }
 

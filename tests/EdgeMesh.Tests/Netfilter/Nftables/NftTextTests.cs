@@ -100,7 +100,7 @@ public sealed class NftTextTests
     [Fact]
     public void SlotsAreUsedAgain()
     {
-        var slots = new BackendSlots();
+        var slots = new BackendSlots(PortalProtocol.Tcp);
         var runs = Enumerable.Range(0, 1000).Select(_ => slots.Take(3)).ToList();
         foreach (var run in runs)
             slots.Return(run);

@@ -84,11 +84,11 @@ public sealed class CoexistenceTests : IAsyncLifetime
     public async Task RemovingLeavesTheRulesetAsItWas(string fixture)
     {
         await LoadAsync(fixture);
-        var before = await node.OnNodeAsync("nft list ruleset");
+        var before = await node.OnNodeAsync("nft -s list ruleset");
         await backend.SyncAsync([NftCases.V4(NftCases.Everything), NftCases.V6(NftCases.EverythingV6)], Cancel);
-        Assert.NotEqual(before, await node.OnNodeAsync("nft list ruleset"));
+        Assert.NotEqual(before, await node.OnNodeAsync("nft -s list ruleset"));
         await backend.RemoveAsync(Cancel);
-        Assert.Equal(before, await node.OnNodeAsync("nft list ruleset"));
+        Assert.Equal(before, await node.OnNodeAsync("nft -s list ruleset"));
     }
 
     [Fact]

@@ -11,6 +11,7 @@ internal enum ConnectionOutcome
     ClientReset,
     EndpointReset,
     DialFailed,
+    NoDescriptor,
     Cut,
     Fault,
 }

@@ -40,7 +40,7 @@ internal sealed unsafe partial class ForwardingLoop
             if (descriptor >= 0)
             {
                 Counters.Accepted++;
-                Admit(listener, descriptor, client);
+                AdmitOrFault(listener, descriptor, client);
                 continue;
             }
 
@@ -59,31 +59,57 @@ internal sealed unsafe partial class ForwardingLoop
         }
     }
 
-    private void Admit(TcpListenSocket listener, int descriptor, InetEndpoint client)
+    private void AdmitOrFault(TcpListenSocket listener, int descriptor, InetEndpoint client)
     {
+        try
+        {
+            var connection = Admit(listener, descriptor, client, out var route);
+            if (connection is null)
+                return;
+            try
+            {
+                BeginDial(connection, route!);
+            }
+            catch (Exception e)
+            {
+                Fault(connection, e);
+            }
+        }
+        catch (Exception e)
+        {
+            TcpSocket.Abort(descriptor);
+            Counters.Faults++;
+            LogFault(_context.Logger, null, e);
+        }
+    }
+
+    /// <summary>Null when the client was refused, and its descriptor is closed; else the connection owns it.</summary>
+    private Connection? Admit(TcpListenSocket listener, int descriptor, InetEndpoint client, out Route? route)
+    {
+        route = null;
         if (!_context.HasRoomForConnection())
         {
             Refuse(descriptor, client, RefusalReason.ConnectionLimit, null);
-            return;
+            return null;
         }
 
         if (!_context.HasRoomForDial())
         {
             Refuse(descriptor, client, RefusalReason.DialLimit, null);
-            return;
+            return null;
         }
 
         if (_options.OriginalDestination(descriptor, listener.IsIPv6, out var destination) < 0 || destination == listener.Endpoint)
         {
             Refuse(descriptor, client, RefusalReason.NotRedirected, null);
-            return;
+            return null;
         }
 
         var key = new RouteKey(destination, TransportProtocol.Tcp);
-        if (!_context.Routes().Routes.TryGetValue(key, out var route))
+        if (!_context.Routes().Routes.TryGetValue(key, out route))
         {
             Refuse(descriptor, client, RefusalReason.NoRoute, null);
-            return;
+            return null;
         }
 
         var service = ServiceOf(route, key);
@@ -91,18 +117,10 @@ internal sealed unsafe partial class ForwardingLoop
         {
             service.Failed++;
             Refuse(descriptor, client, RefusalReason.NoEndpoints, service);
-            return;
+            return null;
         }
 
-        var connection = Take(descriptor, client, service);
-        try
-        {
-            BeginDial(connection, route);
-        }
-        catch (Exception e)
-        {
-            Fault(connection, e);
-        }
+        return Take(descriptor, client, service);
     }
 
     private LoopService ServiceOf(Route route, RouteKey key)

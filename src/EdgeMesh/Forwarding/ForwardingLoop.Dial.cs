@@ -46,7 +46,14 @@ internal sealed unsafe partial class ForwardingLoop
                 descriptor = failure;
             }
 
-            CountFailure(connection, dial, endpoint, ReasonOf(-descriptor));
+            var reason = ReasonOf(-descriptor);
+            CountFailure(connection, dial, endpoint, reason);
+            if (reason == DialFailure.NoDescriptor)
+            {
+                // The next endpoint would need one too.
+                Release(connection, ConnectionOutcome.NoDescriptor);
+                return;
+            }
         }
 
         Release(connection, ConnectionOutcome.DialFailed);

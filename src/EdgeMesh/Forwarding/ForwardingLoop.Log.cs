@@ -16,7 +16,7 @@ internal sealed unsafe partial class ForwardingLoop
     private static partial void LogDialFailed(ILogger logger, ServicePortName service, InetEndpoint endpoint, DialFailure reason, int attempt);
 
     [LoggerMessage(3103, LogLevel.Error, "{Service}: a connection was reset by a fault in this program; others go on. Please report it.")]
-    private static partial void LogFault(ILogger logger, ServicePortName service, Exception exception);
+    private static partial void LogFault(ILogger logger, ServicePortName? service, Exception exception);
 
     [LoggerMessage(3104, LogLevel.Critical, "Forwarding loop {Loop} has failed: its connections are cut, and the kernel sends new ones to kube-proxy within seconds. Restart the agent, and please report it.")]
     private static partial void LogLoopFailed(ILogger logger, int loop, Exception exception);

@@ -13,12 +13,19 @@ internal sealed unsafe partial class ForwardingLoop
     {
         if (!_free.TryPop(out var connection))
         {
-            if (_slotsUsed == _slots.Length)
-                Array.Resize(ref _slots, _slots.Length * 2);
-            connection = new Connection(_slotsUsed);
-            _slots[_slotsUsed++] = connection;
+            if (!_freeSlots.TryPop(out var slot))
+            {
+                if (_slotsUsed == _slots.Length)
+                    Array.Resize(ref _slots, _slots.Length * 2);
+                slot = _slotsUsed++;
+            }
+
+            connection = _slots[slot] = new Connection(slot);
         }
 
+        // The highest would look like the loop's own events.
+        _generation = _generation >= uint.MaxValue - 1 ? 0 : _generation + 1;
+        connection.Generation = _generation;
         connection.ClientDescriptor = descriptor;
         connection.Client = client;
         connection.Service = service;
@@ -34,9 +41,10 @@ internal sealed unsafe partial class ForwardingLoop
         _wheel.Remove(connection);
         if (connection.Dial is { } dial)
             EndDial(connection, dial);
-        if (outcome == ConnectionOutcome.DialFailed)
+        if (outcome is ConnectionOutcome.DialFailed or ConnectionOutcome.NoDescriptor)
         {
-            Counters.Refused[(int)RefusalReason.AllEndpointsFailed]++;
+            var reason = outcome == ConnectionOutcome.DialFailed ? RefusalReason.AllEndpointsFailed : RefusalReason.DescriptorLimit;
+            Counters.Refused[(int)reason]++;
             connection.Service.Failed++;
         }
 
@@ -65,9 +73,16 @@ internal sealed unsafe partial class ForwardingLoop
         Empty(ref connection.ToEndpoint);
         Empty(ref connection.ToClient);
         connection.HasTurn = false;
-        // The highest generation would look like the loop's own events.
-        connection.Generation = connection.Generation >= uint.MaxValue - 1 ? 0 : connection.Generation + 1;
-        _free.Push(connection);
+        // After a flood the objects go, and only their places are kept.
+        if (_free.Count < KeptConnections)
+        {
+            _free.Push(connection);
+        }
+        else
+        {
+            _slots[connection.Slot] = null;
+            _freeSlots.Push(connection.Slot);
+        }
     }
 
     private void Empty(ref Flow flow)

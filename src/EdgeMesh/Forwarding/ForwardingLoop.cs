@@ -20,6 +20,7 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
     private const int EventBatch = 256;
     private const int SlowTickMilliseconds = 500;
     private const int FastTickMilliseconds = 50;
+    private const int KeptConnections = 1_024;
     private const int SweepMilliseconds = 30_000;
 
     private const ulong WakeData = ulong.MaxValue;
@@ -44,7 +45,9 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
 
     private Connection?[] _slots = new Connection?[256];
     private int _slotsUsed;
+    private uint _generation;
     private readonly Stack<Connection> _free = new();
+    private readonly Stack<int> _freeSlots = new();
     private readonly Stack<Dial> _freeDials = new();
     private Queue<(Connection Connection, uint Generation)> _turns = new();
     private Queue<(Connection Connection, uint Generation)> _turnsNow = new();
@@ -120,7 +123,6 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
 
     private void Run()
     {
-        Exception? failure = null;
         try
         {
             ListenForConnections();
@@ -134,17 +136,13 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
         catch (Exception e)
         {
             // Without its turns the heartbeat stops, and the kernel sends new connections past this process.
-            failure = e;
             LogLoopFailed(_context.Logger, Index, e);
         }
 
         var cut = CutAll();
         Dispose();
         _listenersClosed.TrySetResult();
-        if (failure is null)
-            _finished.SetResult(cut);
-        else
-            _finished.SetException(failure);
+        _finished.SetResult(cut);
     }
 
     private bool IsFinished()

@@ -29,6 +29,9 @@ public sealed class TcpForwarder : IAsyncDisposable
     /// <summary>Where it listens, with granted ports. Empty before <see cref="Start"/>.</summary>
     public ImmutableArray<InetEndpoint> Listeners { get; private set; } = [];
 
+    /// <summary>False when a loop has not come round for two seconds: it hangs, or it has failed and said so in the log.</summary>
+    public bool IsResponsive => Pulse.AllComeRound(_loops, _context.NowMilliseconds());
+
     /// <summary>Listens and begins to forward.</summary>
     /// <exception cref="IOException">A listener's address is not on this machine, or its port is another user's.</exception>
     public void Start()
@@ -151,8 +154,7 @@ public sealed class TcpForwarder : IAsyncDisposable
             loop.FinishBy(0);
         }
 
-        // A loop that failed has said so in the log.
-        await ((Task)Task.WhenAll(_loops.Select(loop => loop.Finished))).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await Task.WhenAll(_loops.Select(loop => loop.Finished));
     }
 
     private static ImmutableArray<long> Sum(LoopCounters[] counters, Func<LoopCounters, long[]> select, int length)

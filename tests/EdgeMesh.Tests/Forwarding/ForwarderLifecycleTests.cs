@@ -168,9 +168,11 @@ public sealed class ForwarderLifecycleTests
         while (Volatile.Read(ref hanging) == 0)
             clients.Add(await forwarder.ConnectAsync());
         await UntilAsync(() => forwarder.Forwarder.ReadStatistics().HeartbeatsWithheld > 0, "the heart stops");
+        Assert.False(forwarder.Forwarder.IsResponsive);
         hang.Set();
         var beats = heart.Beats;
         await UntilAsync(() => heart.Beats > beats, "the heart goes on");
+        Assert.True(forwarder.Forwarder.IsResponsive);
         clients.ForEach(client => client.Dispose());
     }
 

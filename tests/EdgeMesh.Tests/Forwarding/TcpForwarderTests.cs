@@ -299,6 +299,26 @@ public sealed class TcpForwarderTests
     }
 
     [Fact]
+    public async Task AFaultOfTheAgentCostsOneConnectionAndNotTheLoop()
+    {
+        using var backend = StartBackend();
+        var faults = 3;
+        await using var forwarder = new LoopbackForwarder([backend.LocalEndpoint], options => options with
+        {
+            OriginalDestination = (int _, bool _, out InetEndpoint destination) =>
+            {
+                destination = Service;
+                return Interlocked.Decrement(ref faults) < 0 ? 0 : throw new InvalidOperationException("A fault.");
+            },
+        });
+        for (var i = 0; i < 3; i++)
+            await forwarder.AssertRefusesAsync();
+        using var client = await forwarder.ConnectAsync();
+        using var server = await backend.AcceptSocketAsync(Stop);
+        Assert.Equal(3, forwarder.Forwarder.ReadStatistics().Faults);
+    }
+
+    [Fact]
     public async Task IPv6GoesTheSameWay()
     {
         using var backend = StartBackend();

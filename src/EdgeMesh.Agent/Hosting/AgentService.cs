@@ -2,7 +2,6 @@ using System.Collections.Immutable;
 using EdgeMesh.Agent.Admin;
 using EdgeMesh.Agent.Commands;
 using EdgeMesh.Agent.Options;
-using EdgeMesh.Balancing;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Forwarding.Udp;
@@ -149,8 +148,6 @@ internal sealed partial class AgentService(
     private void StartForwarding(ImmutableArray<InetEndpoint> listeners, long descriptors)
     {
         var connections = ConnectionBudget.Connections(descriptors, _options.Proxy.MaxConnections, _options.Proxy.MaxUdpFlows);
-        var affinities = new AffinityTables();
-        var setAside = new SetAsidePolicy();
         try
         {
             _tcp = new TcpForwarder(
@@ -160,7 +157,6 @@ internal sealed partial class AgentService(
                     MaxConnections = connections,
                     MaxPendingDials = _options.Proxy.MaxPendingDials,
                     DialMark = OwnMark,
-                    Affinities = affinities,
                 },
                 () => Volatile.Read(ref _routes), _rules!.Heartbeat, loggers, time);
             _tcp.Start();
@@ -170,7 +166,6 @@ internal sealed partial class AgentService(
                     Listeners = listeners,
                     MaxFlows = _options.Proxy.MaxUdpFlows,
                     Mark = OwnMark,
-                    EndpointChooser = service => new ServiceBalancer(new Random(), setAside) { Affinity = affinities.Of(service) },
                 },
                 RouteTable.Empty, time, loggers.CreateLogger<UdpForwarder>());
         }

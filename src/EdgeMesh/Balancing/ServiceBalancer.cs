@@ -7,7 +7,7 @@ namespace EdgeMesh.Balancing;
 /// <summary>Chooses endpoints of one service port for one thread: no locks, no clock of its own. It outlives changes of the
 /// route, so that a change of one endpoint neither restarts the rotation nor forgets which endpoints fail.</summary>
 /// <remarks>All times are milliseconds on any clock that never goes back.</remarks>
-public sealed class ServiceBalancer : IEndpointChooser
+public sealed class ServiceBalancer
 {
     private readonly Random _random;
     private readonly SetAsidePolicy _setAside;

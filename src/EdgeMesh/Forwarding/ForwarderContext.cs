@@ -16,6 +16,8 @@ internal sealed class ForwarderContext(ForwarderOptions options, Func<RouteTable
 
     public ILogger Logger { get; } = logger;
 
+    public AffinityTables Affinities { get; } = new();
+
     public SetAsidePolicy SetAside { get; } = new();
 
     public Pulse Pulse { get; } = new(heartbeat, logger);

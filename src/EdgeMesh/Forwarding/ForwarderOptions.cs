@@ -1,5 +1,4 @@
 using System.Collections.Immutable;
-using EdgeMesh.Balancing;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
 
@@ -42,9 +41,6 @@ public sealed record ForwarderOptions
     public int PipeSize { get; init; } = 256 * 1024;
 
     public int PipesPerLoop { get; init; } = 64;
-
-    /// <summary>Who has which endpoint; shared with the UDP part, swept by the first TCP loop.</summary>
-    public AffinityTables Affinities { get; init; } = new();
 
     /// <summary>Where connections were going; conntrack by default.</summary>
     public OriginalDestinationResolver OriginalDestination { get; init; } = TcpSocket.OriginalDestination;

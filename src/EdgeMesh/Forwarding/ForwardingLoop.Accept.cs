@@ -132,7 +132,7 @@ internal sealed unsafe partial class ForwardingLoop
         }
 
         if (route.ClientIPAffinity is not null)
-            service.Balancer.Affinity = _context.Options.Affinities.Of(route.Service);
+            service.Balancer.Affinity = _context.Affinities.Of(route.Service);
         service.LastKey = key;
         return service;
     }

@@ -264,6 +264,6 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
         }
 
         if (Index == 0)
-            _context.Options.Affinities.Sweep(_context.Routes(), _now);
+            _context.Affinities.Sweep(_context.Routes(), _now);
     }
 }

@@ -177,7 +177,7 @@ public sealed class UdpPathTests
 
     private static UdpForwarder Start(NamespaceLab lab, Func<UdpForwarderOptions, UdpForwarderOptions>? change = null)
     {
-        var options = new UdpForwarderOptions { Listeners = [_listener4, _listener6], EndpointChooser = _ => new FirstEndpoint() };
+        var options = new UdpForwarderOptions { Listeners = [_listener4, _listener6] };
         var routes = new RouteTable(new Dictionary<RouteKey, Route>
         {
             [new RouteKey(_service4, TransportProtocol.Udp)] = To("echo", "10.244.0.11:5353"),
@@ -208,28 +208,4 @@ public sealed class UdpPathTests
 
     private static int UdpSocketsOf(NamespaceLab lab) => lab.Node.Run(() =>
         File.ReadLines("/proc/thread-self/net/udp").Count() + File.ReadLines("/proc/thread-self/net/udp6").Count());
-
-    private sealed class FirstEndpoint : IEndpointChooser
-    {
-        public bool TryChoose(Route route, InetAddress client, ReadOnlySpan<InetEndpoint> tried, long now, out InetEndpoint endpoint)
-        {
-            foreach (var candidate in route.Endpoints)
-            {
-                endpoint = candidate;
-                if (!tried.Contains(candidate))
-                    return true;
-            }
-
-            endpoint = default;
-            return false;
-        }
-
-        public void Succeeded(Route route, InetAddress client, InetEndpoint endpoint, long now)
-        {
-        }
-
-        public void Failed(InetEndpoint endpoint, long now)
-        {
-        }
-    }
 }

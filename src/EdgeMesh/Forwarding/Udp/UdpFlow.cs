@@ -5,11 +5,11 @@ using EdgeMesh.Linux.Datagrams;
 
 namespace EdgeMesh.Forwarding.Udp;
 
-/// <summary>One service port as one loop sees it: its endpoint chooser and its counters.</summary>
-internal sealed class UdpService(ServicePortName name, IEndpointChooser chooser)
+/// <summary>One service port as one loop sees it: its balancer and its counters.</summary>
+internal sealed class UdpService(ServicePortName name, ServiceBalancer balancer)
 {
     internal readonly ServicePortName Name = name;
-    internal readonly IEndpointChooser Chooser = chooser;
+    internal readonly ServiceBalancer Balancer = balancer;
     internal long Flows;
     internal long Active;
     internal long Failed;

@@ -1,3 +1,4 @@
+using EdgeMesh.Balancing;
 using EdgeMesh.Linux;
 using Microsoft.Extensions.Logging;
 
@@ -19,11 +20,12 @@ public sealed class UdpForwarder : IAsyncDisposable
             throw new ArgumentException("At least one listener is needed.", nameof(options));
         if (options.MaxFlows < 1)
             throw new ArgumentException("At least one flow has to be allowed.", nameof(options));
+        var affinities = new AffinityTables();
         var loops = new List<UdpLoop>();
         try
         {
             foreach (var listener in options.Listeners)
-                loops.Add(new UdpLoop(listener, options, routes, clock, logger));
+                loops.Add(new UdpLoop(listener, options, affinities, routes, clock, logger));
         }
         catch
         {

@@ -1,6 +1,5 @@
 using System.Collections.Immutable;
 using EdgeMesh.Balancing;
-using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Netlink;
 
@@ -16,9 +15,6 @@ public sealed record UdpForwarderOptions
 {
     /// <summary>One per family; portal rules redirect to these. Each is served by a thread of its own.</summary>
     public required ImmutableArray<InetEndpoint> Listeners { get; init; }
-
-    /// <summary>Makes the chooser of one service for one loop; what loops share (affinity) is the maker's affair.</summary>
-    public required Func<ServicePortName, IEndpointChooser> EndpointChooser { get; init; }
 
     /// <summary>Most flows per listener. Each needs one descriptor; at the bound the flow that was idle longest gives way.</summary>
     public int MaxFlows { get; init; } = 16_384;
@@ -39,6 +35,9 @@ public sealed record UdpForwarderOptions
 
     /// <summary>Wish for the listener's kernel buffers: a burst waits there while the loop is busy.</summary>
     public int ListenerBufferBytes { get; init; } = 4 * 1024 * 1024;
+
+    /// <summary>When endpoints that keep refusing are left out.</summary>
+    public SetAsidePolicy SetAside { get; init; } = new();
 
     /// <summary>Null: ask conntrack.</summary>
     public UdpOriginalDestination? OriginalDestination { get; init; }

@@ -1,3 +1,4 @@
+using EdgeMesh.Balancing;
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Datagrams;
@@ -38,7 +39,7 @@ internal sealed partial class UdpLoop
         if (_flows.IsFull)
             Close(_flows.Oldest!, UdpCloseReason.Evicted);
 
-        var service = ServiceOf(route.Service);
+        var service = ServiceOf(route);
         var refused = Connect(service, route, client, out var endpoint, out var socket);
         if (refused is { } reason)
             return Refuse(reason, datagrams);
@@ -63,6 +64,7 @@ internal sealed partial class UdpLoop
         if (_flows.Count == 0)
             _nextSweep = _now + MillisecondsBetweenSweeps;
         _flows.Add(flow, id, _now);
+        RememberClient(flow);
         UdpCounters.Add(ref service.Flows, 1);
         UdpCounters.Add(ref service.Active, 1);
         UdpCounters.Add(ref Counters.Opened, 1);
@@ -76,7 +78,7 @@ internal sealed partial class UdpLoop
     {
         socket = null;
         List<InetEndpoint>? tried = null;
-        while (service.Chooser.TryChoose(
+        while (service.Balancer.TryChoose(
             route, client.Address, System.Runtime.InteropServices.CollectionsMarshal.AsSpan(tried), _now, out endpoint))
         {
             // An endpoint that is this listener would make the datagram go round for ever.
@@ -112,19 +114,32 @@ internal sealed partial class UdpLoop
         return null;
     }
 
-    private UdpService ServiceOf(ServicePortName name)
+    private UdpService ServiceOf(Route route)
     {
-        if (!_services.TryGetValue(name, out var service))
+        if (!_services.TryGetValue(route.Service, out var service))
         {
-            service = new UdpService(name, _options.EndpointChooser(name));
-            _services[name] = service;
+            service = new UdpService(route.Service, new ServiceBalancer(_random, _options.SetAside));
+            _services[route.Service] = service;
         }
 
+        if (route.ClientIPAffinity is not null)
+            service.Balancer.Affinity = _affinities.Of(route.Service);
         return service;
+    }
+
+    /// <summary>With affinity the client keeps this endpoint for its next flows, also where the endpoint never answers:
+    /// some protocols (syslog) have no answers.</summary>
+    private void RememberClient(UdpFlow flow)
+    {
+        if (flow.Route.ClientIPAffinity is { } idle)
+            flow.Service.Balancer.Affinity?.Set(flow.Client.Address, flow.Endpoint, (long)idle.TotalMilliseconds, _now);
     }
 
     private void Close(UdpFlow flow, UdpCloseReason reason)
     {
+        // Sliding: a long flow counts as use until its end.
+        if (reason is UdpCloseReason.Idle or UdpCloseReason.Evicted)
+            RememberClient(flow);
         _flows.Remove(flow);
         flow.Socket.Dispose();
         UdpCounters.Add(ref flow.Service.Active, -1);
@@ -145,6 +160,7 @@ internal sealed partial class UdpLoop
         {
             _sweptRoutes = table;
             CloseUnrouted(table);
+            _affinities.Sweep(table, _now);
         }
 
         if (_stopAccepting && _flows.Count == 0)

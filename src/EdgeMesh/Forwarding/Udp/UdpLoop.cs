@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using EdgeMesh.Balancing;
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Datagrams;
@@ -30,6 +31,8 @@ internal sealed partial class UdpLoop : IDisposable
     private readonly ConntrackLookup? _conntrack;
     private readonly UdpOriginalDestination _originalDestination;
     private readonly UdpFlowTable _flows;
+    private readonly AffinityTables _affinities;
+    private readonly Random _random = new();
     private readonly ConcurrentDictionary<ServicePortName, UdpService> _services = new();
     private readonly TaskCompletionSource _drained = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -46,10 +49,11 @@ internal sealed partial class UdpLoop : IDisposable
     private volatile bool _stopAccepting;
     private volatile bool _stop;
 
-    internal UdpLoop(InetEndpoint address, UdpForwarderOptions options, RouteTable routes, TimeProvider clock, ILogger logger)
+    internal UdpLoop(InetEndpoint address, UdpForwarderOptions options, AffinityTables affinities, RouteTable routes, TimeProvider clock, ILogger logger)
     {
         _address = address;
         _options = options;
+        _affinities = affinities;
         _clock = clock;
         _logger = logger;
         _routes = _sweptRoutes = routes;
@@ -294,7 +298,7 @@ internal sealed partial class UdpLoop : IDisposable
             {
                 flow.Answered = true;
                 flow.Tried = null;
-                flow.Service.Chooser.Succeeded(flow.Route, flow.Client.Address, flow.Endpoint, _now);
+                flow.Service.Balancer.Succeeded(flow.Route, flow.Client.Address, flow.Endpoint, _now);
             }
 
             for (var start = 0; start < count;)
@@ -323,13 +327,14 @@ internal sealed partial class UdpLoop : IDisposable
         EndpointFailed(flow.Service, flow.Endpoint);
         flow.Answered = false;
         (flow.Tried ??= []).Add(flow.Endpoint);
-        while (flow.Service.Chooser.TryChoose(
+        while (flow.Service.Balancer.TryChoose(
             flow.Route, flow.Client.Address, System.Runtime.InteropServices.CollectionsMarshal.AsSpan(flow.Tried), _now, out var next))
         {
             if (flow.Socket.Reconnect(next) == 0)
             {
                 LogMoved(flow.Service.Name, flow.Client, flow.Endpoint, next);
                 flow.Endpoint = next;
+                RememberClient(flow);
                 UdpCounters.Add(ref Counters.Moved, 1);
                 return true;
             }
@@ -347,7 +352,7 @@ internal sealed partial class UdpLoop : IDisposable
     {
         UdpCounters.Add(ref Counters.EndpointFailures, 1);
         UdpCounters.Add(ref service.Failed, 1);
-        service.Chooser.Failed(endpoint, _now);
+        service.Balancer.Failed(endpoint, _now);
     }
 
     private void CountToEndpoint(UdpFlow flow, int start, int count)

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using EdgeMesh.Balancing;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Forwarding.Udp;
@@ -99,7 +100,7 @@ public sealed class UdpFlowTableTests : IDisposable
         {
             Client = new InetEndpoint(InetAddress.Parse("10.0.0.1"), port),
             OriginalDestination = InetEndpoint.Parse("10.96.0.1:53"),
-            Service = new UdpService(service, new RotatingChooser()),
+            Service = new UdpService(service, new ServiceBalancer(new Random(1), new SetAsidePolicy())),
             Socket = _socket,
             OpenedAt = now,
             Route = new Route { Service = service, Endpoints = ImmutableArray<InetEndpoint>.Empty },

@@ -25,7 +25,13 @@ internal sealed record ManifestFile(string Path, ImmutableArray<ManifestObject> 
     {
         var reading = new Reading(path, last);
         var documents = 0;
-        foreach (var (line, document) in path.EndsWith(".json", StringComparison.OrdinalIgnoreCase) ? [(1, text)] : Split(text))
+        if (path.EndsWith(".json", StringComparison.OrdinalIgnoreCase))
+        {
+            reading.Document(() => JsonTree.Parse(text));
+            return reading.Result();
+        }
+
+        foreach (var (line, document) in Split(text))
         {
             if (++documents > MostDocuments)
             {
@@ -33,10 +39,10 @@ internal sealed record ManifestFile(string Path, ImmutableArray<ManifestObject> 
                 break;
             }
 
-            reading.Document(document, line);
+            reading.Document(() => YamlTree.Parse(document, line));
         }
 
-        return new(path, reading.Objects.ToImmutable(), reading.Faults.ToImmutable(), [.. reading.Ignored.Order(StringComparer.Ordinal)]);
+        return reading.Result();
     }
 
     /// <summary>Documents with the line where each begins. Cut here and not by the YAML parser, which cannot go on after a
@@ -89,17 +95,19 @@ internal sealed record ManifestFile(string Path, ImmutableArray<ManifestObject> 
     {
         private readonly Dictionary<(string, ObjectName), ManifestObject> _last = (last?.Objects ?? []).GroupBy(o => (o.Kind, o.Value.Key)).ToDictionary(g => g.Key, g => g.First());
 
-        public ImmutableArray<ManifestObject>.Builder Objects { get; } = ImmutableArray.CreateBuilder<ManifestObject>();
+        private ImmutableArray<ManifestObject>.Builder Objects { get; } = ImmutableArray.CreateBuilder<ManifestObject>();
 
         public ImmutableArray<ManifestFault>.Builder Faults { get; } = ImmutableArray.CreateBuilder<ManifestFault>();
 
-        public HashSet<string> Ignored { get; } = new(StringComparer.Ordinal);
+        private HashSet<string> Ignored { get; } = new(StringComparer.Ordinal);
 
-        public void Document(string text, long line)
+        public ManifestFile Result() => new(path, Objects.ToImmutable(), Faults.ToImmutable(), [.. Ignored.Order(StringComparer.Ordinal)]);
+
+        public void Document(Func<YamlValue?> parse)
         {
             try
             {
-                switch (YamlTree.Parse(text, line))
+                switch (parse())
                 {
                     case null:
                         break;

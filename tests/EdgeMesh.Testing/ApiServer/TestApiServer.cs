@@ -141,8 +141,8 @@ public sealed class TestApiServer : IAsyncDisposable
     /// <summary>Cuts every open connection in the middle of whatever it does.</summary>
     public void DropConnections()
     {
-        using var old = Interlocked.Exchange(ref _connections, new CancellationTokenSource());
-        old.Cancel();
+        // Not disposed: a request that is just coming in may still register with it.
+        Interlocked.Exchange(ref _connections, new CancellationTokenSource()).Cancel();
     }
 
     public async ValueTask DisposeAsync()

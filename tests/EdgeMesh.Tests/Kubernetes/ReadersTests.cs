@@ -8,7 +8,7 @@ namespace EdgeMesh.Tests.Kubernetes;
 
 public sealed class ReadersTests
 {
-    private static readonly string List = $$"""{"apiVersion":"v1","items":[{{Sample.Service("a")}},{{Sample.Service("b")}}],"kind":"ServiceList","metadata":{"resourceVersion":"7","continue":"next"}}""";
+    private static readonly string List = $$"""{"apiVersion":"v1","items":[{{Sample.Service("a")}},{{Sample.Service("b")}}],"kind":"ServiceList","metadata":{"resourceVersion":"7","continue":"next"} }""";
 
     [Fact]
     public void AListIsCutIntoItsItemsWhateverThePiecesItArrivesIn()

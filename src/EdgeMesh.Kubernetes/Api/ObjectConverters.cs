@@ -27,7 +27,15 @@ internal sealed class NullableArray<T> : JsonConverter<ImmutableArray<T>>
         var items = ImmutableArray.CreateBuilder<T>(1);
         while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
         {
-            items.Add(JsonSerializer.Deserialize(ref reader, element) ?? throw new JsonException());
+            try
+            {
+                items.Add(JsonSerializer.Deserialize(ref reader, element) ?? throw new JsonException());
+            }
+            catch (JsonException e)
+            {
+                // The inner path begins at the element; ObjectReader.PathOf puts the two together.
+                throw new JsonException(null, e) { Data = { ["index"] = items.Count } };
+            }
         }
 
         return items.DrainToImmutable();

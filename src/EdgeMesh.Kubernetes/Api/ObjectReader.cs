@@ -29,7 +29,7 @@ internal static class ObjectReader
         catch (Exception e) when (IsBadInput(e))
         {
             var (name, version, _) = Identify(json);
-            var path = (e as JsonException)?.Path;
+            var path = PathOf(e as JsonException);
             return new(null, new(name, version, path is null or "$" ? "is not valid JSON of this kind" : $"has a value of the wrong type at {path}", path));
         }
 
@@ -42,6 +42,10 @@ internal static class ObjectReader
             ? new(null, new(value.Key, value.Metadata.ResourceVersion, fault.Message, fault.Path))
             : new(value, null);
     }
+
+    private static string? PathOf(JsonException? e) => e?.InnerException is JsonException inner && e.Data["index"] is int index
+        ? $"{e.Path}[{index}]{PathOf(inner)?.TrimStart('$')}"
+        : e?.Path;
 
     /// <summary>Whatever the serializer throws for bytes that it does not like (lone surrogates and bad UTF-8 are InvalidOperationException).</summary>
     public static bool IsBadInput(Exception e) => e is JsonException or InvalidOperationException or FormatException or ArgumentException or OverflowException or NotSupportedException;

@@ -50,9 +50,9 @@ internal static class YamlTree
     /// <exception cref="YamlFaultException"/>
     public static YamlValue? Parse(string text, long firstLine = 1)
     {
+        var parser = new Parser(new StringReader(text));
         try
         {
-            var parser = new Parser(new StringReader(text));
             parser.Consume<StreamStart>();
             if (!parser.TryConsume<DocumentStart>(out _))
             {
@@ -70,7 +70,7 @@ internal static class YamlTree
         }
         catch (YamlException e)
         {
-            throw new YamlFaultException($"is not YAML: {e.InnerException?.Message ?? e.Message}", firstLine - 1 + Math.Max(1, e.Start.Line), e);
+            throw new YamlFaultException($"is not YAML: {e.InnerException?.Message ?? e.Message}", firstLine - 1 + Math.Max(1, Math.Max(e.Start.Line, parser.Current?.End.Line ?? 1)), e);
         }
         catch (Exception e) when (e is InvalidOperationException or ArgumentException or FormatException or OverflowException or IndexOutOfRangeException)
         {

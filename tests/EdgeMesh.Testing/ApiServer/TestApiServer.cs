@@ -149,7 +149,6 @@ public sealed class TestApiServer : IAsyncDisposable
     {
         DropConnections();
         await _app.DisposeAsync();
-        _connections.Dispose();
     }
 
     private static bool IssuedBy(X509Certificate2 certificate, X509Certificate2? ca)

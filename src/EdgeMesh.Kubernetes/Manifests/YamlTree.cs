@@ -50,9 +50,9 @@ internal static class YamlTree
     /// <exception cref="YamlFaultException"/>
     public static YamlValue? Parse(string text, long firstLine = 1)
     {
-        var parser = new Parser(new StringReader(text));
         try
         {
+            var parser = new Parser(new StringReader(text));
             parser.Consume<StreamStart>();
             if (!parser.TryConsume<DocumentStart>(out _))
             {
@@ -70,12 +70,12 @@ internal static class YamlTree
         }
         catch (YamlException e)
         {
-            throw new YamlFaultException($"is not YAML: {e.InnerException?.Message ?? e.Message}", firstLine - 1 + Math.Max(1, Math.Max(e.Start.Line, parser.Current?.End.Line ?? 1)), e);
+            throw new YamlFaultException($"is not YAML: {e.InnerException?.Message ?? e.Message}", firstLine - 1 + Math.Max(e.Start.Line, LastGoodLine(text)), e);
         }
         catch (Exception e) when (e is InvalidOperationException or ArgumentException or FormatException or OverflowException or IndexOutOfRangeException)
         {
             // The scanner's own slips on broken input must not be ours.
-            throw new YamlFaultException("is not YAML", firstLine, e);
+            throw new YamlFaultException("is not YAML", firstLine - 1 + LastGoodLine(text), e);
         }
     }
 
@@ -116,6 +116,26 @@ internal static class YamlTree
             {
                 break;
             }
+        }
+
+        return line;
+    }
+
+    /// <summary>Where the parser still understood the text: some of its exceptions name only the first line.</summary>
+    private static long LastGoodLine(string text)
+    {
+        var line = 1L;
+        try
+        {
+            var parser = new Parser(new StringReader(text));
+            while (parser.MoveNext())
+            {
+                line = Math.Max(line, parser.Current!.End.Line);
+            }
+        }
+        catch (Exception e) when (e is YamlException or InvalidOperationException or ArgumentException or FormatException or OverflowException or IndexOutOfRangeException)
+        {
+            // The fault that is being located.
         }
 
         return line;

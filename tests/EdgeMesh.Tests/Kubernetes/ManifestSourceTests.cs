@@ -102,8 +102,8 @@ public sealed class ManifestSourceTests : IDisposable
         File.CreateSymbolicLink(Path.Combine(_folder.Path, "a.yaml"), Path.Combine("..data", "a.yaml"));
         await using var running = Run();
         await running.SeesAsync(f => f.Services.ContainsKey(new ObjectName("default", "web")));
-        File.CreateSymbolicLink(data + "_tmp", two);
-        File.Move(data + "_tmp", data, overwrite: true);
+        File.Delete(data);
+        File.CreateSymbolicLink(data, two);
         await running.SeesAsync(f => f.Services.ContainsKey(new ObjectName("default", "api")) && f.Services.Count == 1);
     }
 

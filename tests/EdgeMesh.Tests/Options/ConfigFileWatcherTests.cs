@@ -1,6 +1,7 @@
 using System.Threading.Channels;
 using EdgeMesh.Agent.Options;
 using EdgeMesh.Catalog;
+using EdgeMesh.Netfilter.Iptables;
 using Microsoft.Extensions.Logging;
 using Xunit;
 

@@ -2,6 +2,7 @@ using System.Net;
 using EdgeMesh.Agent.Options;
 using EdgeMesh.Catalog;
 using EdgeMesh.Kubernetes.Api;
+using EdgeMesh.Netfilter.Iptables;
 using Microsoft.Extensions.Logging;
 using Xunit;
 

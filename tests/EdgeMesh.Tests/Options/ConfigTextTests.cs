@@ -36,7 +36,8 @@ public sealed class ConfigTextTests
         Assert.Equal(
             [
                 "kubeAPIConfig.manifests", "commonConfig.stateDir", "commonConfig.adminAddress", "commonConfig.logLevel",
-                "modules.edgeProxy.excludeServices", "modules.edgeProxy.chainPrefix", "modules.edgeProxy.backend", "modules.edgeProxy.listenPort",
+                "modules.edgeProxy.excludeServices", "modules.edgeProxy.chainPrefix", "modules.edgeProxy.backend", "modules.edgeProxy.dataPath",
+                "modules.edgeProxy.loadBalancer.policy", "modules.edgeProxy.masqueradeAll", "modules.edgeProxy.listenPort",
                 "modules.edgeProxy.drainTimeout", "modules.edgeProxy.limits.maxConnections", "modules.edgeProxy.limits.maxPendingDials",
                 "modules.edgeProxy.limits.maxUdpFlows",
             ],

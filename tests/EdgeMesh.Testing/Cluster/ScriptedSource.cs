@@ -46,7 +46,7 @@ public sealed class ScriptedSource : IClusterSource
         }
     }
 
-    public Task RunAsync(CancellationToken cancellationToken) => Task.Delay(Timeout.Infinite, cancellationToken);
+    public Task RunAsync(CancellationToken cancellationToken) => new TaskCompletionSource().Task.WaitAsync(cancellationToken);
 
     private void Set(ClusterFacts? facts, Exception? fault)
     {

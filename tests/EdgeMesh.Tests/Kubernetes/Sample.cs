@@ -3,6 +3,7 @@ using EdgeMesh.Kubernetes;
 using EdgeMesh.Kubernetes.Access;
 using EdgeMesh.Kubernetes.Watching;
 using EdgeMesh.Testing.ApiServer;
+using EdgeMesh.Testing.Lab;
 using Microsoft.Extensions.Logging;
 using Xunit;
 
@@ -80,16 +81,7 @@ internal sealed class RunningSource : IAsyncDisposable
         return seen!;
     }
 
-    public static async Task UntilAsync(Func<bool> condition, string what)
-    {
-        using var deadline = new CancellationTokenSource(Patience);
-        while (!condition())
-        {
-            Assert.False(deadline.IsCancellationRequested, $"not in time: {what}");
-            await Task.Yield();
-            await Task.Delay(5);
-        }
-    }
+    public static Task UntilAsync(Func<bool> condition, string what) => Eventually.HoldsAsync(condition, Patience, what);
 
     public KindHealth Kind(string plural) => Source.Health.Kinds.Single(k => k.Kind == plural);
 

@@ -48,5 +48,5 @@ public sealed class UserFileTests
 
     [Fact]
     public void AFileWithAKubeConfigGoesThere() =>
-        Assert.Equal(new ClusterSource.ApiServer(new Uri("https://192.0.2.1:6443"), "/root/.kube/config"), Read("own-kubeconfig", ConfigSample.Edge).Options!.Source);
+        Assert.Equal(new ClusterSource.ApiServer(new Uri("https://192.0.2.1:6443"), "/etc/kubernetes/edgemesh.conf"), Read("own-kubeconfig", ConfigSample.Edge).Options!.Source);
 }

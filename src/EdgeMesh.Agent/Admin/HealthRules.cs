@@ -18,6 +18,9 @@ internal sealed record HealthFacts
 
     /// <summary>Since when the newest plan could not be applied; null when it is in force.</summary>
     public required TimeSpan? FaultAge { get; init; }
+
+    /// <summary>Parts that ended by a fault of the program, each as a sentence.</summary>
+    public required ImmutableList<string> FailedParts { get; init; }
 }
 
 internal static class HealthRules
@@ -53,6 +56,7 @@ internal static class HealthRules
         var reasons = NotReady(facts).ToBuilder();
         if (facts.FaultAge > StuckSync)
             reasons.Add($"changes could not be applied for {facts.FaultAge.Value.TotalSeconds:F0} s: {facts.Reconciler.Fault}");
+        reasons.AddRange(facts.FailedParts);
         return reasons.ToImmutable();
     }
 }

@@ -1,8 +1,10 @@
 using EdgeMesh.Agent.Hosting;
+using EdgeMesh.Agent.Hosting.Handover;
 using EdgeMesh.Agent.Options;
 using EdgeMesh.Linux.Netlink;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Netfilter.Iptables;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace EdgeMesh.Agent.Commands;
 
@@ -11,10 +13,12 @@ internal static class CleanupHandler
 {
     public static async Task<int> RunAsync(CleanupArguments arguments, CancellationToken cancellationToken)
     {
-        var (claim, holder) = await InstanceSocket.ClaimAsync("edgemesh-agent cleanup", cancellationToken);
+        await using var visitors = new HandoverHost("edgemesh-agent cleanup", steps: null, TimeProvider.System, NullLogger<HandoverHost>.Instance);
+        var claim = InstanceSocket.TryClaim(visitors.Visit);
         if (claim is null)
         {
-            await arguments.Error.WriteLineAsync($"error: an agent works on this node ({holder}) and would put everything back; stop it first");
+            using var holder = await Predecessor.MeetAsync(TimeProvider.System, cancellationToken);
+            await arguments.Error.WriteLineAsync($"error: an agent works on this node ({holder?.Identity ?? "it ended this moment"}) and would put everything back; stop it first");
             return ExitCodes.Failure;
         }
 

@@ -14,6 +14,12 @@ internal sealed record RunArguments
     public required AgentEnvironment Environment { get; init; }
 
     public required ConfigOverrides Overrides { get; init; }
+
+    /// <summary>Replace an agent that runs on this node, instead of ending with a message.</summary>
+    public required bool TakeOver { get; init; }
+
+    /// <summary>When another agent has taken over: wait to be stopped, instead of ending by itself.</summary>
+    public required bool StayWhenTakenOver { get; init; }
 }
 
 /// <summary><c>edgemesh-agent [run]</c>: the same options stand on the root, since the Go agent had no sub-commands.</summary>
@@ -39,6 +45,18 @@ internal sealed class RunCommand
         HelpName = "LEVEL",
     };
 
+    private readonly Option<bool> _takeOver = new("--take-over")
+    {
+        Description = "Replace the agent that runs on this node, if one does, without a gap: it hands over, lets its connections end, and ends",
+    };
+
+    private readonly Option<string> _whenTakenOver = new("--when-taken-over")
+    {
+        Description = "After another agent has taken over: exit once all connections have ended, or wait to be stopped, for a supervisor that would start it again",
+        HelpName = "exit|wait",
+        DefaultValueFactory = _ => "exit",
+    };
+
     private readonly AgentEnvironment _environment;
     private readonly Func<RunArguments, CancellationToken, Task<int>> _handler;
 
@@ -46,6 +64,7 @@ internal sealed class RunCommand
     {
         _environment = environment;
         _handler = handler;
+        _whenTakenOver.AcceptOnlyFromAmong("exit", "wait");
     }
 
     /// <summary>Adds <c>run</c> to <paramref name="root"/>, and its options to the root itself.</summary>
@@ -61,6 +80,8 @@ internal sealed class RunCommand
             target.Options.Add(run._manifests);
             target.Options.Add(run._nodeName);
             target.Options.Add(run._verbosity);
+            target.Options.Add(run._takeOver);
+            target.Options.Add(run._whenTakenOver);
         }
 
         command.SetAction(run.InvokeAsync);
@@ -84,7 +105,15 @@ internal sealed class RunCommand
         }
 
         return await _handler(
-            new RunArguments { Options = loaded.Options, Loaded = loaded, Environment = _environment, Overrides = overrides },
+            new RunArguments
+            {
+                Options = loaded.Options,
+                Loaded = loaded,
+                Environment = _environment,
+                Overrides = overrides,
+                TakeOver = line.GetValue(_takeOver),
+                StayWhenTakenOver = line.GetValue(_whenTakenOver) == "wait",
+            },
             cancellationToken);
     }
 }

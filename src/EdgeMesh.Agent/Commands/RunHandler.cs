@@ -23,12 +23,18 @@ internal static class RunHandler
         builder.Services.AddSingleton(arguments);
         builder.Services.AddHostedService<AgentService>();
         using var host = builder.Build();
+        var lifetime = host.Services.GetRequiredService<IHostApplicationLifetime>();
         var logger = host.Services.GetRequiredService<ILoggerFactory>().CreateLogger("EdgeMesh.Agent.Configuration");
         foreach (var warning in arguments.Loaded.Warnings)
             Log.ConfigurationWarning(logger, warning.ToString());
         try
         {
             await host.RunAsync(cancellationToken);
+            return ExitCodes.Ok;
+        }
+        catch (OperationCanceledException) when (lifetime.ApplicationStopping.IsCancellationRequested)
+        {
+            // Told to stop while it was still starting.
             return ExitCodes.Ok;
         }
         catch (AgentStartException fault)

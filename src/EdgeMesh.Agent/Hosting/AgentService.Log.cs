@@ -27,4 +27,22 @@ internal sealed partial class AgentService
 
     [LoggerMessage(1007, LogLevel.Error, "{Part} ended by a fault of this program; the agent goes on without it. Please report this.")]
     private partial void LogPartFailed(string part, Exception fault);
+
+    [LoggerMessage(1008, LogLevel.Information, "{Notice}")]
+    private partial void LogFound(string notice);
+
+    [LoggerMessage(1020, LogLevel.Information, "Taking over from {Predecessor}")]
+    private partial void LogTakingOver(string predecessor);
+
+    [LoggerMessage(1021, LogLevel.Information, "Took over from {Predecessor}, which ends once its connections have")]
+    private partial void LogTookOver(string predecessor);
+
+    [LoggerMessage(1022, LogLevel.Information, "Waiting to be stopped: another agent has taken over. Should that one end first, this one ends too, to be started again.")]
+    private partial void LogStaying();
+
+    [LoggerMessage(1023, LogLevel.Warning, "An agent that was taking over has come to no end within {Seconds} s; this one stops now")]
+    private partial void LogHandoverStuck(double seconds);
+
+    [LoggerMessage(1024, LogLevel.Warning, "Forwarding goes on, but without probes, metrics and status: {Reason}")]
+    private partial void LogAdminLost(string reason);
 }

@@ -1,5 +1,5 @@
 using System.Net.Sockets;
-using System.Text;
+using EdgeMesh.Agent.Hosting.Handover;
 
 namespace EdgeMesh.Agent.Hosting;
 
@@ -8,34 +8,56 @@ namespace EdgeMesh.Agent.Hosting;
 /// file it cannot be left behind, and agents in two containers with the host's network see each other.</summary>
 internal sealed class InstanceSocket : IAsyncDisposable
 {
-    private const string Name = "\0edgemesh-agent";
-    private static readonly TimeSpan AnswerDeadline = TimeSpan.FromSeconds(2);
+    private static readonly UnixDomainSocketEndPoint Address = new("\0edgemesh-agent");
 
     private readonly Socket _socket;
+    private readonly Action<HandoverLine> _visit;
     private readonly CancellationTokenSource _stop = new();
-    private readonly Task _answering;
+    private readonly Task _accepting;
 
-    private InstanceSocket(Socket socket, string identity)
+    private InstanceSocket(Socket socket, Action<HandoverLine> visit)
     {
         _socket = socket;
-        _answering = AnswerAsync(identity);
+        _visit = visit;
+        _accepting = AcceptAsync();
     }
 
-    /// <param name="identity">What a second agent is told, for its message: process id and version.</param>
-    /// <returns>The claim, or who holds it.</returns>
-    public static async Task<(InstanceSocket? Claim, string? Holder)> ClaimAsync(string identity, CancellationToken cancellationToken)
+    /// <param name="visit">Called for everybody who connects; owns the line, and must not block.</param>
+    /// <returns>Null when somebody else holds it.</returns>
+    public static InstanceSocket? TryClaim(Action<HandoverLine> visit)
     {
-        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        var socket = NewSocket();
         try
         {
-            socket.Bind(new UnixDomainSocketEndPoint(Name));
-            socket.Listen(4);
-            return (new InstanceSocket(socket, identity), null);
+            socket.Bind(Address);
+            socket.Listen(8);
+            return new InstanceSocket(socket, visit);
         }
         catch (SocketException taken) when (taken.SocketErrorCode == SocketError.AddressAlreadyInUse)
         {
             socket.Dispose();
-            return (null, await AskHolderAsync(cancellationToken));
+            return null;
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    /// <returns>Null when nobody holds it (any more).</returns>
+    public static async Task<HandoverLine?> VisitAsync(TimeProvider time, CancellationToken cancellationToken)
+    {
+        var socket = NewSocket();
+        try
+        {
+            await socket.ConnectAsync(Address, cancellationToken);
+            return new HandoverLine(socket, time);
+        }
+        catch (SocketException)
+        {
+            socket.Dispose();
+            return null;
         }
         catch
         {
@@ -48,50 +70,30 @@ internal sealed class InstanceSocket : IAsyncDisposable
     {
         await _stop.CancelAsync();
         _socket.Dispose();
-        await _answering;
+        await _accepting;
         _stop.Dispose();
     }
 
-    private static async Task<string> AskHolderAsync(CancellationToken cancellationToken)
-    {
-        const string silent = "a process that does not answer";
-        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        deadline.CancelAfter(AnswerDeadline);
-        using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        try
-        {
-            await socket.ConnectAsync(new UnixDomainSocketEndPoint(Name), deadline.Token);
-            var answer = new byte[256];
-            var length = await socket.ReceiveAsync(answer, deadline.Token);
-            return length > 0 ? Encoding.UTF8.GetString(answer, 0, length) : silent;
-        }
-        catch (Exception fault) when (fault is SocketException or OperationCanceledException && !cancellationToken.IsCancellationRequested)
-        {
-            return silent;
-        }
-    }
+    private static Socket NewSocket() => new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
 
-    private async Task AnswerAsync(string identity)
+    private async Task AcceptAsync()
     {
-        var answer = Encoding.UTF8.GetBytes(identity);
+        // What the first visit runs must not run within the constructor.
+        await Task.Yield();
         while (!_stop.IsCancellationRequested)
         {
             try
             {
-                using var asker = await _socket.AcceptAsync(_stop.Token);
-                await asker.SendAsync(answer, _stop.Token);
+                _visit(new HandoverLine(await _socket.AcceptAsync(_stop.Token), TimeProvider.System));
             }
-            catch (OperationCanceledException)
+            catch (Exception end) when (end is OperationCanceledException or ObjectDisposedException)
             {
                 return;
             }
             catch (SocketException)
             {
-                // The asker went away; the next one may stay.
-            }
-            catch (ObjectDisposedException)
-            {
-                return;
+                // The visitor went away, or no descriptor is left; the next one may stay.
+                await Task.Delay(TimeSpan.FromMilliseconds(100), _stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
         }
     }

@@ -10,9 +10,11 @@ namespace EdgeMesh.Agent.Hosting;
 
 /// <summary>The chosen rule backend with what depends on the choice.</summary>
 /// <param name="Reason">Why this one; for the log and for status.</param>
+/// <param name="FoundAtFirstSync">What the first sync removed or could not remove; empty before.</param>
 /// <param name="Heartbeat">What keeps its user-mode rules in force; null where the kernel cannot do it.</param>
 internal sealed record ChosenBackend(
-    IPortalBackend Backend, string Reason, IHeartbeat? Heartbeat, ImmutableHashSet<BackendChoice> KernelChoices, bool IsLegacy, ImmutableArray<string> Notices);
+    IPortalBackend Backend, string Reason, IHeartbeat? Heartbeat, ImmutableHashSet<BackendChoice> KernelChoices, bool IsLegacy,
+    ImmutableArray<string> Notices, Func<ImmutableArray<string>> FoundAtFirstSync);
 
 /// <summary>Chooses who carries the rules, and removes what the others left behind.</summary>
 internal static class RuleBackends
@@ -44,7 +46,7 @@ internal static class RuleBackends
             var sets = nft.Families.Select(family => new NftSetName(
                 family == IpFamily.IPv4 ? NftFamily.IPv4 : NftFamily.IPv6, NftablesBackend.TableName, NftablesBackend.HeartbeatSet));
             return new ChosenBackend(
-                nftables, reason, new NftHeartbeat([.. sets], [6, 17, 132], AliveTimeout), [.. Enum.GetValues<BackendChoice>()], IsLegacy: false, []);
+                nftables, reason, new NftHeartbeat([.. sets], [6, 17, 132], AliveTimeout), [.. Enum.GetValues<BackendChoice>()], IsLegacy: false, [], () => []);
         }
 
         if (!nft.Families.IsEmpty)
@@ -59,7 +61,8 @@ internal static class RuleBackends
             found.Variant == IptablesVariant.Legacy,
             portals.HeartbeatAvailable
                 ? []
-                : ["this kernel has no xt_recent: rules that need the agent stay in force when it is killed or hangs; load the module xt_recent, or set modules.edgeProxy.backend to nftables"]);
+                : ["this kernel has no xt_recent: rules that need the agent stay in force when it is killed or hangs; load the module xt_recent, or set modules.edgeProxy.backend to nftables"],
+            () => portals.Notices);
     }
 
     /// <summary>Removes the rules of every backend; for <c>cleanup</c>.</summary>

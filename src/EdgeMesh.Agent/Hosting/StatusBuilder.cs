@@ -15,7 +15,7 @@ namespace EdgeMesh.Agent.Hosting;
 internal sealed class StatusBuilder(
     AgentOptions options,
     ChosenBackend rules,
-    ImmutableArray<string> notices,
+    Func<ImmutableArray<string>> notices,
     IClusterSource source,
     Reconciler reconciler,
     TcpForwarder tcp,
@@ -49,7 +49,7 @@ internal sealed class StatusBuilder(
                 Edge = options.NodeKind == NodeKind.Edge,
                 StartedAt = startedAt,
                 Phase = phase,
-                Notices = options.Proxy.Enable ? notices : notices.Add("modules.edgeProxy.enable is false: no service is handled"),
+                Notices = options.Proxy.Enable ? notices() : notices().Add("modules.edgeProxy.enable is false: no service is handled"),
             },
             Source = Source(state.Facts),
             Rules = new RulesStatus

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using EdgeMesh.Linux.Sockets;
 
 namespace EdgeMesh.Linux.Datagrams;
 
@@ -50,6 +51,13 @@ public sealed unsafe class DatagramSocket : IDisposable
 
         throw new IOException($"The UDP listener {local} cannot be opened: {DatagramErrors.Describe(errno)}.");
     }
+
+    /// <summary>Sends the datagrams of all clients to the socket at place <paramref name="index"/> of all that share the
+    /// port, counted in the order in which they were bound. What has arrived here stays here.</summary>
+    public void SteerTo(int index) => _ = ReusePortSteering.SteerTo(_handle.DangerousGetHandle().ToInt32(), index);
+
+    /// <summary>Ends <see cref="SteerTo"/>, whoever began it.</summary>
+    public void SpreadOverAll() => ReusePortSteering.End(_handle.DangerousGetHandle().ToInt32());
 
     /// <summary>A socket with mark <paramref name="mark"/> that talks to <paramref name="remote"/> only.</summary>
     /// <returns>0, or the error number.</returns>

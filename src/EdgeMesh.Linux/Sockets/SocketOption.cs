@@ -11,6 +11,7 @@ internal static unsafe class SocketOption
     internal const int SO_REUSEPORT = 15;
     internal const int SO_MARK = 36;
     internal const int SO_ATTACH_REUSEPORT_CBPF = 51;
+    internal const int SO_DETACH_REUSEPORT_BPF = 68;
     internal const int IPPROTO_TCP = 6;
     internal const int TCP_NODELAY = 1;
     internal const int TCP_KEEPIDLE = 4;

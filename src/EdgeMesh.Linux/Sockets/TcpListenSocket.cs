@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-
 namespace EdgeMesh.Linux.Sockets;
 
 /// <summary>A listening socket that shares its port with others of the same user (SO_REUSEPORT): other loops, and the
@@ -56,15 +54,10 @@ public sealed unsafe class TcpListenSocket : IDisposable
     /// <summary>Sends new connections to the socket at place <paramref name="index"/> of all that share the port, counted
     /// in the order in which they began to listen. Connections already begun here stay here. When no socket has that
     /// place, the kernel spreads over all as before. Returns 0 or a negated errno.</summary>
-    public int SteerTo(int index)
-    {
-        const ushort BPF_RET_K = 0x06;
-        var instruction = new FilterInstruction { Code = BPF_RET_K, Constant = (uint)index };
-        var program = new FilterProgram { Length = 1, Instructions = &instruction };
-        return Libc.setsockopt(Descriptor, SocketOption.SOL_SOCKET, SocketOption.SO_ATTACH_REUSEPORT_CBPF, &program, (uint)sizeof(FilterProgram)) < 0
-            ? Libc.Failure()
-            : 0;
-    }
+    public int SteerTo(int index) => ReusePortSteering.SteerTo(Descriptor, index);
+
+    /// <summary>Ends <see cref="SteerTo"/>, whoever began it: the kernel spreads over all that share the port again.</summary>
+    public void SpreadOverAll() => ReusePortSteering.End(Descriptor);
 
     public void Dispose() => _handle.Dispose();
 
@@ -72,21 +65,5 @@ public sealed unsafe class TcpListenSocket : IDisposable
     {
         if (result < 0)
             throw new IOException($"Cannot listen on {endpoint}: {Errno.Describe(-result)}.");
-    }
-
-    [StructLayout(LayoutKind.Sequential)]
-    private struct FilterInstruction
-    {
-        public ushort Code;
-        public byte JumpTrue;
-        public byte JumpFalse;
-        public uint Constant;
-    }
-
-    [StructLayout(LayoutKind.Sequential)]
-    private struct FilterProgram
-    {
-        public ushort Length;
-        public FilterInstruction* Instructions;
     }
 }

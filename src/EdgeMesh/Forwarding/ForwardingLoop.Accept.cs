@@ -12,7 +12,7 @@ internal sealed unsafe partial class ForwardingLoop
 
     private const int PauseMilliseconds = 100;
 
-    private TcpListenSocket[] _listeners;
+    private PlacedListener[] _listeners;
     private bool _listenersPaused;
     private long _pausedUntil;
 
@@ -23,9 +23,9 @@ internal sealed unsafe partial class ForwardingLoop
     {
         for (var i = 0; i < _listeners.Length; i++)
         {
-            var failure = _epoll.Add(_listeners[i].Descriptor, EpollEvents.In, FirstListenerData + (ulong)i);
+            var failure = _epoll.Add(_listeners[i].Socket.Descriptor, EpollEvents.In, FirstListenerData + (ulong)i);
             if (failure < 0)
-                throw new IOException($"The listener {_listeners[i].Endpoint} cannot be watched: {Errno.Describe(-failure)}.");
+                throw new IOException($"The listener {_listeners[i].Socket.Endpoint} cannot be watched: {Errno.Describe(-failure)}.");
         }
     }
 
@@ -33,7 +33,7 @@ internal sealed unsafe partial class ForwardingLoop
     {
         if (listenerIndex >= _listeners.Length)
             return;
-        var listener = _listeners[listenerIndex];
+        var listener = _listeners[listenerIndex].Socket;
         for (var i = 0; i < MostAcceptedAtOnce; i++)
         {
             var descriptor = TcpSocket.Accept(listener.Descriptor, out var client);
@@ -166,7 +166,7 @@ internal sealed unsafe partial class ForwardingLoop
         _pausedUntil = _now + PauseMilliseconds;
         _listenersPaused = true;
         for (var i = 0; i < _listeners.Length; i++)
-            _epoll.Change(_listeners[i].Descriptor, EpollEvents.None, FirstListenerData + (ulong)i);
+            _epoll.Change(_listeners[i].Socket.Descriptor, EpollEvents.None, FirstListenerData + (ulong)i);
         if (!_tickIsFast)
             SetTick();
     }
@@ -178,15 +178,18 @@ internal sealed unsafe partial class ForwardingLoop
             return;
         _listenersPaused = false;
         for (var i = 0; i < _listeners.Length; i++)
-            _epoll.Change(_listeners[i].Descriptor, EpollEvents.In, FirstListenerData + (ulong)i);
+            _epoll.Change(_listeners[i].Socket.Descriptor, EpollEvents.In, FirstListenerData + (ulong)i);
     }
 
     private void CloseListeners()
     {
         if (_listeners.Length == 0)
             return;
-        for (var i = 0; i < _listeners.Length; i++)
+        for (var i = _listeners.Length - 1; i >= 0; i--)
         {
+            var (socket, place) = _listeners[i];
+            if (_steerWhileClosing)
+                _ = socket.SteerTo(place + 1);
             // A batch is short; the bound is for a peer that connects faster than this loop accepts.
             for (var batch = 0; batch < 64; batch++)
             {
@@ -195,11 +198,11 @@ internal sealed unsafe partial class ForwardingLoop
                 if (Counters.Accepted == before)
                     break;
             }
+
+            socket.Dispose();
+            _listeners = _listeners[..i];
         }
 
-        foreach (var listener in _listeners)
-            listener.Dispose();
-        _listeners = [];
         _listenersClosed.TrySetResult();
     }
 }

@@ -57,12 +57,13 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
     private long _lastSweep;
 
     // Set by other threads before they wake the loop.
-    private long _closeListenersAt = long.MaxValue;
+    private volatile bool _closeListeners;
+    private volatile bool _steerWhileClosing;
     private long _cutAt = long.MaxValue;
 
     private long _lastTurn;
 
-    public ForwardingLoop(int index, ForwarderContext context, IReadOnlyList<TcpListenSocket> listeners)
+    public ForwardingLoop(int index, ForwarderContext context, IReadOnlyList<PlacedListener> listeners)
     {
         Index = index;
         _context = context;
@@ -94,11 +95,12 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
     public void Start()
         => new Thread(Run) { IsBackground = true, Name = $"edgemesh-tcp-{Index}" }.Start();
 
-    /// <summary>From any thread: accept for a little longer what is on its way here, then close the listeners.</summary>
-    /// <param name="at">When to close them, in the context's milliseconds.</param>
-    public void CloseListenersAt(long at)
+    /// <summary>From any thread: accept what is in the queues and close the listeners, from the last to the first.</summary>
+    /// <param name="steer">Keep new connections away from those that are left; see <see cref="TcpForwarder"/>.</param>
+    public void CloseListeners(bool steer)
     {
-        Volatile.Write(ref _closeListenersAt, Math.Min(at, Volatile.Read(ref _closeListenersAt)));
+        _steerWhileClosing = steer;
+        _closeListeners = true;
         _wake.Set();
     }
 
@@ -113,7 +115,7 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
     public void Dispose()
     {
         foreach (var listener in _listeners)
-            listener.Dispose();
+            listener.Socket.Dispose();
         _reserve?.Dispose();
         _resources.Dispose();
         _timer.Dispose();
@@ -236,9 +238,9 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
 
         _due.Clear();
         ResumeListeners();
-        if (_now >= Volatile.Read(ref _closeListenersAt))
+        if (_closeListeners)
             CloseListeners();
-        else if (Index == 0 && Volatile.Read(ref _closeListenersAt) == long.MaxValue)
+        else if (Index == 0)
             _context.Pulse.BeatIfDue(_context.Loops, _now);
         Volatile.Write(ref Counters.PipesLent, _resources.PipesLent);
         if (_now - _lastSweep >= SweepMilliseconds)
@@ -249,7 +251,7 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
     private void SetTick()
     {
         _tickIsFast = Counters.PendingDials > 0 || _listenersPaused
-            || Volatile.Read(ref _closeListenersAt) != long.MaxValue || Volatile.Read(ref _cutAt) != long.MaxValue;
+            || Volatile.Read(ref _cutAt) != long.MaxValue;
         _timer.Set(_tickIsFast ? FastTickMilliseconds : SlowTickMilliseconds);
     }
 

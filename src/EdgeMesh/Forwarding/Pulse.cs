@@ -25,9 +25,6 @@ internal sealed partial class Pulse(IHeartbeat? heartbeat, ILogger logger)
 
     public long Withheld => Volatile.Read(ref _withheld);
 
-    public static bool AllComeRound(IReadOnlyList<ForwardingLoop> loops, long now)
-        => loops.All(loop => now - loop.LastTurn <= StaleMilliseconds);
-
     public void BeatIfDue(IReadOnlyList<ForwardingLoop> loops, long now)
     {
         // A quarter less than the period: called every half second, it would else beat every one and a half.

@@ -11,11 +11,17 @@ namespace EdgeMesh.Forwarding;
 public sealed class TcpForwarder : IAsyncDisposable
 {
     /// <summary>Connections that were begun with a listener before it was steered away from are through by then.</summary>
-    private const int AcceptLingerMilliseconds = 500;
+    private static readonly TimeSpan AcceptLinger = TimeSpan.FromMilliseconds(500);
+
+    /// <summary>Listen sockets per family, at least. See <see cref="CloseAsync"/> for why one would not do.</summary>
+    private const int LeastSockets = 2;
 
     private readonly ForwarderContext _context;
     private ForwardingLoop[] _loops = [];
+    private readonly TimeProvider _time;
+    private readonly Lock _closingLock = new();
     private ImmutableArray<TcpListenSocket> _steerable = [];
+    private Task? _closing;
 
     /// <param name="routes">Asked once per connection, from several threads; must be quick.</param>
     /// <param name="heartbeat">Beaten once a second while every loop comes round; null: none.</param>
@@ -23,14 +29,12 @@ public sealed class TcpForwarder : IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.LoopCount, 1, nameof(options));
+        _time = time;
         _context = new ForwarderContext(options, routes, heartbeat, loggers.CreateLogger<TcpForwarder>(), time);
     }
 
     /// <summary>Where it listens, with granted ports. Empty before <see cref="Start"/>.</summary>
     public ImmutableArray<InetEndpoint> Listeners { get; private set; } = [];
-
-    /// <summary>False when a loop has not come round for two seconds: it hangs, or it has failed and said so in the log.</summary>
-    public bool IsResponsive => Pulse.AllComeRound(_loops, _context.NowMilliseconds());
 
     /// <summary>Listens and begins to forward.</summary>
     /// <exception cref="IOException">A listener's address is not on this machine, or its port is another user's.</exception>
@@ -44,19 +48,22 @@ public sealed class TcpForwarder : IAsyncDisposable
         try
         {
             var endpoints = options.Listeners;
-            for (var i = 0; i < loops.Length; i++)
+            var sockets = new List<PlacedListener>();
+            for (var place = 0; place < Sockets; place++)
             {
-                TcpListenSocket[] own = [.. endpoints.Select(endpoint =>
+                foreach (var endpoint in endpoints)
                 {
                     var socket = TcpListenSocket.Open(endpoint, options.Backlog, options.PeerWatch);
                     opened.Add(socket);
-                    return socket;
-                })];
-                endpoints = [.. own.Select(socket => socket.Endpoint)];
-                if (i == 0)
-                    _steerable = [.. own];
-                loops[i] = new ForwardingLoop(i, _context, own);
+                    sockets.Add(new PlacedListener(socket, place));
+                }
+
+                endpoints = [.. sockets.TakeLast(endpoints.Length).Select(listener => listener.Socket.Endpoint)];
             }
+
+            _steerable = [.. sockets.Where(listener => listener.Place == 0).Select(listener => listener.Socket)];
+            for (var i = 0; i < loops.Length; i++)
+                loops[i] = new ForwardingLoop(i, _context, [.. sockets.Where(listener => listener.Place % loops.Length == i)]);
 
             Listeners = endpoints;
         }
@@ -76,20 +83,22 @@ public sealed class TcpForwarder : IAsyncDisposable
 
     /// <summary>Lets a successor have all new connections: sends them to its listeners, accepts what is still on its way to
     /// ours, and closes them. Without a successor, new connections are refused after that. Takes half a second.</summary>
-    public Task StopAcceptingAsync()
+    /// <param name="toPredecessor">Gives them back to who listened before, for a successor that cannot go on.</param>
+    public Task StopAcceptingAsync(bool toPredecessor = false)
     {
-        var closeAt = _context.NowMilliseconds() + AcceptLingerMilliseconds;
-        // The successor's sockets come after ours in the kernel's list, since it began to listen later. A closing listener
-        // resets what is in its queue, so nothing new may enter the queue while it is drained.
-        foreach (var socket in _steerable)
-            _ = socket.SteerTo(_loops.Length);
-        _steerable = [];
-        foreach (var loop in _loops)
-            loop.CloseListenersAt(closeAt);
-        return Task.WhenAll(_loops.Select(loop => loop.ListenersClosed));
+        lock (_closingLock)
+            return _closing ??= CloseAsync(toPredecessor);
     }
 
-    /// <summary>Stops accepting, waits until all connections have ended, cuts those that have not at the limit, and returns
+    /// <summary>Ends the steering that <see cref="StopAcceptingAsync"/> of another process left behind when it closed its
+    /// listeners. Until then all connections come to one listener.</summary>
+    public void SpreadOverAll()
+    {
+        foreach (var socket in _steerable)
+            socket.SpreadOverAll();
+    }
+
+    /// <summary>Stops accepting (see <see cref="StopAcceptingAsync"/>), waits until all connections have ended, cuts those that have not at the limit, and returns
     /// how many it cut.</summary>
     public async Task<int> DrainAsync(TimeSpan limit)
     {
@@ -150,11 +159,34 @@ public sealed class TcpForwarder : IAsyncDisposable
     {
         foreach (var loop in _loops)
         {
-            loop.CloseListenersAt(0);
+            loop.CloseListeners(steer: false);
             loop.FinishBy(0);
         }
 
         await Task.WhenAll(_loops.Select(loop => loop.Finished));
+    }
+
+    private int Sockets => Math.Max(LeastSockets, _context.Options.LoopCount);
+
+    /// <remarks>
+    /// A closing listener resets what is in its queue, so nothing new may enter a queue while it is drained and closed.
+    /// The kernel's array of listeners is [ours..., the successor's...]. When one is closed, the last takes its place. So
+    /// ours are closed from the last to the first, and the one at place p while everything is steered to p + 1: that is one
+    /// of the successor's before (the first after ours) and after (the next of theirs), provided that they have two at
+    /// least. How many loops each side runs does not matter.
+    /// </remarks>
+    private async Task CloseAsync(bool toPredecessor)
+    {
+        // The predecessor's first listener keeps place 0 whatever we close.
+        foreach (var socket in _steerable)
+            _ = socket.SteerTo(toPredecessor ? 0 : Sockets);
+        _steerable = [];
+        await Task.Delay(AcceptLinger, _time);
+        foreach (var loop in _loops.Reverse())
+        {
+            loop.CloseListeners(steer: !toPredecessor);
+            await loop.ListenersClosed;
+        }
     }
 
     private static ImmutableArray<long> Sum(LoopCounters[] counters, Func<LoopCounters, long[]> select, int length)

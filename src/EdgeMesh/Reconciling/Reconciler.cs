@@ -36,6 +36,8 @@ public sealed partial class Reconciler : IDisposable
     private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(
         new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite, SingleReader = true });
 
+    private readonly TaskCompletionSource _firstSync = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
     private volatile ReconcilerOptions _options;
     private volatile ReconcilerState _state = ReconcilerState.Initial;
     private volatile bool _repairRequested;
@@ -66,6 +68,9 @@ public sealed partial class Reconciler : IDisposable
     }
 
     public ReconcilerState State => _state;
+
+    /// <summary>Completes when rules have been applied for the first time.</summary>
+    public Task FirstSync => _firstSync.Task;
 
     public void Change(ReconcilerOptions options)
     {
@@ -226,6 +231,7 @@ public sealed partial class Reconciler : IDisposable
             FaultSince = null,
             SyncsWithChanges = _state.SyncsWithChanges + (result.Changed ? 1 : 0),
         };
+        _firstSync.TrySetResult();
         _metrics.SyncDuration.Record(elapsed.TotalSeconds);
         if (facts.Origin == FactsOrigin.Live && !ReferenceEquals(facts, _appliedFacts))
             _metrics.ProgrammingDuration.Record(Math.Max(0, (now - facts.AsOf).TotalSeconds));

@@ -23,7 +23,7 @@ public sealed partial class NamespaceLab
         var process = new LabProcess(
             Node.Name,
             AgentProgram(),
-            ["run", "--config-file", ConfigFile, "--manifests", Manifests.Path, "--node-name", options.NodeName],
+            ["run", "--config-file", ConfigFile, "--manifests", Manifests.Path, "--node-name", options.NodeName, .. options.Arguments],
             // Whoever runs the tests on a node of a cluster has these set; the agent in the lab shall not find that cluster.
             new Dictionary<string, string> { ["KUBERNETES_PORT"] = "", ["KUBERNETES_SERVICE_HOST"] = "", ["KUBECONFIG"] = "", ["NODE_NAME"] = "" });
         var agent = OwnedByLab(new AgentProcess(Node, process));

@@ -51,11 +51,15 @@ public sealed class ForwarderLifecycleTests
         Assert.True(watch.Elapsed < TimeSpan.FromSeconds(5));
     }
 
-    [Fact]
-    public async Task ASuccessorTakesOverWithoutAFailedConnection()
+    [Theory]
+    [InlineData(2, 2)]
+    [InlineData(1, 4)]
+    [InlineData(4, 1)]
+    [InlineData(5, 2)]
+    public async Task ASuccessorTakesOverWithoutAFailedConnection(int loops, int successorLoops)
     {
         using var backend = StartBackend();
-        await using var old = new LoopbackForwarder([backend.LocalEndpoint]);
+        await using var old = new LoopbackForwarder([backend.LocalEndpoint], options => options with { LoopCount = loops });
         var serving = ServeAsync(backend);
         using var enough = CancellationTokenSource.CreateLinkedTokenSource(Stop);
         var clients = Enumerable.Range(0, 8).Select(async _ =>
@@ -72,14 +76,49 @@ public sealed class ForwarderLifecycleTests
             return count;
         }).ToArray();
 
-        await using var successor = new LoopbackForwarder([backend.LocalEndpoint], listener: old.Listener.ToString());
+        await using var successor = new LoopbackForwarder(
+            [backend.LocalEndpoint], options => options with { LoopCount = successorLoops }, listener: old.Listener.ToString());
         await UntilAsync(() => successor.Forwarder.ReadStatistics().Accepted > 0, "the successor gets connections");
         Assert.Equal(0, await old.Forwarder.DrainAsync(TimeSpan.FromSeconds(5)));
         var accepted = successor.Forwarder.ReadStatistics().Accepted;
         await UntilAsync(() => successor.Forwarder.ReadStatistics().Accepted > accepted + 100, "the successor goes on alone");
+        successor.Forwarder.SpreadOverAll();
         await enough.CancelAsync();
 
         Assert.True((await Task.WhenAll(clients)).Sum() > 100);
+        backend.Stop();
+        await serving;
+    }
+
+    [Fact]
+    public async Task ASuccessorThatCannotGoOnGivesNewConnectionsBack()
+    {
+        using var backend = StartBackend();
+        await using var old = new LoopbackForwarder([backend.LocalEndpoint], options => options with { LoopCount = 1 });
+        var serving = ServeAsync(backend);
+        using var enough = CancellationTokenSource.CreateLinkedTokenSource(Stop);
+        var clients = Enumerable.Range(0, 8).Select(async _ =>
+        {
+            while (!enough.IsCancellationRequested)
+            {
+                using var client = await old.ConnectAsync();
+                await client.SendAsync(new byte[1], Stop);
+                Assert.Single(await TcpForwarderTests.ReceiveAsync(client, 1));
+            }
+        }).ToArray();
+
+        await using (var successor = new LoopbackForwarder([backend.LocalEndpoint], options => options with { LoopCount = 3 }, listener: old.Listener.ToString()))
+        {
+            await UntilAsync(() => successor.Forwarder.ReadStatistics().Accepted > 0, "the successor gets connections");
+            await successor.Forwarder.StopAcceptingAsync(toPredecessor: true);
+            Assert.Equal(0, await successor.Forwarder.DrainAsync(TimeSpan.FromSeconds(5)));
+        }
+
+        old.Forwarder.SpreadOverAll();
+        var accepted = old.Forwarder.ReadStatistics().Accepted;
+        await UntilAsync(() => old.Forwarder.ReadStatistics().Accepted > accepted + 100, "the old one goes on alone");
+        await enough.CancelAsync();
+        await Task.WhenAll(clients);
         backend.Stop();
         await serving;
     }
@@ -168,11 +207,11 @@ public sealed class ForwarderLifecycleTests
         while (Volatile.Read(ref hanging) == 0)
             clients.Add(await forwarder.ConnectAsync());
         await UntilAsync(() => forwarder.Forwarder.ReadStatistics().HeartbeatsWithheld > 0, "the heart stops");
-        Assert.False(forwarder.Forwarder.IsResponsive);
+        Assert.True(forwarder.Forwarder.SlowestTurn() > TimeSpan.FromSeconds(2));
         hang.Set();
         var beats = heart.Beats;
         await UntilAsync(() => heart.Beats > beats, "the heart goes on");
-        Assert.True(forwarder.Forwarder.IsResponsive);
+        Assert.True(forwarder.Forwarder.SlowestTurn() < TimeSpan.FromSeconds(2));
         clients.ForEach(client => client.Dispose());
     }
 

@@ -8,6 +8,8 @@ namespace EdgeMesh.Forwarding.Udp;
 /// StopAccepting, Drain, Dispose.</summary>
 public sealed class UdpForwarder : IAsyncDisposable
 {
+    private static readonly TimeSpan AnswerLinger = TimeSpan.FromMilliseconds(500);
+
     private readonly UdpLoop[] _loops;
 
     private UdpForwarder(UdpLoop[] loops) => _loops = loops;
@@ -71,6 +73,24 @@ public sealed class UdpForwarder : IAsyncDisposable
 
         await DisposeAsync().ConfigureAwait(false);
         return drained;
+    }
+
+    /// <summary>Lets the successor have all datagrams of clients at once, carries answers that are on their way for half a
+    /// second, and ends. The successor asks conntrack where each flow was going, so no flow is lost; it may get another
+    /// endpoint.</summary>
+    public async Task HandOverAsync(TimeProvider clock)
+    {
+        foreach (var loop in _loops)
+            loop.SteerToSuccessor();
+        await Task.Delay(AnswerLinger, clock).ConfigureAwait(false);
+        await DisposeAsync().ConfigureAwait(false);
+    }
+
+    /// <summary>Ends the steering that the predecessor's <see cref="HandOverAsync"/> left behind.</summary>
+    public void SpreadOverAll()
+    {
+        foreach (var loop in _loops)
+            loop.SpreadOverAll();
     }
 
     public UdpStatistics Statistics() => UdpCounters.Sum([.. _loops.Select(loop => loop.Counters)]);

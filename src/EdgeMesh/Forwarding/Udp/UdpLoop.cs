@@ -105,6 +105,11 @@ internal sealed partial class UdpLoop : IDisposable
         _poll.Wake();
     }
 
+    /// <summary>One socket per process and family: ours is the first, the successor's the second.</summary>
+    internal void SteerToSuccessor() => _listener.SteerTo(1);
+
+    internal void SpreadOverAll() => _listener.SpreadOverAll();
+
     internal void Stop()
     {
         _stop = true;

@@ -1,0 +1,216 @@
+using EdgeMesh.Agent.Hosting.Handover;
+using EdgeMesh.Kubernetes;
+using Microsoft.Extensions.Logging;
+
+namespace EdgeMesh.Agent.Hosting;
+
+/// <summary>Taking over from an agent that runs, and being taken over. The words are in <see cref="HandoverWords"/>.</summary>
+internal sealed partial class AgentService
+{
+    private static readonly TimeSpan HandoverSettles = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan FactsDeadline = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan RulesDeadline = TimeSpan.FromSeconds(50);
+    private static readonly TimeSpan ClaimDeadline = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan ClaimRetry = TimeSpan.FromMilliseconds(50);
+
+    private readonly TaskCompletionSource _listening = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource _withdrawn = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private HandoverHost? _handover;
+    private Predecessor? _predecessor;
+    private bool _tookOver;
+    private volatile bool _handedOver;
+
+    private async Task ClaimNodeAsync(CancellationToken cancellationToken)
+    {
+        _handover = new HandoverHost(
+            $"edgemesh-agent {AgentVersion.Text}, process {Environment.ProcessId}",
+            new HandoverSteps
+            {
+                FreezeAsync = FreezeAsync,
+                ThawAsync = ThawAsync,
+                ReleaseAsync = ReleaseAsync,
+                ReclaimAsync = ReclaimAsync,
+                StopAcceptingAsync = LeaveConnectionsToSuccessorAsync,
+                FinishAsync = FinishAsync,
+            },
+            time, loggers.CreateLogger<HandoverHost>());
+        // The holder may go between our question and its answer, so more than one look is needed; it cannot go for ever.
+        for (var attempt = 0; attempt < 3; attempt++)
+        {
+            if (TryClaim())
+                return;
+            _predecessor = await Predecessor.MeetAsync(time, cancellationToken);
+            if (_predecessor is not null)
+                break;
+        }
+
+        if (_predecessor is null)
+            throw new AgentStartException("Another agent is starting on this node at the same moment. Let that one run, or start this one again.");
+        if (!arguments.TakeOver)
+        {
+            throw new AgentStartException(
+                $"Another agent already works on this node: {_predecessor.Identity}. Two would fight over the same rules. Stop that one first, or start this one with --take-over to replace it without a gap.");
+        }
+
+        if (!_predecessor.CanHandOver)
+            throw new AgentStartException($"The agent that works on this node cannot hand over to this release: {_predecessor.Identity}. Stop it first.");
+        LogTakingOver(_predecessor.Identity);
+    }
+
+    private bool TryClaim() => (_instance = InstanceSocket.TryClaim(_handover!.Visit)) is not null;
+
+    /// <summary>Who has no facts yet has no rules to bring, and the running agent is better than none.</summary>
+    private async Task FreezePredecessorAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            await _source!.NextAsync(null, cancellationToken).WaitAsync(FactsDeadline, time, cancellationToken);
+        }
+        catch (TimeoutException late)
+        {
+            throw new AgentStartException(
+                $"{_source!.Description} has not listed services and endpoints within {FactsDeadline.TotalSeconds} s, so this agent does not take over; {_predecessor!.Identity} goes on.", late);
+        }
+
+        await _predecessor!.FreezeAsync(cancellationToken);
+    }
+
+    /// <summary>The kernel spreads connections over both agents from the moment at which both listen: so not before there are routes.</summary>
+    private void ListenBesidePredecessor()
+    {
+        try
+        {
+            Listen();
+            _listening.SetResult();
+        }
+        catch (AgentStartException fault)
+        {
+            _listening.SetException(fault);
+            throw;
+        }
+    }
+
+    private async Task TakeOverAsync(CancellationToken cancellationToken)
+    {
+        if (_options.Proxy.Enable)
+        {
+            try
+            {
+                await _listening.Task.WaitAsync(RulesDeadline, time, cancellationToken);
+                await _reconciler!.FirstSync.WaitAsync(RulesDeadline, time, cancellationToken);
+            }
+            catch (TimeoutException late)
+            {
+                throw new AgentStartException(
+                    $"This agent's rules were not in force within {RulesDeadline.TotalSeconds} s, so it does not take over; {_predecessor!.Identity} goes on. {_reconciler!.State.Fault}", late);
+            }
+        }
+        else
+        {
+            Listen();
+        }
+
+        await _predecessor!.ReleaseAsync(cancellationToken);
+        await ClaimFromPredecessorAsync(cancellationToken);
+        await StartAdminAsync(cancellationToken);
+        // From here on a signal to stop is a stop of an agent that stands.
+        _tookOver = true;
+        await _predecessor.StandAsync(CancellationToken.None);
+        _tcp!.SpreadOverAll();
+        _udp!.SpreadOverAll();
+        LogTookOver(_predecessor.Identity);
+    }
+
+    private async Task ClaimFromPredecessorAsync(CancellationToken cancellationToken)
+    {
+        var start = time.GetTimestamp();
+        while (!TryClaim())
+        {
+            if (time.GetElapsedTime(start) > ClaimDeadline)
+                throw new AgentStartException($"{_predecessor!.Identity} does not give up its place on this node; stop it, and start this agent again.");
+            await Task.Delay(ClaimRetry, time, cancellationToken);
+        }
+    }
+
+    /// <summary>Gives back what this agent has taken from one that still runs: connections first, and then, by the end of
+    /// the line, everything else.</summary>
+    private async Task AbandonTakeOverAsync()
+    {
+        if (_predecessor is null || _tookOver)
+            return;
+        if (_udp is not null)
+        {
+            await _udp.DisposeAsync();
+            await _tcp!.StopAcceptingAsync(toPredecessor: true);
+        }
+
+        await ReleaseAsync();
+        _predecessor.Dispose();
+        if (_udp is not null)
+            LogStopped(await _tcp!.DrainAsync(_inForce.Proxy.DrainTimeout));
+    }
+
+    private async Task FreezeAsync()
+    {
+        if (_draining)
+            await _withdrawn.Task;
+        else
+            await StopWritingAsync();
+    }
+
+    private Task ThawAsync()
+    {
+        _tcp?.SpreadOverAll();
+        _udp?.SpreadOverAll();
+        if (!_draining && _options.Proxy.Enable && _reconciler is not null)
+        {
+            StartWriting();
+            _reconciler.RequestRepair();
+        }
+
+        return Task.CompletedTask;
+    }
+
+    private async Task ReleaseAsync()
+    {
+        if (Interlocked.Exchange(ref _admin, null) is { } admin)
+            await admin.DisposeAsync();
+        if (Interlocked.Exchange(ref _instance, null) is { } instance)
+            await instance.DisposeAsync();
+    }
+
+    private async Task<bool> ReclaimAsync()
+    {
+        if (!TryClaim())
+            return false;
+        try
+        {
+            await StartAdminAsync(_stop.Token);
+        }
+        catch (Exception fault) when (fault is AgentStartException or OperationCanceledException)
+        {
+            // Forwarding goes on without it.
+            LogAdminLost(fault.Message);
+        }
+
+        return true;
+    }
+
+    private async Task LeaveConnectionsToSuccessorAsync()
+    {
+        _handedOver = true;
+        await _stop.CancelAsync();
+        await Task.WhenAll(_tcp!.StopAcceptingAsync(), _udp!.HandOverAsync(time));
+    }
+
+    private async Task FinishAsync(Task successorGone)
+    {
+        if (arguments.StayWhenTakenOver)
+        {
+            LogStaying();
+            await successorGone;
+        }
+
+        lifetime.StopApplication();
+    }
+}

@@ -1,0 +1,247 @@
+using System.Collections.Immutable;
+using EdgeMesh.Agent.Admin;
+using EdgeMesh.Agent.Options;
+using EdgeMesh.Catalog;
+using EdgeMesh.Forwarding;
+using EdgeMesh.Forwarding.Udp;
+using EdgeMesh.Linux;
+using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Netfilter;
+using EdgeMesh.Netfilter.Nftables;
+using EdgeMesh.Planning;
+using EdgeMesh.Reconciling;
+using Microsoft.Extensions.Logging;
+
+namespace EdgeMesh.Agent.Hosting;
+
+/// <summary>The parts of the agent: how each is made, and what runs while the agent does.</summary>
+internal sealed partial class AgentService
+{
+    // The reconciler and the guard: what writes rules, and rests while another agent takes over.
+    private CancellationTokenSource? _writing;
+    private Task _writers = Task.CompletedTask;
+    private OrderGuard? _guard;
+    private Action? _listen;
+
+    private ListenDeviceState EnsureDevice()
+    {
+        try
+        {
+            return ListenDevice.Ensure(_options.DeviceName, ListenerAddresses.Of(_options.DeviceAddress));
+        }
+        catch (NetlinkException fault)
+        {
+            throw new AgentStartException($"The listen device {_options.DeviceName} could not be set up: {fault.Message} The agent needs CAP_NET_ADMIN in the host's network.", fault);
+        }
+    }
+
+    private void StartSource()
+    {
+        _source = SourceFactory.Create(_options, socket => SocketMark.TrySet(socket, OwnMark), loggers, time);
+        _sourceMetrics = new SourceMetrics(_source, time);
+        _parts.Add(RunPartAsync("The source", _source.RunAsync, _stop.Token));
+    }
+
+    private void PrepareForwarding(ImmutableArray<InetEndpoint> listeners, long descriptors)
+    {
+        _heart = _rules!.Heartbeat is { } heartbeat ? new HeartbeatGate(heartbeat) : null;
+        _tcp = new TcpForwarder(
+            new ForwarderOptions
+            {
+                Listeners = listeners,
+                MaxConnections = ConnectionBudget.Connections(descriptors, _options.Proxy.MaxConnections, _options.Proxy.MaxUdpFlows),
+                MaxPendingDials = _options.Proxy.MaxPendingDials,
+                DialMark = OwnMark,
+            },
+            () => Volatile.Read(ref _routes), _heart, loggers, time);
+        _listen = () =>
+        {
+            _tcp.Start();
+            _udp = UdpForwarder.Start(
+                new UdpForwarderOptions
+                {
+                    Listeners = listeners,
+                    MaxFlows = _options.Proxy.MaxUdpFlows,
+                    Mark = OwnMark,
+                },
+                Volatile.Read(ref _routes), time, loggers.CreateLogger<UdpForwarder>());
+            _metrics = new ForwardingMetrics(_tcp, _udp);
+            LogListening(string.Join(", ", listeners), ConnectionBudget.Connections(descriptors, _options.Proxy.MaxConnections, _options.Proxy.MaxUdpFlows));
+        };
+    }
+
+    private void Listen()
+    {
+        try
+        {
+            _listen!();
+        }
+        catch (IOException fault)
+        {
+            throw new AgentStartException($"The user-mode listener could not be started: {fault.Message} If another program has the port, change modules.edgeProxy.listenPort or stop that program.", fault);
+        }
+    }
+
+    private async Task StartReconcilingAsync(PlanningOptions planning, CancellationToken cancellationToken)
+    {
+        var cleaner = new ConntrackCleaner(loggers.CreateLogger<ConntrackCleaner>());
+        _reconciler = new Reconciler(
+            _source!, _rules!.Backend, new ReconcilerOptions(Policy(_options), planning), SetRoutes,
+            (stale, token) => CleanConntrackAsync(cleaner, stale, token), time, loggers.CreateLogger<Reconciler>());
+        _guard = new OrderGuard(
+            _rules.IsLegacy,
+            new RuleWatch
+            {
+                ChainPrefixes = ["EDGEMESH-", "KUBE-PORTALS-"],
+                Tables = [NftablesBackend.TableName],
+            },
+            _options.DeviceName, ListenerAddresses.Of(_options.DeviceAddress), _reconciler.RequestRepair, time, loggers.CreateLogger<OrderGuard>());
+        if (_options.Proxy.Enable)
+        {
+            StartWriting();
+            _parts.Add(RunPartAsync("What follows the first sync", AfterFirstSyncAsync, _stop.Token));
+        }
+        else
+        {
+            // An agent that handled services before may have left rules that nobody would follow changes of.
+            await _rules.Backend.RemoveAsync(cancellationToken);
+        }
+
+        _parts.Add(RunPartAsync("The configuration watcher", token => WatchConfigurationAsync(planning, token), _stop.Token));
+        _parts.Add(RunPartAsync("The conntrack watch", WatchConntrackAsync, _stop.Token));
+    }
+
+    private void StartWriting()
+    {
+        _writing?.Dispose();
+        _writing = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
+        _writers = Task.WhenAll(
+            RunPartAsync("The reconciler", _reconciler!.RunAsync, _writing.Token),
+            RunPartAsync("The order guard", _guard!.RunAsync, _writing.Token));
+    }
+
+    private async Task StopWritingAsync()
+    {
+        if (_writing is not null)
+            await _writing.CancelAsync();
+        await _writers;
+    }
+
+    private async Task AfterFirstSyncAsync(CancellationToken cancellationToken)
+    {
+        await _reconciler!.FirstSync.WaitAsync(cancellationToken);
+        _heart?.Open();
+        foreach (var notice in _rules!.FoundAtFirstSync())
+            LogFound(notice);
+    }
+
+    private async Task StartAdminAsync(CancellationToken cancellationToken)
+    {
+        var status = new StatusBuilder(
+            _options, _rules!, () => [.. _notices, .. _rules!.FoundAtFirstSync(), .. _failedParts], _source!, _reconciler!, _tcp!, _udp!, _startedAt);
+        var admin = new AdminServer(_options.AdminAddress, Health, token => status.BuildAsync(_draining ? "draining" : "running", token), loggers);
+        try
+        {
+            await admin.StartAsync(cancellationToken);
+            _admin = admin;
+        }
+        catch (IOException fault)
+        {
+            await admin.DisposeAsync();
+            throw new AgentStartException($"The admin address {_options.AdminAddress} cannot be used: {fault.Message} Change commonConfig.adminAddress, or stop the program that has it.", fault);
+        }
+
+        LogAdmin(_options.AdminAddress.ToString());
+    }
+
+    private async Task WithdrawAsync()
+    {
+        if (_reconciler is null || !_options.Proxy.Enable)
+            return;
+        try
+        {
+            using var deadline = new CancellationTokenSource(WithdrawDeadline, time);
+            await _reconciler.WithdrawAsync(deadline.Token);
+        }
+        catch (Exception fault) when (fault is NetfilterException or OperationCanceledException)
+        {
+            LogWithdrawFailed(fault.Message);
+        }
+    }
+
+    private async Task WatchConfigurationAsync(PlanningOptions planning, CancellationToken cancellationToken)
+    {
+        var watcher = new ConfigFileWatcher(
+            arguments.Loaded, arguments.Environment, arguments.Overrides, time, loggers.CreateLogger<ConfigFileWatcher>());
+        await foreach (var change in watcher.WatchAsync(cancellationToken))
+        {
+            _inForce = change.Options;
+            logging.Level = change.Options.LogLevel;
+            _reconciler!.Change(new ReconcilerOptions(Policy(change.Options), planning));
+        }
+    }
+
+    private async Task WatchConntrackAsync(CancellationToken cancellationToken)
+    {
+        var pressure = new ConntrackPressure(loggers.CreateLogger<ConntrackPressure>());
+        using var timer = new PeriodicTimer(TimeSpan.FromSeconds(10), time);
+        while (await timer.WaitForNextTickAsync(cancellationToken))
+        {
+            if (ConntrackUsage.Read() is { } usage)
+                pressure.Observe(usage);
+        }
+    }
+
+    /// <summary>One part's fault must not take the others with it: a node that forwards without its watcher is better off.
+    /// <c>/healthz</c> tells of it.</summary>
+    private async Task RunPartAsync(string name, Func<CancellationToken, Task> run, CancellationToken cancellationToken)
+    {
+        await Task.Yield();
+        try
+        {
+            await run(cancellationToken);
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            // The agent stops.
+        }
+        catch (AgentStartException)
+        {
+            // The start waits for this and says so.
+        }
+        catch (Exception fault)
+        {
+            LogPartFailed(name, fault);
+            ImmutableInterlocked.Update(ref _failedParts, parts => parts.Add($"{name} ended by a fault of this program (see the log); restart the agent"));
+        }
+    }
+
+    private void SetRoutes(RouteTable routes)
+    {
+        Volatile.Write(ref _routes, routes);
+        if (_udp is null)
+            ListenBesidePredecessor();
+        _udp!.Use(routes);
+    }
+
+    private static async Task<int> CleanConntrackAsync(ConntrackCleaner cleaner, UdpStaleness stale, CancellationToken cancellationToken)
+    {
+        try
+        {
+            var cleaning = await cleaner.DeleteUdpAsync(
+                (in ConntrackFlow flow) => stale.IsStale(flow.OriginalDestination, flow.ReplySource), cancellationToken);
+            return cleaning.Deleted;
+        }
+        catch (NetlinkException fault)
+        {
+            throw new IOException(fault.Message, fault);
+        }
+    }
+
+    private static CatalogPolicy Policy(AgentOptions options) => new()
+    {
+        FilterMode = options.Proxy.FilterMode,
+        ExcludedServices = [.. options.Proxy.ExcludeServices],
+        NodeName = options.NodeName,
+    };
+}

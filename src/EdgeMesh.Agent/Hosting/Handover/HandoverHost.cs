@@ -1,0 +1,165 @@
+using Microsoft.Extensions.Logging;
+
+namespace EdgeMesh.Agent.Hosting.Handover;
+
+/// <param name="identity">Who this is, for people: program, version, process.</param>
+/// <param name="steps">Null: never hands over.</param>
+/// <summary>The running agent's side: tells visitors who is here, and hands over to one that may take over.</summary>
+internal sealed partial class HandoverHost(string identity, HandoverSteps? steps, TimeProvider time, ILogger<HandoverHost> logger) : IAsyncDisposable
+{
+    private const int MostVisitors = 8;
+    private static readonly TimeSpan QuestionDeadline = TimeSpan.FromSeconds(2);
+
+    /// <summary>Writing the rules of 10,000 services takes seconds; while it lasts, this agent does not follow changes.</summary>
+    private static readonly TimeSpan RulesDeadline = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan StandDeadline = TimeSpan.FromSeconds(15);
+
+    private readonly CancellationTokenSource _stop = new();
+    private readonly Lock _lock = new();
+    private readonly List<Task> _visits = [];
+    private TaskCompletionSource? _underWay;
+
+    /// <summary>For <see cref="InstanceSocket.TryClaim"/>.</summary>
+    public void Visit(HandoverLine line)
+    {
+        lock (_lock)
+        {
+            _visits.RemoveAll(visit => visit.IsCompleted);
+            if (_visits.Count >= MostVisitors || _stop.IsCancellationRequested)
+                line.Dispose();
+            else
+                _visits.Add(ServeAsync(line));
+        }
+    }
+
+    /// <summary>Waits until a handover that is under way has come to an end, good or bad.</summary>
+    /// <returns>False when it has not by the deadline.</returns>
+    public async Task<bool> SettleAsync(TimeSpan deadline)
+    {
+        Task? underWay;
+        lock (_lock)
+            underWay = _underWay?.Task;
+        if (underWay is null)
+            return true;
+        try
+        {
+            await underWay.WaitAsync(deadline, time);
+            return true;
+        }
+        catch (TimeoutException)
+        {
+            return false;
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync();
+        Task[] visits;
+        lock (_lock)
+            visits = [.. _visits];
+        await Task.WhenAll(visits);
+        _stop.Dispose();
+    }
+
+    private async Task ServeAsync(HandoverLine line)
+    {
+        await Task.Yield();
+        using (line)
+        {
+            try
+            {
+                await ServeAsync(line, _stop.Token);
+            }
+            catch (OperationCanceledException) when (_stop.IsCancellationRequested)
+            {
+                // This agent has ended.
+            }
+        }
+    }
+
+    private async Task ServeAsync(HandoverLine line, CancellationToken cancellationToken)
+    {
+        if (!await line.WriteAsync(identity, cancellationToken) || !await line.WriteAsync(HandoverWords.Version, cancellationToken)
+            || await line.ReadAsync(QuestionDeadline, cancellationToken) is not { } request)
+        {
+            return;
+        }
+
+        var peer = line.Peer;
+        if (request != HandoverWords.Freeze)
+            await line.WriteAsync($"{HandoverWords.Refused}this release does not know what you asked for", cancellationToken);
+        else if (!peer.IsTrusted)
+            await line.WriteAsync($"{HandoverWords.Refused}only root or the running agent's own user may take over", cancellationToken);
+        else if (steps is null)
+            await line.WriteAsync($"{HandoverWords.Refused}it forwards nothing and ends soon; start this agent again then", cancellationToken);
+        else if (!TryBegin())
+            await line.WriteAsync($"{HandoverWords.Refused}a third agent is taking over at this moment, or has done so", cancellationToken);
+        else
+            await HandOverAsync(steps, line, peer.ProcessId, cancellationToken);
+    }
+
+    private bool TryBegin()
+    {
+        lock (_lock)
+        {
+            if (_underWay is not null)
+                return false;
+            _underWay = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            return true;
+        }
+    }
+
+    private async Task HandOverAsync(HandoverSteps steps, HandoverLine line, int successor, CancellationToken cancellationToken)
+    {
+        var handedOver = false;
+        try
+        {
+            LogBegun(successor);
+            await steps.FreezeAsync();
+            handedOver = await line.WriteAsync(HandoverWords.Frozen, cancellationToken)
+                && await line.ReadAsync(RulesDeadline, cancellationToken) == HandoverWords.Release
+                && await ReleaseAsync(steps, line, cancellationToken);
+            if (handedOver)
+            {
+                await steps.StopAcceptingAsync();
+                await line.WriteAsync(HandoverWords.Closed, cancellationToken);
+                LogHandedOver(successor);
+            }
+            else
+            {
+                LogFailed(successor);
+                await steps.ThawAsync();
+            }
+        }
+        finally
+        {
+            lock (_lock)
+            {
+                _underWay!.SetResult();
+                if (!handedOver)
+                    _underWay = null;
+            }
+        }
+
+        if (handedOver)
+            await steps.FinishAsync(line.GoneAsync(cancellationToken));
+    }
+
+    private static async Task<bool> ReleaseAsync(HandoverSteps steps, HandoverLine line, CancellationToken cancellationToken)
+    {
+        await steps.ReleaseAsync();
+        return (await line.WriteAsync(HandoverWords.Released, cancellationToken)
+                && await line.ReadAsync(StandDeadline, cancellationToken) == HandoverWords.Standing)
+            || !await steps.ReclaimAsync();
+    }
+
+    [LoggerMessage(1200, LogLevel.Information, "Process {Process} begins to take over from this agent")]
+    private partial void LogBegun(int process);
+
+    [LoggerMessage(1201, LogLevel.Information, "Process {Process} has taken over: new connections, rules and the admin address are its own")]
+    private partial void LogHandedOver(int process);
+
+    [LoggerMessage(1202, LogLevel.Warning, "Process {Process} did not manage to take over (its log says why); this agent goes on")]
+    private partial void LogFailed(int process);
+}

@@ -1,0 +1,24 @@
+namespace EdgeMesh.Agent.Hosting.Handover;
+
+/// <summary>What a running agent does when another takes over. Called one after the other.</summary>
+internal sealed record HandoverSteps
+{
+    /// <summary>Nothing of ours writes rules any more; those that stand stay.</summary>
+    public required Func<Task> FreezeAsync { get; init; }
+
+    /// <summary>The other has failed: go on as before.</summary>
+    public required Func<Task> ThawAsync { get; init; }
+
+    /// <summary>Gives up the claim and the admin address.</summary>
+    public required Func<Task> ReleaseAsync { get; init; }
+
+    /// <summary>Takes both back; false when the claim is another's by now.</summary>
+    public required Func<Task<bool>> ReclaimAsync { get; init; }
+
+    /// <summary>Leaves all new connections to the other.</summary>
+    public required Func<Task> StopAcceptingAsync { get; init; }
+
+    /// <summary>All is handed over.</summary>
+    /// <param name="successorGone">Completes when the successor has ended.</param>
+    public required Func<Task, Task> FinishAsync { get; init; }
+}

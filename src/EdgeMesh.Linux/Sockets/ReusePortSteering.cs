@@ -1,0 +1,45 @@
+using System.Runtime.InteropServices;
+
+namespace EdgeMesh.Linux.Sockets;
+
+/// <summary>Which of the sockets that share a port gets what arrives (SO_REUSEPORT). The program belongs to the group, not
+/// to the socket or the process that attached it, and stays when they are gone: somebody has to end it.</summary>
+/// <remarks>The group is an array in the order in which its sockets began to listen; when one closes, the last takes its
+/// place (net/core/sock_reuseport.c).</remarks>
+internal static unsafe class ReusePortSteering
+{
+    /// <summary>Sends everything new to the socket at one place. Where the array is shorter than that, the kernel spreads
+    /// over all as if there were no program. Returns 0 or a negated errno.</summary>
+    internal static int SteerTo(int descriptor, int place)
+    {
+        const ushort BPF_RET_K = 0x06;
+        var instruction = new FilterInstruction { Code = BPF_RET_K, Constant = (uint)place };
+        var program = new FilterProgram { Length = 1, Instructions = &instruction };
+        return Libc.setsockopt(descriptor, SocketOption.SOL_SOCKET, SocketOption.SO_ATTACH_REUSEPORT_CBPF, &program, (uint)sizeof(FilterProgram)) < 0
+            ? Libc.Failure()
+            : 0;
+    }
+
+    /// <summary>That no program is attached is no fault, and a kernel before 5.3 cannot do it: there the program stays.</summary>
+    internal static void End(int descriptor)
+    {
+        var unused = 0;
+        _ = Libc.setsockopt(descriptor, SocketOption.SOL_SOCKET, SocketOption.SO_DETACH_REUSEPORT_BPF, &unused, sizeof(int));
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct FilterInstruction
+    {
+        public ushort Code;
+        public byte JumpTrue;
+        public byte JumpFalse;
+        public uint Constant;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct FilterProgram
+    {
+        public ushort Length;
+        public FilterInstruction* Instructions;
+    }
+}

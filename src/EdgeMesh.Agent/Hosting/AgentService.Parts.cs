@@ -222,6 +222,8 @@ internal sealed partial class AgentService
         if (_udp is null)
             ListenBesidePredecessor();
         _udp!.Use(routes);
+        // The second call of a sync comes when its rules stand: they are not in force before a beat.
+        _tcp!.BeatSoon();
     }
 
     private static async Task<int> CleanConntrackAsync(ConntrackCleaner cleaner, UdpStaleness stale, CancellationToken cancellationToken)

@@ -95,6 +95,9 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
     public void Start()
         => new Thread(Run) { IsBackground = true, Name = $"edgemesh-tcp-{Index}" }.Start();
 
+    /// <summary>From any thread: come round now.</summary>
+    public void Wake() => _wake.Set();
+
     /// <summary>From any thread: accept what is in the queues and close the listeners, from the last to the first.</summary>
     /// <param name="steer">Keep new connections away from those that are left; see <see cref="TcpForwarder"/>.</param>
     public void CloseListeners(bool steer)

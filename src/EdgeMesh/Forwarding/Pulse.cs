@@ -13,6 +13,7 @@ internal sealed partial class Pulse(IHeartbeat? heartbeat, ILogger logger)
     private const int StaleMilliseconds = 2_000;
 
     private long _lastBeat = long.MinValue / 2;
+    private int _asked;
     private bool _failing;
 
     private long _beats;
@@ -25,10 +26,13 @@ internal sealed partial class Pulse(IHeartbeat? heartbeat, ILogger logger)
 
     public long Withheld => Volatile.Read(ref _withheld);
 
+    /// <summary>From any thread: the next turn beats, whether or not a second has passed.</summary>
+    public void Ask() => Volatile.Write(ref _asked, 1);
+
     public void BeatIfDue(IReadOnlyList<ForwardingLoop> loops, long now)
     {
         // A quarter less than the period: called every half second, it would else beat every one and a half.
-        if (heartbeat is null || now - _lastBeat < BeatMilliseconds * 3 / 4)
+        if (heartbeat is null || (Interlocked.Exchange(ref _asked, 0) == 0 && now - _lastBeat < BeatMilliseconds * 3 / 4))
             return;
         _lastBeat = now;
         foreach (var loop in loops)

@@ -81,6 +81,15 @@ public sealed class TcpForwarder : IAsyncDisposable
             loop.Start();
     }
 
+    /// <summary>From any thread: beat now. The kernel keeps the heartbeat in the rules themselves, so rules that are new are
+    /// not in force before the next beat.</summary>
+    public void BeatSoon()
+    {
+        _context.Pulse.Ask();
+        if (_loops.Length > 0)
+            _loops[0].Wake();
+    }
+
     /// <summary>Lets a successor have all new connections: sends them to its listeners, accepts what is still on its way to
     /// ours, and closes them. Without a successor, new connections are refused after that. Takes half a second.</summary>
     /// <param name="toPredecessor">Gives them back to who listened before, for a successor that cannot go on.</param>

@@ -15,6 +15,9 @@ internal sealed class HybridNode : IAsyncDisposable
     public const string Host = "EDGEMESH-PORTALS-HOST";
 
     public const string WebAddress = "10.96.10.1:80";
+    public const string NpAddress = "10.96.10.4:80";
+    public const string DnsAddress = "10.96.10.5:53";
+    public const string SixAddress = "[fd00:10:96::1]:80";
 
     public static ManifestService Web { get; } = new()
     {
@@ -40,33 +43,53 @@ internal sealed class HybridNode : IAsyncDisposable
         Endpoints = ["10.244.0.51", "10.244.0.52"],
     };
 
-    private HybridNode(NamespaceLab lab, KubeProxyRules rules)
+    /// <summary>Of IPv6 alone; kube-proxy's recorded rules do not know it.</summary>
+    public static ManifestService Six { get; } = new()
+    {
+        Name = "six",
+        ClusterIPs = ["fd00:10:96::1"],
+        Ports = [new ManifestPort("http", 80, 8081)],
+        Endpoints = ["fd00:10:244::11", "fd00:10:244::12"],
+    };
+
+    private AgentConfig _config = new();
+
+    private HybridNode(NamespaceLab lab, NodeSetup setup)
     {
         Lab = lab;
-        Variant = rules == KubeProxyRules.IptablesLegacy ? IptablesVariant.Legacy : IptablesVariant.Nft;
+        Setup = setup;
     }
 
     public NamespaceLab Lab { get; }
 
-    /// <summary>The variant that kube-proxy uses, which the agent is to choose too.</summary>
-    public IptablesVariant Variant { get; }
+    public NodeSetup Setup { get; }
+
+    /// <summary>The variant of iptables in which the agent's rules are to be.</summary>
+    public IptablesVariant Variant => Setup.Variant;
 
     public AgentProcess Agent { get; private set; } = null!;
 
     /// <summary>The longest time until a disturbed order is put right: netlink tells of changes on nft; legacy must be looked at.</summary>
     public TimeSpan RepairDeadline => TimeSpan.FromSeconds(Variant == IptablesVariant.Nft ? 1 : 5);
 
+    /// <summary>With the program's default configuration.</summary>
     public static Task<HybridNode> StartAsync(KubeProxyRules rules, params ReadOnlySpan<ManifestService> services) =>
-        StartAsync(rules, new AgentOptions(), services.ToImmutableArray());
+        StartAsync(NodeSetup.Beside(rules, Through.Kernel), new AgentConfig(), services.ToImmutableArray());
 
-    public static async Task<HybridNode> StartAsync(KubeProxyRules rules, AgentOptions options, ImmutableArray<ManifestService> services)
+    public static Task<HybridNode> StartAsync(NodeSetup setup, params ReadOnlySpan<ManifestService> services) =>
+        StartAsync(setup, setup.Config, services.ToImmutableArray());
+
+    public static async Task<HybridNode> StartAsync(NodeSetup setup, AgentConfig config, ImmutableArray<ManifestService> services)
     {
-        var node = new HybridNode(await NamespaceLab.CreateAsync(new LabOptions { KubeProxy = rules }), rules);
+        var node = new HybridNode(await NamespaceLab.CreateAsync(new LabOptions { KubeProxy = setup.KubeProxy }), setup);
         try
         {
+            if (setup is { KubeProxy: KubeProxyRules.None, Rules: not RulesIn.Nftables })
+                await node.Lab.StartKubeletAsync(setup.Variant);
             foreach (var service in services)
                 node.Lab.Manifests.Write(service);
-            node.Agent = await node.Lab.StartAgentAsync(options);
+            node._config = config;
+            await node.RestartAgentAsync();
             return node;
         }
         catch
@@ -76,12 +99,27 @@ internal sealed class HybridNode : IAsyncDisposable
         }
     }
 
-    public async Task RestartAgentAsync() => Agent = await Lab.StartAgentAsync();
+    public async Task RestartAgentAsync() => Agent = await Lab.StartAgentAsync(new AgentOptions { Config = _config });
 
     public Task<NatTable> NatAsync() => Lab.NatAsync(Variant);
 
-    /// <summary>Waits until the rule of a service port is in both portal chains, or in none.</summary>
-    public Task<NatTable> UntilRuleAsync(string comment, bool stands, TimeSpan? deadline = null) => Eventually.SeesAsync(
+    /// <summary>Waits until the rule of an IPv4 service port stands, or does not: in iptables in both portal chains.</summary>
+    public async Task UntilRuleAsync(string comment, bool stands, TimeSpan? deadline = null)
+    {
+        if (Setup.Rules != RulesIn.Nftables)
+        {
+            await UntilNatRuleAsync(comment, stands, deadline);
+            return;
+        }
+
+        await Eventually.SeesAsync(
+            () => Lab.RunAsync("node", "nft", "list", "map", "ip", "edgemesh", "portals"),
+            listed => listed.Output.Contains($"comment \"{comment}\"", StringComparison.Ordinal) == stands,
+            deadline ?? TimeSpan.FromSeconds(5),
+            $"the element of {comment} {(stands ? "stands" : "is gone")}");
+    }
+
+    public Task<NatTable> UntilNatRuleAsync(string comment, bool stands, TimeSpan? deadline = null) => Eventually.SeesAsync(
         NatAsync,
         nat => nat.Commented(Container, comment).IsEmpty != stands && nat.Commented(Host, comment).IsEmpty != stands,
         deadline ?? TimeSpan.FromSeconds(5),
@@ -105,6 +143,16 @@ internal sealed class HybridNode : IAsyncDisposable
         answer => answer.Port == by,
         deadline ?? TimeSpan.FromSeconds(5),
         $"{target} is answered by way of {(by == ByAgent ? "the agent" : "kube-proxy")}");
+
+    /// <summary>Asks one connection after the other; the first that fails fails the task.</summary>
+    /// <returns>The ports at which pods were reached, in order.</returns>
+    public async Task<List<int>> AskUntilAsync(string from, CancellationToken enough)
+    {
+        var answers = new List<int>();
+        while (!enough.IsCancellationRequested)
+            answers.Add((await Lab.AskAsync(from, WebAddress, TimeSpan.FromSeconds(5))).Port);
+        return answers;
+    }
 
     public Task<double> RepairsAsync() => Agent.MetricAsync("edgemesh_order_repairs_total");
 

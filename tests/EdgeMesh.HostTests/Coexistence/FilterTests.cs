@@ -5,21 +5,18 @@ namespace EdgeMesh.HostTests.Coexistence;
 
 public sealed class FilterTests
 {
-    private const string NpAddress = "10.96.10.4:80";
-
     [Theory]
-    [InlineData(KubeProxyRules.IptablesNft)]
-    [InlineData(KubeProxyRules.IptablesLegacy)]
-    public async Task ALabelledServiceHasNoRuleAndStaysWithKubeProxy(KubeProxyRules rules)
+    [MemberData(nameof(Setups.IptablesBesideKubeProxy), MemberType = typeof(Setups))]
+    public async Task ALabelledServiceHasNoRuleAndStaysWithKubeProxy(KubeProxyRules kubeProxy, RulesIn rules, Through through)
     {
-        await using var node = await HybridNode.StartAsync(rules, HybridNode.Web, HybridNode.Np.Labelled(true));
+        await using var node = await HybridNode.StartAsync(new NodeSetup(kubeProxy, rules, through), HybridNode.Web, HybridNode.Np.Labelled(true));
 
-        var nat = await node.UntilRuleAsync("demo/web:http", stands: true);
+        var nat = await node.UntilNatRuleAsync("demo/web:http", stands: true);
 
         Assert.DoesNotContain(nat.Chain(HybridNode.Container), rule => rule.Contains("10.96.10.4", StringComparison.Ordinal));
         Assert.DoesNotContain(nat.Chain(HybridNode.Host), rule => rule.Contains("10.96.10.4", StringComparison.Ordinal));
-        Assert.Equal(HybridNode.ByKubeProxy, (await node.Lab.AskAsync("client", NpAddress)).Port);
-        Assert.Equal(HybridNode.ByKubeProxy, (await node.Lab.AskAsync("node", NpAddress)).Port);
+        Assert.Equal(HybridNode.ByKubeProxy, (await node.Lab.AskAsync("client", HybridNode.NpAddress)).Port);
+        Assert.Equal(HybridNode.ByKubeProxy, (await node.Lab.AskAsync("node", HybridNode.NpAddress)).Port);
         Assert.Equal(HybridNode.ByAgent, (await node.Lab.AskAsync("client", HybridNode.WebAddress)).Port);
     }
 
@@ -28,22 +25,21 @@ public sealed class FilterTests
     [InlineData(KubeProxyRules.IptablesLegacy)]
     public async Task InTheOtherModeOnlyLabelledServicesAreHandled(KubeProxyRules rules)
     {
-        var options = new AgentOptions { Config = new AgentConfig { ServiceFilterMode = "FilterIfLabelDoesNotExists" } };
-        await using var node = await HybridNode.StartAsync(rules, options, [HybridNode.Web, HybridNode.Np.Labelled(true)]);
+        var setup = NodeSetup.Beside(rules, Through.Userspace);
+        await using var node = await HybridNode.StartAsync(setup, setup.Config with { ServiceFilterMode = "FilterIfLabelDoesNotExists" }, [HybridNode.Web, HybridNode.Np.Labelled(true)]);
 
-        var nat = await node.UntilRuleAsync("demo/np:http", stands: true);
+        var nat = await node.UntilNatRuleAsync("demo/np:http", stands: true);
 
         Assert.Empty(nat.Commented(HybridNode.Container, "demo/web:http"));
-        Assert.Equal(HybridNode.ByAgent, (await node.Lab.AskAsync("client", NpAddress)).Port);
+        Assert.Equal(HybridNode.ByAgent, (await node.Lab.AskAsync("client", HybridNode.NpAddress)).Port);
         Assert.Equal(HybridNode.ByKubeProxy, (await node.Lab.AskAsync("client", HybridNode.WebAddress)).Port);
     }
 
     [Theory]
-    [InlineData(KubeProxyRules.IptablesNft)]
-    [InlineData(KubeProxyRules.IptablesLegacy)]
-    public async Task ALabelThatComesAndGoesTakesEffectInTheRunningAgent(KubeProxyRules rules)
+    [MemberData(nameof(Setups.BesideKubeProxy), MemberType = typeof(Setups))]
+    public async Task ALabelThatComesAndGoesTakesEffectInTheRunningAgent(KubeProxyRules kubeProxy, RulesIn rules, Through through)
     {
-        await using var node = await HybridNode.StartAsync(rules, HybridNode.Web);
+        await using var node = await HybridNode.StartAsync(new NodeSetup(kubeProxy, rules, through), HybridNode.Web);
         await node.UntilRuleAsync("demo/web:http", stands: true);
 
         node.Lab.Manifests.Write(HybridNode.Web.Labelled(true));
@@ -61,14 +57,14 @@ public sealed class FilterTests
     [InlineData(KubeProxyRules.IptablesLegacy)]
     public async Task AChangedFilterModeTakesEffectInTheRunningAgent(KubeProxyRules rules)
     {
-        await using var node = await HybridNode.StartAsync(rules, HybridNode.Web, HybridNode.Np.Labelled(true));
+        await using var node = await HybridNode.StartAsync(NodeSetup.Beside(rules, Through.Kernel), HybridNode.Web, HybridNode.Np.Labelled(true));
         await node.UntilRuleAsync("demo/web:http", stands: true);
 
-        node.Lab.Configure(new AgentConfig { ServiceFilterMode = "FilterIfLabelDoesNotExists" });
+        node.Lab.Configure(node.Setup.Config with { ServiceFilterMode = "FilterIfLabelDoesNotExists" });
 
         await node.UntilRuleAsync("demo/np:http", stands: true);
         await node.UntilRuleAsync("demo/web:http", stands: false);
-        Assert.Equal(HybridNode.ByAgent, (await node.Lab.AskAsync("client", NpAddress)).Port);
+        Assert.Equal(HybridNode.ByAgent, (await node.Lab.AskAsync("client", HybridNode.NpAddress)).Port);
         Assert.Equal(HybridNode.ByKubeProxy, (await node.Lab.AskAsync("client", HybridNode.WebAddress)).Port);
     }
 
@@ -77,7 +73,7 @@ public sealed class FilterTests
     {
         await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, HybridNode.Web);
 
-        node.Lab.Configure(new AgentConfig { ServiceFilterMode = "FilterSometimes" });
+        node.Lab.Configure(node.Setup.Config with { ServiceFilterMode = "FilterSometimes" });
 
         await Eventually.HoldsAsync(() => node.Agent.Log.Contains("FilterSometimes", StringComparison.Ordinal), TimeSpan.FromSeconds(10));
         Assert.Equal(HybridNode.ByAgent, (await node.Lab.AskAsync("client", HybridNode.WebAddress)).Port);

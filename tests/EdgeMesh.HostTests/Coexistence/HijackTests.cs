@@ -1,3 +1,4 @@
+using System.Text;
 using EdgeMesh.Testing.Lab;
 using Xunit;
 
@@ -6,31 +7,71 @@ namespace EdgeMesh.HostTests.Coexistence;
 public sealed class HijackTests
 {
     [Theory]
-    [InlineData(KubeProxyRules.IptablesNft, "client")]
-    [InlineData(KubeProxyRules.IptablesNft, "node")]
-    [InlineData(KubeProxyRules.IptablesLegacy, "client")]
-    [InlineData(KubeProxyRules.IptablesLegacy, "node")]
-    [InlineData(KubeProxyRules.Nftables, "client")]
-    [InlineData(KubeProxyRules.Nftables, "node")]
-    [InlineData(KubeProxyRules.None, "client")]
-    [InlineData(KubeProxyRules.None, "node")]
-    public async Task AHandledServiceIsTakenBeforeKubeProxySeesItAndSpreadOverBothPods(KubeProxyRules rules, string from)
+    [MemberData(nameof(Setups.All), MemberType = typeof(Setups))]
+    public async Task HandledServicesAreTakenBeforeKubeProxySeesThemAndSpreadOverBothPods(KubeProxyRules kubeProxy, RulesIn rules, Through through)
     {
-        await using var node = await HybridNode.StartAsync(rules, HybridNode.Web);
+        var setup = new NodeSetup(kubeProxy, rules, through);
+        await using var node = await HybridNode.StartAsync(setup, HybridNode.Web, HybridNode.Dns, HybridNode.Six);
+        foreach (var from in (string[])["client", "node"])
+        {
+            var answers = await node.Lab.AskTimesAsync(from, HybridNode.WebAddress, 20);
+            Assert.All(answers, answer => Assert.Equal(HybridNode.ByAgent, answer.Port));
+            Assert.All(answers, answer => Assert.Equal(from == "client" ? setup.ClientSeen : LabAddresses.Gateway, answer.Client));
+            Assert.Equal(10, answers.Count(answer => answer.Pod == "a"));
+            Assert.Equal(10, answers.Count(answer => answer.Pod == "b"));
 
-        var answers = await node.Lab.AskTimesAsync(from, HybridNode.WebAddress, 20);
+            var six = await node.Lab.AskTimesAsync(from, HybridNode.SixAddress, 10);
+            Assert.Equal(["a", "b"], six.Select(answer => answer.Pod).Distinct().Order());
 
-        Assert.All(answers, answer => Assert.Equal(HybridNode.ByAgent, answer.Port));
-        Assert.Equal(10, answers.Count(answer => answer.Pod == "a"));
-        Assert.Equal(10, answers.Count(answer => answer.Pod == "b"));
+            var pods = new List<string>();
+            for (var i = 0; i < 10; i++)
+            {
+                var answer = Encoding.ASCII.GetString(await node.Lab.AskUdpAsync(from, HybridNode.DnsAddress, "WHO"u8.ToArray()));
+                Assert.Contains(":5354 ", answer, StringComparison.Ordinal);
+                pods.Add(answer[..1]);
+            }
+
+            Assert.Equal(["a", "b"], pods.Distinct().Order());
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Setups.BesideKubeProxy), MemberType = typeof(Setups))]
+    public async Task KubeProxyRestartingNeverTakesAConnection(KubeProxyRules kubeProxy, RulesIn rules, Through through)
+    {
+        await using var node = await HybridNode.StartAsync(new NodeSetup(kubeProxy, rules, through), HybridNode.Web);
+        using var enough = new CancellationTokenSource();
+        var clients = ((string[])["client", "node"]).Select(from => node.AskUntilAsync(from, enough.Token)).ToArray();
+
+        for (var i = 0; i < 3; i++)
+            await node.Lab.RestartKubeProxyAsync(kubeProxy);
+
+        await enough.CancelAsync();
+        foreach (var ports in await Task.WhenAll(clients))
+            Assert.Equal([HybridNode.ByAgent], ports.Distinct());
+        await node.UntilAnsweredAsync("client", HybridNode.WebAddress, HybridNode.ByAgent, TimeSpan.FromSeconds(1));
+        Assert.Equal(0, await node.RepairsAsync());
+    }
+
+    [Theory]
+    [InlineData(KubeProxyRules.IptablesNft, "iptables-nft")]
+    [InlineData(KubeProxyRules.IptablesLegacy, "iptables-legacy")]
+    [InlineData(KubeProxyRules.Nftables, "nftables")]
+    public async Task AutoTakesTheBackendThatKubeProxyUses(KubeProxyRules kubeProxy, string backend)
+    {
+        await using var node = await HybridNode.StartAsync(kubeProxy, HybridNode.Web);
+
+        using var status = System.Text.Json.JsonDocument.Parse((await node.Lab.AgentCommandAsync("status", "--config-file", node.Lab.ConfigFile, "-o", "json")).Succeeded().Output);
+
+        Assert.Equal(backend, status.RootElement.GetProperty("rules").GetProperty("backend").GetString());
     }
 
     [Theory]
     [InlineData(KubeProxyRules.IptablesNft)]
     [InlineData(KubeProxyRules.IptablesLegacy)]
-    public async Task TheJumpsAreFirstAndEveryHandledPortHasOneRuleInEachPortalChain(KubeProxyRules rules)
+    public async Task TheJumpsAreFirstAndEveryHandledPortHasOneRuleInEachPortalChain(KubeProxyRules kubeProxy)
     {
-        await using var node = await HybridNode.StartAsync(rules, HybridNode.Web, HybridNode.Dns);
+        await using var node = await HybridNode.StartAsync(NodeSetup.Beside(kubeProxy, Through.Userspace), HybridNode.Web, HybridNode.Dns);
 
         var nat = await node.UntilFirstAsync(TimeSpan.FromSeconds(5));
 
@@ -47,11 +88,30 @@ public sealed class HijackTests
         }
     }
 
+    [Theory]
+    [InlineData(KubeProxyRules.IptablesNft)]
+    [InlineData(KubeProxyRules.IptablesLegacy)]
+    public async Task OnTheKernelPathTheRuleLeadsToAChainOfTheServiceWithItsEndpoints(KubeProxyRules kubeProxy)
+    {
+        await using var node = await HybridNode.StartAsync(NodeSetup.Beside(kubeProxy, Through.Kernel), HybridNode.Web);
+
+        var nat = await node.UntilNatRuleAsync("demo/web:http", stands: true);
+
+        foreach (var chain in (string[])[HybridNode.Container, HybridNode.Host])
+        {
+            var web = Assert.Single(nat.Commented(chain, "demo/web:http"));
+            var service = web[(web.LastIndexOf(' ') + 1)..];
+            Assert.StartsWith("EDGEMESH-SVC-", service, StringComparison.Ordinal);
+            Assert.Contains(nat.Chain(service), rule => rule.EndsWith("-j DNAT --to-destination 10.244.0.11:8081", StringComparison.Ordinal));
+            Assert.Contains(nat.Chain(service), rule => rule.EndsWith("-j DNAT --to-destination 10.244.0.12:8081", StringComparison.Ordinal));
+        }
+    }
+
     [Fact]
     public async Task TheOtherDocumentsChainNamesAreUsedWhenTheUserWantsThem()
     {
-        var options = new AgentOptions { Config = new AgentConfig { ChainPrefix = "KUBE" } };
-        await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, options, [HybridNode.Web]);
+        var config = NodeSetup.Userspace.Config with { ChainPrefix = "KUBE" };
+        await using var node = await HybridNode.StartAsync(NodeSetup.Userspace, config, [HybridNode.Web]);
 
         var nat = await node.NatAsync();
 
@@ -100,7 +160,7 @@ public sealed class HijackTests
         };
         await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, kubernetes, HybridNode.Web);
 
-        var nat = await node.UntilRuleAsync("demo/web:http", stands: true);
+        var nat = await node.UntilNatRuleAsync("demo/web:http", stands: true);
 
         Assert.Empty(nat.Commented(HybridNode.Container, "default/kubernetes:https"));
         Assert.Equal("outside", (await node.Lab.AskAsync("client", "10.96.0.1:443")).Pod);
@@ -108,27 +168,15 @@ public sealed class HijackTests
     }
 
     [Theory]
-    [InlineData(KubeProxyRules.IptablesNft)]
-    [InlineData(KubeProxyRules.IptablesLegacy)]
-    public async Task AnIPv6ServiceIsHandledAsAnIPv4One(KubeProxyRules rules)
+    [MemberData(nameof(Setups.IptablesBesideKubeProxy), MemberType = typeof(Setups))]
+    public async Task AnIPv6ServiceHasItsRuleInIp6tablesAlone(KubeProxyRules kubeProxy, RulesIn rules, Through through)
     {
-        var six = new ManifestService
-        {
-            Name = "six",
-            ClusterIPs = ["fd00:10:96::1"],
-            Ports = [new ManifestPort("http", 80, 8081)],
-            Endpoints = ["fd00:10:244::11", "fd00:10:244::12"],
-        };
-        await using var node = await HybridNode.StartAsync(rules, six);
-
-        foreach (var from in (string[])["client", "node"])
-        {
-            var answers = await node.Lab.AskTimesAsync(from, "[fd00:10:96::1]:80", 10);
-            Assert.Equal(["a", "b"], answers.Select(answer => answer.Pod).Distinct().Order());
-        }
+        await using var node = await HybridNode.StartAsync(new NodeSetup(kubeProxy, rules, through), HybridNode.Six);
 
         var nat = await node.Lab.NatAsync(node.Variant, "ip6tables");
+
         Assert.True(HybridNode.IsFirst(nat), nat.ToString());
         Assert.Single(nat.Commented(HybridNode.Container, "demo/six:http"));
+        Assert.Empty((await node.NatAsync()).Commented(HybridNode.Container, "demo/six:http"));
     }
 }

@@ -7,18 +7,16 @@ namespace EdgeMesh.HostTests.Coexistence;
 public sealed class OrderTests
 {
     [Theory]
-    [InlineData(KubeProxyRules.IptablesNft)]
-    [InlineData(KubeProxyRules.IptablesLegacy)]
-    public Task SomebodyInsertingAboveUsDoesNotTakeTheOrder(KubeProxyRules rules) => IsRepairedAsync(rules, async node =>
+    [MemberData(nameof(Setups.IptablesBesideKubeProxy), MemberType = typeof(Setups))]
+    public Task SomebodyInsertingAboveUsDoesNotTakeTheOrder(KubeProxyRules kubeProxy, RulesIn rules, Through through) => IsRepairedAsync(new NodeSetup(kubeProxy, rules, through), async node =>
     {
         await node.Lab.IptablesAsync(node.Variant, "-t", "nat", "-I", "PREROUTING", "-m", "comment", "--comment", "of somebody", "-j", "KUBE-SERVICES");
         await node.Lab.IptablesAsync(node.Variant, "-t", "nat", "-I", "OUTPUT", "-m", "comment", "--comment", "of somebody", "-j", "KUBE-SERVICES");
     });
 
     [Theory]
-    [InlineData(KubeProxyRules.IptablesNft)]
-    [InlineData(KubeProxyRules.IptablesLegacy)]
-    public Task KubeProxyInsertingItsMissingJumpDoesNotTakeTheOrder(KubeProxyRules rules) => IsRepairedAsync(rules, async node =>
+    [MemberData(nameof(Setups.IptablesBesideKubeProxy), MemberType = typeof(Setups))]
+    public Task KubeProxyInsertingItsMissingJumpDoesNotTakeTheOrder(KubeProxyRules kubeProxy, RulesIn rules, Through through) => IsRepairedAsync(new NodeSetup(kubeProxy, rules, through), async node =>
     {
         foreach (var chain in (string[])["PREROUTING", "OUTPUT"])
             await node.Lab.IptablesAsync(node.Variant, "-t", "nat", "-D", chain, "-m", "comment", "--comment", "kubernetes service portals", "-j", "KUBE-SERVICES");
@@ -26,9 +24,8 @@ public sealed class OrderTests
     });
 
     [Theory]
-    [InlineData(KubeProxyRules.IptablesNft)]
-    [InlineData(KubeProxyRules.IptablesLegacy)]
-    public Task AFlushedNatTableIsFilledAgain(KubeProxyRules rules) => IsRepairedAsync(rules, async node =>
+    [MemberData(nameof(Setups.IptablesBesideKubeProxy), MemberType = typeof(Setups))]
+    public Task AFlushedNatTableIsFilledAgain(KubeProxyRules kubeProxy, RulesIn rules, Through through) => IsRepairedAsync(new NodeSetup(kubeProxy, rules, through), async node =>
     {
         await node.Lab.IptablesAsync(node.Variant, "-t", "nat", "-F");
         await node.Lab.IptablesAsync(node.Variant, "-t", "nat", "-X");
@@ -37,31 +34,28 @@ public sealed class OrderTests
         await node.Lab.IptablesAsync(node.Variant, "-t", "mangle", "-X");
         await node.Lab.IptablesAsync(node.Variant, "-t", "filter", "-F");
         await node.Lab.IptablesAsync(node.Variant, "-t", "filter", "-X");
-        await node.Lab.StartKubeProxyAsync(rules);
+        await node.Lab.StartKubeProxyAsync(kubeProxy);
     });
 
     [Theory]
-    [InlineData(KubeProxyRules.IptablesNft)]
-    [InlineData(KubeProxyRules.IptablesLegacy)]
-    public Task OurFlushedChainsAreFilledAgain(KubeProxyRules rules) => IsRepairedAsync(rules, async node =>
+    [MemberData(nameof(Setups.IptablesBesideKubeProxy), MemberType = typeof(Setups))]
+    public Task OurFlushedChainsAreFilledAgain(KubeProxyRules kubeProxy, RulesIn rules, Through through) => IsRepairedAsync(new NodeSetup(kubeProxy, rules, through), async node =>
     {
         await node.Lab.IptablesAsync(node.Variant, "-t", "nat", "-F", HybridNode.Container);
         await node.Lab.IptablesAsync(node.Variant, "-t", "nat", "-F", HybridNode.Host);
     });
 
     [Theory]
-    [InlineData(KubeProxyRules.IptablesNft)]
-    [InlineData(KubeProxyRules.IptablesLegacy)]
-    public Task OurDeletedJumpsComeBack(KubeProxyRules rules) => IsRepairedAsync(rules, async node =>
+    [MemberData(nameof(Setups.IptablesBesideKubeProxy), MemberType = typeof(Setups))]
+    public Task OurDeletedJumpsComeBack(KubeProxyRules kubeProxy, RulesIn rules, Through through) => IsRepairedAsync(new NodeSetup(kubeProxy, rules, through), async node =>
     {
         await node.Lab.IptablesAsync(node.Variant, "-t", "nat", "-D", "PREROUTING", "1");
         await node.Lab.IptablesAsync(node.Variant, "-t", "nat", "-D", "OUTPUT", "1");
     });
 
     [Theory]
-    [InlineData(KubeProxyRules.IptablesNft)]
-    [InlineData(KubeProxyRules.IptablesLegacy)]
-    public Task ADeletedRuleOfAServiceComesBack(KubeProxyRules rules) => IsRepairedAsync(rules, async node =>
+    [MemberData(nameof(Setups.IptablesBesideKubeProxy), MemberType = typeof(Setups))]
+    public Task ADeletedRuleOfAServiceComesBack(KubeProxyRules kubeProxy, RulesIn rules, Through through) => IsRepairedAsync(new NodeSetup(kubeProxy, rules, through), async node =>
     {
         foreach (var chain in (string[])[HybridNode.Container, HybridNode.Host])
         {
@@ -98,9 +92,9 @@ public sealed class OrderTests
         Assert.Equal(0, await node.RepairsAsync());
     }
 
-    private static async Task IsRepairedAsync(KubeProxyRules rules, Func<HybridNode, Task> disturb)
+    private static async Task IsRepairedAsync(NodeSetup setup, Func<HybridNode, Task> disturb)
     {
-        await using var node = await HybridNode.StartAsync(rules, HybridNode.Web);
+        await using var node = await HybridNode.StartAsync(setup, HybridNode.Web);
         await node.UntilFirstAsync(TimeSpan.FromSeconds(5));
         await node.UntilRuleAsync("demo/web:http", stands: true);
 

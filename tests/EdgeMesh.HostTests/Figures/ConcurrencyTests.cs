@@ -1,5 +1,4 @@
 using System.Net.Sockets;
-using System.Text;
 using EdgeMesh.Testing.Lab;
 using Xunit;
 
@@ -16,7 +15,7 @@ public sealed class ConcurrencyTests(ITestOutputHelper output)
     [InlineData(KubeProxyRules.IptablesLegacy)]
     public async Task FiveThousandConnectionsAreOpenAtOnceAndEachCarriesItsOwnBytes(KubeProxyRules rules)
     {
-        await using var node = await HybridNode.StartAsync(rules, HybridNode.Web);
+        await using var node = await HybridNode.StartAsync(NodeSetup.Beside(rules, Through.Userspace), HybridNode.Web);
         await node.Lab.AskTimesAsync("client", HybridNode.WebAddress, 10);
         var before = node.Agent.Facts;
         var sockets = new Socket[Connections];
@@ -26,13 +25,13 @@ public sealed class ConcurrencyTests(ITestOutputHelper output)
             {
                 sockets[i] = await node.Lab.ConnectAsync("client", HybridNode.WebAddress, TimeSpan.FromSeconds(30));
                 await sockets[i].SendAsync("ECHO\n"u8.ToArray());
-                await EchoAsync(sockets[i], $"first of {i}");
+                await Conversation.EchoAsync(sockets[i], $"first of {i}");
             });
             var open = node.Agent.Facts;
             output.WriteLine($"{Connections} open: {open}; before: {before}");
             Assert.InRange(open.Descriptors, 2 * Connections, (2 * Connections) + 1_000);
 
-            await Parallel.ForAsync(0, Connections, new ParallelOptions { MaxDegreeOfParallelism = 200 }, async (i, _) => await EchoAsync(sockets[i], $"second of {i}"));
+            await Parallel.ForAsync(0, Connections, new ParallelOptions { MaxDegreeOfParallelism = 200 }, async (i, _) => await Conversation.EchoAsync(sockets[i], $"second of {i}"));
         }
         finally
         {
@@ -42,22 +41,5 @@ public sealed class ConcurrencyTests(ITestOutputHelper output)
 
         await Eventually.SeesAsync(() => node.Agent.Facts, facts => facts.Descriptors <= before.Descriptors + 64, TimeSpan.FromSeconds(10));
         Assert.Equal(HybridNode.ByAgent, (await node.Lab.AskAsync("client", HybridNode.WebAddress)).Port);
-    }
-
-    private static async Task EchoAsync(Socket socket, string text)
-    {
-        using var timeout = new CancellationTokenSource(TimeSpan.FromSeconds(30));
-        var bytes = Encoding.ASCII.GetBytes(text);
-        await socket.SendAsync(bytes, timeout.Token);
-        var buffer = new byte[bytes.Length];
-        for (var got = 0; got < buffer.Length;)
-        {
-            var read = await socket.ReceiveAsync(buffer.AsMemory(got), timeout.Token);
-            if (read == 0)
-                throw new IOException($"The connection of '{text}' ended.");
-            got += read;
-        }
-
-        Assert.Equal(text, Encoding.ASCII.GetString(buffer));
     }
 }

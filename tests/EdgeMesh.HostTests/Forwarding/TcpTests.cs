@@ -14,7 +14,7 @@ public sealed class TcpTests
     public async Task AClientThatShutsDownWritingStillReadsTenMegabytes(KubeProxyRules rules)
     {
         const int Size = 10 << 20;
-        await using var node = await HybridNode.StartAsync(rules, HybridNode.Web);
+        await using var node = await HybridNode.StartAsync(NodeSetup.Beside(rules, Through.Userspace), HybridNode.Web);
         using var socket = await node.Lab.ConnectAsync("client", HybridNode.WebAddress);
         await socket.SendAsync(Encoding.ASCII.GetBytes($"SEND {Size}\n"));
         socket.Shutdown(SocketShutdown.Send);
@@ -25,7 +25,7 @@ public sealed class TcpTests
     [Fact]
     public async Task AServerThatShutsDownWritingStillReadsWhatTheClientSends()
     {
-        await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, HybridNode.Web);
+        await using var node = await HybridNode.StartAsync(NodeSetup.Userspace, HybridNode.Web);
         using var socket = await node.Lab.ConnectAsync("client", HybridNode.WebAddress);
         // WHO: the pod answers, shuts down its side, and reads on until the client ends.
         await NamespaceLab.AskAsync(socket, "WHO");
@@ -42,7 +42,7 @@ public sealed class TcpTests
     public async Task BytesComeBackUnchangedInBothDirectionsAtOnce()
     {
         var much = PodServer.Pattern(8 << 20);
-        await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, HybridNode.Web);
+        await using var node = await HybridNode.StartAsync(NodeSetup.Userspace, HybridNode.Web);
         using var socket = await node.Lab.ConnectAsync("client", HybridNode.WebAddress);
         await socket.SendAsync("ECHO\n"u8.ToArray());
 
@@ -59,7 +59,7 @@ public sealed class TcpTests
     [Fact]
     public async Task AResetOfThePodReachesTheClient()
     {
-        await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, HybridNode.Web);
+        await using var node = await HybridNode.StartAsync(NodeSetup.Userspace, HybridNode.Web);
         using var socket = await node.Lab.ConnectAsync("client", HybridNode.WebAddress);
         // A line that the pod does not know makes it close with bytes unread, which is a reset.
         await socket.SendAsync(Encoding.ASCII.GetBytes("NONSENSE\n" + new string('x', 64 * 1024)));
@@ -84,7 +84,7 @@ public sealed class TcpTests
     public async Task AServiceWithoutEndpointsRefusesAtOnce(string from)
     {
         var empty = new ManifestService { Name = "empty", ClusterIPs = ["10.96.10.6"], Ports = [new ManifestPort("http", 80, 8081)] };
-        await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, empty);
+        await using var node = await HybridNode.StartAsync(NodeSetup.Userspace, empty);
         await node.UntilRuleAsync("demo/empty:http", stands: true);
 
         var watch = Stopwatch.StartNew();
@@ -109,7 +109,7 @@ public sealed class TcpTests
         lab.Serve("a", "10.244.0.11", 8099);
         (await lab.RunAsync("node", "ip", "route", "add", "10.244.0.99/32", "dev", "veth-a")).Succeeded();
         lab.Manifests.Write(service);
-        await lab.StartAgentAsync();
+        await lab.StartAgentAsync(new AgentOptions { Config = NodeSetup.Userspace.Config });
 
         var times = new List<TimeSpan>();
         for (var i = 0; i < 100; i++)
@@ -132,7 +132,7 @@ public sealed class TcpTests
         (await lab.RunAsync("node", "ip", "route", "add", "10.244.0.99/32", "dev", "veth-a")).Succeeded();
         lab.Manifests.Write(HybridNode.Web);
         lab.Manifests.Write(HybridNode.Np with { Endpoints = ["10.244.0.99"] });
-        await lab.StartAgentAsync();
+        await lab.StartAgentAsync(new AgentOptions { Config = NodeSetup.Userspace.Config });
 
         // 50 dials that hang, in the same loops as the live ones.
         var hanging = Enumerable.Range(0, 50).Select(async _ =>
@@ -155,7 +155,7 @@ public sealed class TcpTests
     [Fact]
     public async Task AClientThatDoesNotReadHoldsUpNobodyElse()
     {
-        await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, HybridNode.Web);
+        await using var node = await HybridNode.StartAsync(NodeSetup.Userspace, HybridNode.Web);
         using var lazy = await node.Lab.ConnectAsync("client", HybridNode.WebAddress);
         await lazy.SendAsync("SEND 50000000\n"u8.ToArray());
         lazy.Shutdown(SocketShutdown.Send);
@@ -184,7 +184,7 @@ public sealed class TcpTests
             Endpoints = ["10.244.0.31", "10.244.0.32"],
             ClientAffinitySeconds = 600,
         };
-        await using var node = await HybridNode.StartAsync(rules, sticky);
+        await using var node = await HybridNode.StartAsync(NodeSetup.Beside(rules, Through.Userspace), sticky);
 
         var first = await node.Lab.AskTimesAsync("client", "10.96.10.3:443", 20);
         var pod = Assert.Single(first.Select(answer => answer.Pod).Distinct());
@@ -197,7 +197,7 @@ public sealed class TcpTests
     [Fact]
     public async Task AConnectionToTheListenerItselfIsRefused()
     {
-        await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, HybridNode.Web);
+        await using var node = await HybridNode.StartAsync(NodeSetup.Userspace, HybridNode.Web);
 
         var outcome = await Record.ExceptionAsync(() => node.Lab.AskAsync("node", "169.254.96.16:20007", TimeSpan.FromSeconds(3)));
 
@@ -219,7 +219,7 @@ public sealed class TcpTests
             """);
         lab.Start("a", "nginx", "-c", configuration);
         lab.Manifests.Write(HybridNode.Web with { Endpoints = ["10.244.0.11"] });
-        await lab.StartAgentAsync();
+        await lab.StartAgentAsync(new AgentOptions { Config = NodeSetup.Userspace.Config });
 
         var page = await Eventually.SeesAsync(
             () => lab.RunAsync("client", "curl", "-sS", "--max-time", "2", "http://10.96.10.1/"),

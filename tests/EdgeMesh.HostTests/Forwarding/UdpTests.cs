@@ -8,8 +8,6 @@ namespace EdgeMesh.HostTests.Forwarding;
 
 public sealed class UdpTests
 {
-    private const string DnsAddress = "10.96.10.5:53";
-
     [Theory]
     [InlineData(KubeProxyRules.IptablesNft, "client")]
     [InlineData(KubeProxyRules.IptablesNft, "node")]
@@ -17,24 +15,24 @@ public sealed class UdpTests
     [InlineData(KubeProxyRules.IptablesLegacy, "node")]
     public async Task DatagramsUpToTheLargestComeBackUnchanged(KubeProxyRules rules, string from)
     {
-        await using var node = await HybridNode.StartAsync(rules, HybridNode.Dns);
+        await using var node = await HybridNode.StartAsync(NodeSetup.Beside(rules, Through.Userspace), HybridNode.Dns);
 
         foreach (var size in (int[])[0, 1, 512, 1472, 1473, 9000, 65_507])
         {
             var datagram = PodServer.Pattern(size);
-            Assert.Equal(datagram, await node.Lab.AskUdpAsync(from, DnsAddress, datagram));
+            Assert.Equal(datagram, await node.Lab.AskUdpAsync(from, HybridNode.DnsAddress, datagram));
         }
     }
 
     [Fact]
     public async Task FlowsAreSpreadOverBothPodsAndEachKeepsItsPod()
     {
-        await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, HybridNode.Dns);
+        await using var node = await HybridNode.StartAsync(NodeSetup.Userspace, HybridNode.Dns);
         var pods = new List<string>();
         for (var flow = 0; flow < 10; flow++)
         {
             using var socket = node.Lab.Client.NewSocket(AddressFamily.InterNetwork, SocketType.Dgram);
-            await socket.ConnectAsync(IPEndPoint.Parse(DnsAddress));
+            await socket.ConnectAsync(IPEndPoint.Parse(HybridNode.DnsAddress));
             var answers = new List<string>();
             for (var i = 0; i < 50; i++)
                 answers.Add(Encoding.ASCII.GetString(await NamespaceLab.ExchangeAsync(socket, "WHO"u8.ToArray())));
@@ -51,10 +49,10 @@ public sealed class UdpTests
     [InlineData("node")]
     public async Task AServiceWithoutEndpointsAnswersPortUnreachable(string from)
     {
-        await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, HybridNode.Dns with { Endpoints = [] });
+        await using var node = await HybridNode.StartAsync(NodeSetup.Userspace, HybridNode.Dns with { Endpoints = [] });
         await node.UntilRuleAsync("demo/dns:dns", stands: true);
 
-        var refused = await Assert.ThrowsAsync<SocketException>(() => node.Lab.AskUdpAsync(from, DnsAddress, "WHO"u8.ToArray(), TimeSpan.FromSeconds(2)));
+        var refused = await Assert.ThrowsAsync<SocketException>(() => node.Lab.AskUdpAsync(from, HybridNode.DnsAddress, "WHO"u8.ToArray(), TimeSpan.FromSeconds(2)));
 
         Assert.Equal(SocketError.ConnectionRefused, refused.SocketErrorCode);
     }
@@ -64,9 +62,9 @@ public sealed class UdpTests
     [InlineData(KubeProxyRules.IptablesLegacy)]
     public async Task ARunningFlowMovesWhenTheServiceIsTakenOverAndWhenItIsGivenBack(KubeProxyRules rules)
     {
-        await using var node = await HybridNode.StartAsync(rules, HybridNode.Dns.Labelled(true));
+        await using var node = await HybridNode.StartAsync(NodeSetup.Beside(rules, Through.Userspace), HybridNode.Dns.Labelled(true));
         using var socket = node.Lab.Client.NewSocket(AddressFamily.InterNetwork, SocketType.Dgram);
-        await socket.ConnectAsync(IPEndPoint.Parse(DnsAddress));
+        await socket.ConnectAsync(IPEndPoint.Parse(HybridNode.DnsAddress));
         Assert.Contains(":5353 ", await WhoAsync(socket), StringComparison.Ordinal);
 
         node.Lab.Manifests.Write(HybridNode.Dns);
@@ -79,9 +77,9 @@ public sealed class UdpTests
     [Fact]
     public async Task ARunningFlowMovesWhenItsPodLeaves()
     {
-        await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, HybridNode.Dns);
+        await using var node = await HybridNode.StartAsync(NodeSetup.Userspace, HybridNode.Dns);
         using var socket = node.Lab.Client.NewSocket(AddressFamily.InterNetwork, SocketType.Dgram);
-        await socket.ConnectAsync(IPEndPoint.Parse(DnsAddress));
+        await socket.ConnectAsync(IPEndPoint.Parse(HybridNode.DnsAddress));
         var pod = (await WhoAsync(socket))[..1];
 
         node.Lab.Manifests.Write(HybridNode.Dns with { Endpoints = [pod == "a" ? "10.244.0.52" : "10.244.0.51"] });

@@ -10,14 +10,13 @@ public sealed class ChurnTests(ITestOutputHelper output)
 {
     private static readonly TimeSpan _period = TimeSpan.FromMinutes(2);
 
-    [Theory]
-    [InlineData(KubeProxyRules.IptablesNft)]
-    public async Task TwoMinutesOfChurnLeakNoDescriptorThreadRuleOrConntrackEntry(KubeProxyRules rules)
+    [Fact]
+    public async Task TwoMinutesOfChurnLeakNoDescriptorThreadRuleOrConntrackEntry()
     {
         var services = Enumerable.Range(1, 20)
             .Select(i => HybridNode.Web with { Name = $"many-{i}", ClusterIPs = [$"10.96.20.{i}"] })
             .ToArray();
-        await using var node = await HybridNode.StartAsync(rules, [HybridNode.Web, HybridNode.Dns, .. services]);
+        await using var node = await HybridNode.StartAsync(NodeSetup.Userspace, NodeSetup.Userspace.Config, [HybridNode.Web, HybridNode.Dns, .. services]);
         var churn = new Churn(node, services);
         // What is made once and kept (buffers, threads of the pool) is made in the first seconds.
         await churn.RunAsync(TimeSpan.FromSeconds(10));
@@ -65,6 +64,8 @@ public sealed class ChurnTests(ITestOutputHelper output)
 
     private sealed class Churn(HybridNode node, ManifestService[] services)
     {
+        private static readonly string[] _foreignJump = ["PREROUTING", "-m", "comment", "--comment", "of somebody", "-j", "KUBE-SERVICES"];
+
         // Always the same sequence, so that a failure can be repeated.
         private readonly Random _random = new(20_007);
 
@@ -86,7 +87,7 @@ public sealed class ChurnTests(ITestOutputHelper output)
             foreach (var service in (ManifestService[])[HybridNode.Web, HybridNode.Dns, .. services])
                 node.Lab.Manifests.Write(service);
             File.Delete(Path.Combine(node.Lab.Manifests.Path, "broken.yaml"));
-            node.Lab.Configure(new AgentConfig());
+            node.Lab.Configure(NodeSetup.Userspace.Config);
             await node.UntilFirstAsync(TimeSpan.FromSeconds(10));
             foreach (var service in services)
                 await node.UntilRuleAsync($"demo/{service.Name}:http", stands: true, TimeSpan.FromSeconds(10));
@@ -122,17 +123,18 @@ public sealed class ChurnTests(ITestOutputHelper output)
                     node.Lab.Manifests.Write(HybridNode.Dns.Labelled(_random.Next(2) == 0));
                     break;
                 case 7:
-                    await node.Lab.IptablesAsync(node.Variant, "-t", "nat", "-D", "PREROUTING", "-m", "comment", "--comment", "kubernetes service portals", "-j", "KUBE-SERVICES");
-                    await node.Lab.KubeProxySyncAsync(node.Variant);
+                    // Not kube-proxy's own jump: while that is gone, nobody has the services that are left to it.
+                    await node.Lab.IptablesAsync(node.Variant, ["-t", "nat", "-I", .. _foreignJump]);
                     await node.UntilFirstAsync(TimeSpan.FromSeconds(10));
+                    await node.Lab.IptablesAsync(node.Variant, ["-t", "nat", "-D", .. _foreignJump]);
                     break;
                 case 8:
                     node.Lab.Manifests.WriteText("broken.yaml", "kind: Service\nspec: [" + new string('{', _random.Next(100)));
                     break;
                 default:
-                    node.Lab.Configure(new AgentConfig { ServiceFilterMode = "FilterIfLabelDoesNotExists" });
+                    node.Lab.Configure(NodeSetup.Userspace.Config with { ServiceFilterMode = "FilterIfLabelDoesNotExists" });
                     await node.UntilRuleAsync("demo/web:http", stands: node.Lab.Manifests.Read(HybridNode.Web).Contains(ManifestService.FilterLabel, StringComparison.Ordinal), TimeSpan.FromSeconds(10));
-                    node.Lab.Configure(new AgentConfig());
+                    node.Lab.Configure(NodeSetup.Userspace.Config);
                     break;
             }
         }

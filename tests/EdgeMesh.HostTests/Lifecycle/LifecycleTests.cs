@@ -7,52 +7,19 @@ namespace EdgeMesh.HostTests.Lifecycle;
 public sealed class LifecycleTests
 {
     [Theory]
-    [InlineData(KubeProxyRules.IptablesNft)]
-    [InlineData(KubeProxyRules.IptablesLegacy)]
-    public async Task AfterSigkillTrafficFallsThroughToKubeProxyAndTheNextStartHeals(KubeProxyRules rules)
+    [MemberData(nameof(Setups.UserspaceBesideKubeProxy), MemberType = typeof(Setups))]
+    public async Task SigtermGivesNewConnectionsToKubeProxyLetsOpenOnesEndAndEndsWithZero(KubeProxyRules kubeProxy, RulesIn rules, Through through)
     {
-        await using var node = await HybridNode.StartAsync(rules, HybridNode.Web);
-        Assert.Equal(HybridNode.ByAgent, (await node.Lab.AskAsync("client", HybridNode.WebAddress)).Port);
-
-        await node.Agent.KillAsync();
-
-        await node.UntilAnsweredAsync("client", HybridNode.WebAddress, HybridNode.ByKubeProxy, TimeSpan.FromSeconds(5));
-        await node.UntilAnsweredAsync("node", HybridNode.WebAddress, HybridNode.ByKubeProxy, TimeSpan.FromSeconds(1));
-        await node.RestartAgentAsync();
-        await node.UntilAnsweredAsync("client", HybridNode.WebAddress, HybridNode.ByAgent);
-        await node.UntilFirstAsync(TimeSpan.FromSeconds(2));
-    }
-
-    [Theory]
-    [InlineData(KubeProxyRules.IptablesNft)]
-    [InlineData(KubeProxyRules.IptablesLegacy)]
-    public async Task WhileTheAgentHangsTrafficFallsThroughToKubeProxy(KubeProxyRules rules)
-    {
-        await using var node = await HybridNode.StartAsync(rules, HybridNode.Web);
-
-        node.Agent.Pause();
-        await node.UntilAnsweredAsync("client", HybridNode.WebAddress, HybridNode.ByKubeProxy, TimeSpan.FromSeconds(6));
-
-        node.Agent.Resume();
-        await node.UntilAnsweredAsync("client", HybridNode.WebAddress, HybridNode.ByAgent);
-    }
-
-    [Theory]
-    [InlineData(KubeProxyRules.IptablesNft)]
-    [InlineData(KubeProxyRules.IptablesLegacy)]
-    public async Task SigtermWithdrawsTheRulesLetsConnectionsEndAndEndsWithZero(KubeProxyRules rules)
-    {
-        await using var node = await HybridNode.StartAsync(rules, HybridNode.Web);
+        await using var node = await HybridNode.StartAsync(new NodeSetup(kubeProxy, rules, through), HybridNode.Web);
         using var open = await node.Lab.ConnectAsync("client", HybridNode.WebAddress);
-        await open.SendAsync("ECHO\nbefore"u8.ToArray());
-        await ReceiveAsync(open, "before");
+        await open.SendAsync("ECHO\n"u8.ToArray());
+        await Conversation.EchoAsync(open, "before");
 
         var stopping = node.Agent.StopAsync(TimeSpan.FromSeconds(60));
         await node.UntilRuleAsync("demo/web:http", stands: false, TimeSpan.FromSeconds(3));
         await node.UntilAnsweredAsync("client", HybridNode.WebAddress, HybridNode.ByKubeProxy, TimeSpan.FromSeconds(1));
 
-        await open.SendAsync("after"u8.ToArray());
-        await ReceiveAsync(open, "after");
+        await Conversation.EchoAsync(open, "after");
         Assert.False(node.Agent.Process.HasExited);
         open.Shutdown(SocketShutdown.Send);
         Assert.Equal(0, await open.ReceiveAsync(new byte[16]));
@@ -62,8 +29,8 @@ public sealed class LifecycleTests
     [Fact]
     public async Task AConnectionThatNeverEndsDoesNotHoldTheAgentBeyondItsDrainTime()
     {
-        var options = new AgentOptions { Config = new AgentConfig { EdgeProxy = ["drainTimeout: 2s"] } };
-        await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, options, [HybridNode.Web]);
+        var config = NodeSetup.Userspace.Config with { EdgeProxy = ["drainTimeout: 2s"] };
+        await using var node = await HybridNode.StartAsync(NodeSetup.Userspace, config, [HybridNode.Web]);
         using var open = await node.Lab.ConnectAsync("client", HybridNode.WebAddress);
         await NamespaceLab.AskAsync(open, "HOLD");
 
@@ -71,13 +38,13 @@ public sealed class LifecycleTests
     }
 
     [Theory]
-    [InlineData(KubeProxyRules.IptablesNft)]
-    [InlineData(KubeProxyRules.IptablesLegacy)]
-    public async Task NoConnectionFailsWhileTheAgentRestarts(KubeProxyRules rules)
+    [MemberData(nameof(Setups.BesideKubeProxy), MemberType = typeof(Setups))]
+    public async Task NoConnectionFailsWhileTheAgentRestarts(KubeProxyRules kubeProxy, RulesIn rules, Through through)
     {
-        await using var node = await HybridNode.StartAsync(rules, HybridNode.Web);
+        await using var node = await HybridNode.StartAsync(new NodeSetup(kubeProxy, rules, through), HybridNode.Web);
+        await node.UntilAnsweredAsync("client", HybridNode.WebAddress, HybridNode.ByAgent, TimeSpan.FromSeconds(1));
         using var enough = new CancellationTokenSource();
-        var clients = ((string[])["client", "client", "node"]).Select(from => AskUntilAsync(node.Lab, from, enough.Token)).ToArray();
+        var clients = ((string[])["client", "client", "node"]).Select(from => node.AskUntilAsync(from, enough.Token)).ToArray();
 
         for (var i = 0; i < 3; i++)
         {
@@ -87,27 +54,25 @@ public sealed class LifecycleTests
         }
 
         await enough.CancelAsync();
-        foreach (var answers in await Task.WhenAll(clients))
-        {
-            Assert.Contains(HybridNode.ByAgent, answers);
-            Assert.Contains(HybridNode.ByKubeProxy, answers);
-        }
+        // The kernel path stands while nobody is there; user mode is kube-proxy's turn meanwhile.
+        int[] expected = through == Through.Kernel ? [HybridNode.ByAgent] : [HybridNode.ByKubeProxy, HybridNode.ByAgent];
+        foreach (var ports in await Task.WhenAll(clients))
+            Assert.Equal(expected, ports.Distinct().Order());
     }
 
     [Theory]
-    [InlineData(KubeProxyRules.IptablesNft)]
-    [InlineData(KubeProxyRules.IptablesLegacy)]
-    [InlineData(KubeProxyRules.Nftables)]
-    [InlineData(KubeProxyRules.None)]
-    public async Task CleanupLeavesThePacketFilterAsItWas(KubeProxyRules rules)
+    [MemberData(nameof(Setups.All), MemberType = typeof(Setups))]
+    public async Task CleanupLeavesThePacketFilterAsItWas(KubeProxyRules kubeProxy, RulesIn rules, Through through)
     {
-        await using var lab = await NamespaceLab.CreateAsync(new LabOptions { KubeProxy = rules });
+        var setup = new NodeSetup(kubeProxy, rules, through);
+        await using var lab = await NamespaceLab.CreateAsync(new LabOptions { KubeProxy = kubeProxy });
         var before = await lab.PacketFilterAsync();
         lab.Manifests.Write(HybridNode.Web);
         lab.Manifests.Write(HybridNode.Dns);
-        var agent = await lab.StartAgentAsync();
+        lab.Manifests.Write(HybridNode.Six);
+        var agent = await lab.StartAgentAsync(new AgentOptions { Config = setup.Config });
         Assert.NotEqual(before, await lab.PacketFilterAsync());
-        await agent.StopAsync();
+        Assert.Equal(0, await agent.StopAsync());
 
         (await lab.AgentCommandAsync("cleanup", "--config-file", lab.ConfigFile)).Succeeded();
 
@@ -122,7 +87,7 @@ public sealed class LifecycleTests
 
         var second = await node.Lab.StartAgentAsync(new AgentOptions { WaitUntilReady = false });
 
-        Assert.NotEqual(0, await second.Process.WaitForExitAsync(TimeSpan.FromSeconds(10)));
+        Assert.Equal(1, await second.Process.WaitForExitAsync(TimeSpan.FromSeconds(10)));
         Assert.Matches("(?i)already|another", second.Log);
         Assert.False(node.Agent.Process.HasExited);
         Assert.Equal(HybridNode.ByAgent, (await node.Lab.AskAsync("client", HybridNode.WebAddress)).Port);
@@ -154,27 +119,5 @@ public sealed class LifecycleTests
         await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, HybridNode.Web);
 
         Assert.Equal(200, (await node.Agent.GetAsync(path)).Status);
-    }
-
-    private static async Task ReceiveAsync(Socket socket, string expected)
-    {
-        using var timeout = new CancellationTokenSource(TimeSpan.FromSeconds(5));
-        var buffer = new byte[expected.Length];
-        for (var got = 0; got < buffer.Length;)
-        {
-            var read = await socket.ReceiveAsync(buffer.AsMemory(got), timeout.Token);
-            Assert.NotEqual(0, read);
-            got += read;
-        }
-
-        Assert.Equal(expected, System.Text.Encoding.ASCII.GetString(buffer));
-    }
-
-    private static async Task<List<int>> AskUntilAsync(NamespaceLab lab, string from, CancellationToken enough)
-    {
-        var answers = new List<int>();
-        while (!enough.IsCancellationRequested)
-            answers.Add((await lab.AskAsync(from, HybridNode.WebAddress, TimeSpan.FromSeconds(5))).Port);
-        return answers;
     }
 }

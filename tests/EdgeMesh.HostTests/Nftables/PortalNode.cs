@@ -90,6 +90,7 @@ public sealed class PortalNode : IAsyncDisposable
     {
         await ShellAsync($"""
             ip netns add {Client}; ip netns add {Endpoints}
+            for space in {Node} {Client} {Endpoints}; do ip netns exec $space sysctl -qw net.ipv6.conf.default.accept_dad=0; done
             ip link add cn netns {Client} type veth peer name nc netns {Node}
             ip link add en netns {Endpoints} type veth peer name ne netns {Node}
             ip netns exec {Node} sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1

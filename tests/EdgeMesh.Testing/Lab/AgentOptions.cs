@@ -24,6 +24,12 @@ public sealed record AgentConfig
 
     public string ChainPrefix { get; init; } = "EDGEMESH";
 
+    /// <summary>auto, iptables or nftables.</summary>
+    public string Backend { get; init; } = "auto";
+
+    /// <summary>auto (the kernel wherever it can), userspace or kernel.</summary>
+    public string DataPath { get; init; } = "auto";
+
     /// <summary>Further lines below <c>modules.edgeProxy</c>, without indentation.</summary>
     public IReadOnlyList<string> EdgeProxy { get; init; } = [];
 
@@ -46,6 +52,8 @@ public sealed record AgentConfig
         "    enable: true",
         $"    serviceFilterMode: {ServiceFilterMode}",
         $"    chainPrefix: {ChainPrefix}",
+        $"    backend: {Backend}",
+        $"    dataPath: {DataPath}",
         .. EdgeProxy.Select(line => "    " + line),
         "",
     ]);

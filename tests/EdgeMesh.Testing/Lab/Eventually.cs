@@ -34,7 +34,7 @@ public static class Eventually
                 last = $"{e.GetType().Name}: {e.Message}";
             }
 
-            await Task.Delay(_pause);
+            await PauseAsync(_pause);
         }
         while (watch.Elapsed < deadline);
 
@@ -59,8 +59,14 @@ public static class Eventually
             var seen = await look();
             if (!holds(seen))
                 throw new InvalidOperationException($"After {watch.Elapsed.TotalSeconds:0.00} s it no longer held: {expected}\nSeen:\n{seen}");
-            await Task.Delay(_pause * 5);
+            await PauseAsync(_pause * 5);
         }
         while (watch.Elapsed < period);
+    }
+
+    private static async Task PauseAsync(TimeSpan pause)
+    {
+        using var timer = new PeriodicTimer(pause);
+        await timer.WaitForNextTickAsync();
     }
 }

@@ -26,9 +26,33 @@ public sealed partial class NamespaceLab
             .Replace("-A PREROUTING ", "-I PREROUTING ", StringComparison.Ordinal)
             .Replace("-A OUTPUT ", "-I OUTPUT ", StringComparison.Ordinal)
             .Replace("-A POSTROUTING ", "-I POSTROUTING ", StringComparison.Ordinal);
-        var program = rules == KubeProxyRules.IptablesNft ? "iptables-nft-restore" : "iptables-legacy-restore";
-        (await RunWithInputAsync("node", inserted, program, "--noflush", "-w", "5")).Succeeded();
+        (await RunWithInputAsync("node", inserted, RestoreProgram(rules), "--noflush", "-w", "5")).Succeeded();
     }
+
+    /// <summary>A kube-proxy ends and another starts: in nftables mode its hooks are registered anew, behind all others of
+    /// their priority; in iptables mode it writes its chains again and finds its jumps where they were.</summary>
+    public async Task RestartKubeProxyAsync(KubeProxyRules rules)
+    {
+        if (rules == KubeProxyRules.Nftables)
+        {
+            await RunAsync("node", "nft", "delete", "table", "ip", "kube-proxy");
+            await RunAsync("node", "nft", "delete", "table", "ip6", "kube-proxy");
+            await StartKubeProxyAsync(rules);
+            return;
+        }
+
+        var recorded = await File.ReadAllTextAsync(Path.Combine(FixtureFolder, "iptables.rules"));
+        var nat = recorded[recorded.IndexOf("*nat", StringComparison.Ordinal)..].Split('\n').Where(line =>
+            !line.StartsWith("-A PREROUTING ", StringComparison.Ordinal)
+            && !line.StartsWith("-A OUTPUT ", StringComparison.Ordinal)
+            && !line.StartsWith("-A POSTROUTING ", StringComparison.Ordinal)
+            && !line.Contains(" ACCEPT ", StringComparison.Ordinal));
+        (await RunWithInputAsync("node", string.Join('\n', nat), RestoreProgram(rules), "--noflush", "-w", "5")).Succeeded();
+        await KubeProxySyncAsync(rules == KubeProxyRules.IptablesNft ? IptablesVariant.Nft : IptablesVariant.Legacy);
+    }
+
+    private static string RestoreProgram(KubeProxyRules rules) =>
+        rules == KubeProxyRules.IptablesNft ? "iptables-nft-restore" : "iptables-legacy-restore";
 
     private string NameOf(string role) => $"{Name}-{role}";
 

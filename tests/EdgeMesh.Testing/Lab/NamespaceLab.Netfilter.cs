@@ -22,6 +22,9 @@ public sealed partial class NamespaceLab
     public async Task IptablesAsync(IptablesVariant variant, params string[] arguments) =>
         (await RunAsync("node", Program(variant, "iptables"), ["-w", "5", .. arguments])).Succeeded();
 
+    /// <summary>What every kubelet leaves on a node, kube-proxy or not: a chain that tells which variant of iptables is in use.</summary>
+    public Task StartKubeletAsync(IptablesVariant variant) => IptablesAsync(variant, "-t", "mangle", "-N", "KUBE-KUBELET-CANARY");
+
     /// <summary>What kube-proxy does in a full sync: a nat jump of its own that is missing goes in at position 1; one that is there stays where it is.</summary>
     public async Task KubeProxySyncAsync(IptablesVariant variant)
     {

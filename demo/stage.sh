@@ -84,6 +84,7 @@ commonConfig:
 modules:
   edgeProxy:
     enable: true
+    dataPath: userspace
 EOF
 }
 
@@ -96,11 +97,18 @@ start_agent() {
     # Without this the shell would announce the end of a process that is killed on purpose.
     disown "$agent_pid"
     within 20 agent_is_ready_or_gone || true
-    if ! agent_is_ready; then
+    if ! agent_is_ready >/dev/null; then
         say "The agent is not ready. Its log:"
         sed 's/^/     /' "$files/agent.log"
         return 1
     fi
+}
+
+# stop_agent waits for its end as a person would: new connections go elsewhere at once, open ones may end.
+stop_agent() {
+    command_line node "kill -TERM $agent_pid"
+    kill -TERM "$agent_pid"
+    expect "the agent ends" within 30 agent_is_gone
 }
 
 agent_is_ready() { inside node curl -sf --max-time 1 http://127.0.0.1:9999/readyz; }
@@ -120,6 +128,8 @@ jumps_are_first() {
 
 has_rule() { inside node iptables -t nat -nL "$1" | grep -qF "/* $2 */"; }
 
+leads_to_listener() { inside node iptables -t nat -nL EDGEMESH-PORTALS-CONTAINER | grep -F "/* $1 */" | grep -q 'to:169.254.96.16:'; }
+
 has_no_rule() { ! has_rule "$1" "$2"; }
 
 # connections CHAIN TEXT: how many connections the chain's rules with this text have taken.
@@ -134,6 +144,9 @@ ask() {
         inside "$1" curl -s --max-time 3 "http://$2/" || echo "no answer"
     done | sed 's/ at .*//' | sort | uniq -c | sed 's/^ *\([0-9]*\) \(.*\)/\2: \1 times/'
 }
+
+# only_both_pods FILE, of what ask has printed.
+only_both_pods() { [ "$(cut -d: -f1 "$1" | xargs)" = 'pod-1 pod-2' ]; }
 
 strike_stage() {
     local place pid

@@ -17,8 +17,10 @@ public sealed class HijackTests
             var answers = await node.Lab.AskTimesAsync(from, HybridNode.WebAddress, 20);
             Assert.All(answers, answer => Assert.Equal(HybridNode.ByAgent, answer.Port));
             Assert.All(answers, answer => Assert.Equal(from == "client" ? setup.ClientSeen : LabAddresses.Gateway, answer.Client));
-            Assert.Equal(10, answers.Count(answer => answer.Pod == "a"));
-            Assert.Equal(10, answers.Count(answer => answer.Pod == "b"));
+            // Each loop of the data path turns by itself; the kernel turns once for all.
+            var slack = through == Through.Kernel ? 0 : Math.Min(Environment.ProcessorCount, 9);
+            Assert.InRange(answers.Count(answer => answer.Pod == "a"), 10 - slack, 10 + slack);
+            Assert.InRange(answers.Count(answer => answer.Pod == "b"), 10 - slack, 10 + slack);
 
             var six = await node.Lab.AskTimesAsync(from, HybridNode.SixAddress, 10);
             Assert.Equal(["a", "b"], six.Select(answer => answer.Pod).Distinct().Order());

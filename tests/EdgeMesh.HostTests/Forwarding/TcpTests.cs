@@ -78,22 +78,6 @@ public sealed class TcpTests
         Assert.True(ended);
     }
 
-    [Theory]
-    [InlineData("client")]
-    [InlineData("node")]
-    public async Task AServiceWithoutEndpointsRefusesAtOnce(string from)
-    {
-        var empty = new ManifestService { Name = "empty", ClusterIPs = ["10.96.10.6"], Ports = [new ManifestPort("http", 80, 8081)] };
-        await using var node = await HybridNode.StartAsync(NodeSetup.Userspace, empty);
-        await node.UntilRuleAsync("demo/empty:http", stands: true);
-
-        var watch = Stopwatch.StartNew();
-        var refused = await Assert.ThrowsAsync<SocketException>(() => node.Lab.ConnectAsync(from, "10.96.10.6:80"));
-
-        Assert.Equal(SocketError.ConnectionRefused, refused.SocketErrorCode);
-        Assert.InRange(watch.Elapsed, TimeSpan.Zero, TimeSpan.FromSeconds(1));
-    }
-
     [Fact]
     public async Task DeadEndpointsBesideALiveOneCostTheFirstClientsAMomentAndTheOthersNothing()
     {
@@ -172,9 +156,8 @@ public sealed class TcpTests
     }
 
     [Theory]
-    [InlineData(KubeProxyRules.IptablesNft)]
-    [InlineData(KubeProxyRules.IptablesLegacy)]
-    public async Task AClientAddressKeepsItsPodUntilThePodIsGone(KubeProxyRules rules)
+    [MemberData(nameof(Setups.BesideKubeProxy), MemberType = typeof(Setups))]
+    public async Task AClientAddressKeepsItsPodUntilThePodIsGone(KubeProxyRules kubeProxy, RulesIn rules, Through through)
     {
         var sticky = new ManifestService
         {
@@ -184,7 +167,7 @@ public sealed class TcpTests
             Endpoints = ["10.244.0.31", "10.244.0.32"],
             ClientAffinitySeconds = 600,
         };
-        await using var node = await HybridNode.StartAsync(NodeSetup.Beside(rules, Through.Userspace), sticky);
+        await using var node = await HybridNode.StartAsync(new NodeSetup(kubeProxy, rules, through), sticky);
 
         var first = await node.Lab.AskTimesAsync("client", "10.96.10.3:443", 20);
         var pod = Assert.Single(first.Select(answer => answer.Pod).Distinct());

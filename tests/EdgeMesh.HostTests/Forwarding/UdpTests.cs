@@ -45,24 +45,10 @@ public sealed class UdpTests
     }
 
     [Theory]
-    [InlineData("client")]
-    [InlineData("node")]
-    public async Task AServiceWithoutEndpointsAnswersPortUnreachable(string from)
+    [MemberData(nameof(Setups.BesideKubeProxy), MemberType = typeof(Setups))]
+    public async Task ARunningFlowMovesWhenTheServiceIsTakenOverAndWhenItIsGivenBack(KubeProxyRules kubeProxy, RulesIn rules, Through through)
     {
-        await using var node = await HybridNode.StartAsync(NodeSetup.Userspace, HybridNode.Dns with { Endpoints = [] });
-        await node.UntilRuleAsync("demo/dns:dns", stands: true);
-
-        var refused = await Assert.ThrowsAsync<SocketException>(() => node.Lab.AskUdpAsync(from, HybridNode.DnsAddress, "WHO"u8.ToArray(), TimeSpan.FromSeconds(2)));
-
-        Assert.Equal(SocketError.ConnectionRefused, refused.SocketErrorCode);
-    }
-
-    [Theory]
-    [InlineData(KubeProxyRules.IptablesNft)]
-    [InlineData(KubeProxyRules.IptablesLegacy)]
-    public async Task ARunningFlowMovesWhenTheServiceIsTakenOverAndWhenItIsGivenBack(KubeProxyRules rules)
-    {
-        await using var node = await HybridNode.StartAsync(NodeSetup.Beside(rules, Through.Userspace), HybridNode.Dns.Labelled(true));
+        await using var node = await HybridNode.StartAsync(new NodeSetup(kubeProxy, rules, through), HybridNode.Dns.Labelled(true));
         using var socket = node.Lab.Client.NewSocket(AddressFamily.InterNetwork, SocketType.Dgram);
         await socket.ConnectAsync(IPEndPoint.Parse(HybridNode.DnsAddress));
         Assert.Contains(":5353 ", await WhoAsync(socket), StringComparison.Ordinal);
@@ -74,10 +60,11 @@ public sealed class UdpTests
         await Eventually.SeesAsync(() => WhoAsync(socket), who => who.Contains(":5353 ", StringComparison.Ordinal), TimeSpan.FromSeconds(5));
     }
 
-    [Fact]
-    public async Task ARunningFlowMovesWhenItsPodLeaves()
+    [Theory]
+    [MemberData(nameof(Setups.BesideKubeProxy), MemberType = typeof(Setups))]
+    public async Task ARunningFlowMovesWhenItsPodLeaves(KubeProxyRules kubeProxy, RulesIn rules, Through through)
     {
-        await using var node = await HybridNode.StartAsync(NodeSetup.Userspace, HybridNode.Dns);
+        await using var node = await HybridNode.StartAsync(new NodeSetup(kubeProxy, rules, through), HybridNode.Dns);
         using var socket = node.Lab.Client.NewSocket(AddressFamily.InterNetwork, SocketType.Dgram);
         await socket.ConnectAsync(IPEndPoint.Parse(HybridNode.DnsAddress));
         var pod = (await WhoAsync(socket))[..1];

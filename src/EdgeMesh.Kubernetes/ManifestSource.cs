@@ -77,7 +77,7 @@ public sealed partial class ManifestSource : IClusterSource
 
     private async Task WaitAsync(CancellationToken cancellationToken)
     {
-        using var rescan = new CancellationTokenSource(_rescan, _time);
+        using var rescan = new CancellationTokenSource(_folder.ScanAgain ?? _rescan, _time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(rescan.Token, cancellationToken);
         try
         {

@@ -14,9 +14,15 @@ internal sealed class ManifestFolder(string path, TimeProvider time)
     // A file system's clock ticks in milliseconds: a file changed this short ago may change again without a new time.
     private static readonly TimeSpan Settled = TimeSpan.FromSeconds(2);
 
+    // A file that is written in place is empty, then half, for a moment.
+    private static readonly TimeSpan BeingWritten = TimeSpan.FromMilliseconds(100);
+
     private readonly Dictionary<string, Entry> _files = new(StringComparer.Ordinal);
 
     public ImmutableArray<ManifestFault> Faults { get; private set; } = [];
+
+    /// <summary>How soon a scan is wanted because a file seems to be in the middle of being written; null: it is not.</summary>
+    public TimeSpan? ScanAgain { get; private set; }
 
     public ImmutableArray<string> IgnoredKinds => [.. _files.Values.SelectMany(f => f.Current.IgnoredKinds).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)];
 
@@ -35,6 +41,7 @@ internal sealed class ManifestFolder(string path, TimeProvider time)
             .Take(MostFiles + 1)
             .ToList();
         var count = 0;
+        ScanAgain = null;
         foreach (var gone in _files.Keys.Except(names, StringComparer.Ordinal).ToList())
         {
             _files.Remove(gone);
@@ -87,7 +94,17 @@ internal sealed class ManifestFolder(string path, TimeProvider time)
         }
 
         var parsed = ManifestFile.Parse(file, text, known is null ? null : known.Current with { Objects = known.InForce });
-        _files[name] = new(stamp, settled, text, parsed, InForce(parsed, known));
+        var inForce = InForce(parsed, known);
+        if (known is not null && known.Stamp.Target == stamp.Target && (time.GetUtcNow() - stamp.Written).Duration() < BeingWritten
+            && known.InForce.Select(o => (o.Kind, o.Value.Key)).Except(inForce.Select(o => (o.Kind, o.Value.Key))).Any())
+        {
+            // Objects that are missing from a file this fresh may only not have been written yet.
+            _files[name] = known with { Settled = false };
+            ScanAgain = BeingWritten;
+            return 0;
+        }
+
+        _files[name] = new(stamp, settled, text, parsed, inForce);
         return 1;
     }
 

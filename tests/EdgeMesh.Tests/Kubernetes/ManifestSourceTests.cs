@@ -68,6 +68,30 @@ public sealed class ManifestSourceTests : IDisposable
     }
 
     [Fact]
+    public async Task AFileThatIsCutToBeWrittenAnewTakesNothingAwayMeanwhile()
+    {
+        var path = _folder.Write("a.yaml", Web + "---\n" + Api);
+        await using var running = Run();
+        await running.SeesAsync(f => f.Services.Count == 2);
+        for (var i = 0; i < 20; i++)
+        {
+            // As `cat >` does: the file is empty for as long as the writer takes.
+            using (var file = File.Create(path))
+            {
+                var before = running.Kind("files").Lists;
+                await RunningSource.UntilAsync(() => running.Kind("files").Lists > before, "a scan of the empty file");
+                Assert.Equal(2, running.Source.Current!.Services.Count);
+                file.Write(System.Text.Encoding.UTF8.GetBytes(Web + "---\n" + Api.Replace("10.96.0.2", $"10.96.1.{i}", StringComparison.Ordinal)));
+            }
+
+            await running.SeesAsync(f => f.Services[new("default", "api")].Spec.ClusterIP == $"10.96.1.{i}");
+        }
+
+        _folder.Write("a.yaml", "");
+        await running.SeesAsync(f => f.Services.IsEmpty);
+    }
+
+    [Fact]
     public async Task AnObjectInTwoFilesIsNamedAndTheFirstFileCounts()
     {
         _folder.Write("a.yaml", Web);

@@ -10,6 +10,7 @@ namespace EdgeMesh.Kubernetes;
 public sealed partial class ApiServerSource : IClusterSource, IDisposable
 {
     private readonly ApiAccess _access;
+    private readonly StandingFaults _standing = new();
     private readonly ApiTimings _timings;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
@@ -50,7 +51,7 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
     public string Description => _access.Description;
 
     /// <summary>Tells this cluster from another; what a cache is keyed by.</summary>
-    public string Identity => _access.Identity;
+    public ClusterIdentity Identity => _access.Identity;
 
     public ClusterFacts? Current => _feed.Current;
 
@@ -95,7 +96,7 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
         : selection;
 
     private Reflector<T> Reflect<T>(ApiResource<T> resource, Selection selection)
-        where T : KubernetesObject => new(_client, resource, selection, MarkDirty, _timings, _time, _logger);
+        where T : KubernetesObject => new(_client, resource, selection, MarkDirty, _standing, _timings, _time, _logger);
 
     private void MarkDirty()
     {

@@ -12,25 +12,29 @@ public sealed partial class CachedSource : IClusterSource
 
     private readonly IClusterSource _inner;
     private readonly string _path;
-    private readonly string _identity;
+    private readonly ClusterIdentity _identity;
+    private readonly Func<CancellationToken, Task<ClusterIdentity>> _identify;
     private readonly TimeSpan _spacing;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private readonly FactsFeed _feed = new();
     private bool _writeFailed;
 
-    /// <param name="path">The cache file; its folder must exist.</param>
-    /// <param name="identity">Tells the source from others: a cache of another source is not used.</param>
-    public CachedSource(IClusterSource inner, string path, string identity, ILogger<CachedSource> logger, TimeProvider? time = null)
-        : this(inner, path, identity, new ApiTimings().CacheWrite, time ?? TimeProvider.System, logger)
+    /// <param name="path">The cache file; its folder is made when it is first written.</param>
+    public CachedSource(DeferredSource inner, string path, ILogger<CachedSource> logger, TimeProvider? time = null)
+        : this(inner, path, inner.Identity, inner.IdentifiedAsync, new ApiTimings().CacheWrite, time ?? TimeProvider.System, logger)
     {
     }
 
-    internal CachedSource(IClusterSource inner, string path, string identity, TimeSpan spacing, TimeProvider time, ILogger logger)
+    /// <param name="identity">Tells the source from others, as far as it is known: a cache of another one is not used.</param>
+    /// <param name="identify">Completes once it is known in full.</param>
+    internal CachedSource(
+        IClusterSource inner, string path, ClusterIdentity identity, Func<CancellationToken, Task<ClusterIdentity>> identify, TimeSpan spacing, TimeProvider time, ILogger logger)
     {
         _inner = inner;
         _path = path;
         _identity = identity;
+        _identify = identify;
         _spacing = spacing;
         _time = time;
         _logger = logger;
@@ -47,18 +51,20 @@ public sealed partial class CachedSource : IClusterSource
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         var running = _inner.RunAsync(cancellationToken);
-        await ReadAsync(cancellationToken);
-        await Task.WhenAll(running, FollowAsync(cancellationToken), KeepWritingAsync(cancellationToken));
+        var kept = await ReadAsync(cancellationToken);
+        await Task.WhenAll(running, FollowAsync(kept, cancellationToken), KeepWritingAsync(cancellationToken));
     }
 
-    private async Task ReadAsync(CancellationToken cancellationToken)
+    /// <returns>Whose facts are in force from the cache; null: none.</returns>
+    private async Task<ClusterIdentity?> ReadAsync(CancellationToken cancellationToken)
     {
         try
         {
-            if (await FactsFile.ReadAsync(_path, _identity, cancellationToken) is { } facts && _inner.Current is null)
+            if (await FactsFile.ReadAsync(_path, _identity, cancellationToken) is var (source, facts) && _inner.Current is null)
             {
                 _feed.Publish(facts);
                 LogFromCache(_logger, facts.Services.Count, _path, facts.AsOf, _inner.Description);
+                return source;
             }
         }
         catch (FactsFileException e)
@@ -69,12 +75,21 @@ public sealed partial class CachedSource : IClusterSource
         {
             // The end of the run.
         }
+
+        return null;
     }
 
-    private async Task FollowAsync(CancellationToken cancellationToken)
+    private async Task FollowAsync(ClusterIdentity? kept, CancellationToken cancellationToken)
     {
         try
         {
+            if (kept is not null && !(await _identify(cancellationToken)).Accepts(kept))
+            {
+                // The cache was taken while the kubeconfig could not be read, and that has turned out to lead elsewhere.
+                _feed.Publish(new() { Origin = FactsOrigin.Cache, AsOf = _time.GetUtcNow() });
+                LogOfAnother(_logger, _path, _inner.Description);
+            }
+
             ClusterFacts? seen = null;
             while (true)
             {
@@ -96,8 +111,7 @@ public sealed partial class CachedSource : IClusterSource
             while (true)
             {
                 var facts = await _inner.NextAsync(written, cancellationToken);
-                await WriteAsync(facts, cancellationToken);
-                written = facts;
+                written = await WriteAsync(facts, cancellationToken) ? facts : written;
                 await Task.Delay(_spacing, _time, cancellationToken);
             }
         }
@@ -120,12 +134,19 @@ public sealed partial class CachedSource : IClusterSource
         }
     }
 
-    private async Task WriteAsync(ClusterFacts facts, CancellationToken cancellationToken)
+    /// <returns>False: to be tried again.</returns>
+    private async Task<bool> WriteAsync(ClusterFacts facts, CancellationToken cancellationToken)
     {
         try
         {
-            await FactsFile.WriteAsync(_path, _identity, facts, cancellationToken);
-            _writeFailed = false;
+            await FactsFile.WriteAsync(_path, await _identify(cancellationToken), facts, cancellationToken);
+            if (_writeFailed)
+            {
+                _writeFailed = false;
+                LogWritten(_logger, _path);
+            }
+
+            return true;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -134,6 +155,8 @@ public sealed partial class CachedSource : IClusterSource
                 _writeFailed = true;
                 LogWriteFailed(_logger, _path, e.Message);
             }
+
+            return false;
         }
     }
 }

@@ -16,16 +16,8 @@ internal static class SourceFactory
         if (options.Source is ClusterSource.Manifests manifests)
             return new ManifestSource(manifests.Folder, options.NodeName, loggers.CreateLogger<ManifestSource>(), time);
 
-        try
-        {
-            var api = ApiServerSource.Create(Access(options, markSocket), loggers.CreateLogger<ApiServerSource>(), time);
-            return new CachedSource(
-                api, Path.Combine(options.StateDirectory, CacheFile), api.Identity, loggers.CreateLogger<CachedSource>(), time);
-        }
-        catch (ApiAccessException fault)
-        {
-            throw new AgentStartException(fault.Message, fault);
-        }
+        var api = new DeferredSource(Access(options, markSocket), loggers.CreateLogger<ApiServerSource>(), time);
+        return new CachedSource(api, Path.Combine(options.StateDirectory, CacheFile), loggers.CreateLogger<CachedSource>(), time);
     }
 
     private static ApiAccessOptions Access(AgentOptions options, Action<Socket> markSocket)

@@ -11,12 +11,14 @@ namespace EdgeMesh.Kubernetes.Access;
 /// <summary>Which API server, and how it is reached: the answer to <see cref="ApiAccessOptions"/>.</summary>
 internal sealed class ApiAccess
 {
+    private const string MetaServerSecurity = "kubeAPIConfig.metaServer.security";
     private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(10);
 
-    private ApiAccess(Uri server, string description)
+    private ApiAccess(Uri server, string description, ApiAccessOptions options)
     {
         Server = server;
         Description = description;
+        Configured = ConfiguredBy(options);
     }
 
     public Uri Server { get; }
@@ -30,9 +32,9 @@ internal sealed class ApiAccess
     /// <summary>What an operator should put right although it works.</summary>
     public ImmutableArray<string> Warnings { get; private init; } = [];
 
-    /// <summary>Tells one cluster from another, so that a cache is not used for the wrong one. The in-cluster address is
-    /// often the same in every cluster; its CA is not.</summary>
-    public string Identity => $"{Server} {(Roots is null ? "-" : Convert.ToHexString(SHA256.HashData(Roots[0].RawData))[..16])}";
+    public ClusterIdentity Identity => new(Configured, Server.ToString(), Fingerprint(Roots));
+
+    private string Configured { get; }
 
     private X509Certificate2Collection? Roots { get; init; }
 
@@ -49,16 +51,46 @@ internal sealed class ApiAccess
     {
         if (options.KubeConfigPath.Length > 0)
         {
-            return FromKubeConfig(KubeConfig.Load(options.KubeConfigPath), options.Master, time);
+            return FromKubeConfig(KubeConfig.Load(options.KubeConfigPath), options, time);
         }
 
         if (options.Master.Length > 0)
         {
             var server = ServerUri(options.Master, "kubeAPIConfig.master");
-            return new(server, $"{server} (master)");
+            return new(server, $"{server} (master)", options);
         }
 
         return options.Environment("KUBERNETES_PORT") is null ? MetaServer(options, time) : InCluster(options, time);
+    }
+
+    /// <summary>As much of <see cref="Identity"/> as can be told even where <see cref="Resolve"/> fails.</summary>
+    public static ClusterIdentity Identify(ApiAccessOptions options)
+    {
+        var configured = ConfiguredBy(options);
+        string? server = null;
+        try
+        {
+            if (options.KubeConfigPath.Length > 0)
+            {
+                var config = KubeConfig.LoadCluster(options.KubeConfigPath);
+                server = ServerOf(config, options.Master).ToString();
+                return new(configured, server, Fingerprint(config.CertificateAuthority is { } ca ? AccessFiles.Roots(ca) : null));
+            }
+
+            if (options.Master.Length > 0 || options.Environment("KUBERNETES_PORT") is null)
+            {
+                var meta = options.Master.Length == 0;
+                server = (meta ? MetaServerUri(options.MetaServer) : ServerUri(options.Master, "kubeAPIConfig.master")).ToString();
+                return new(configured, server, Fingerprint(meta ? MetaServerRoots(options.MetaServer) : null));
+            }
+
+            server = InClusterUri(options).ToString();
+            return new(configured, server, Fingerprint(InClusterRoots(options)));
+        }
+        catch (ApiAccessException)
+        {
+            return new(configured, server, null);
+        }
     }
 
     public SocketsHttpHandler CreateHandler(Action<Socket>? onSocket)
@@ -118,15 +150,15 @@ internal sealed class ApiAccess
         }
     }
 
-    private static ApiAccess FromKubeConfig(KubeConfig config, string master, TimeProvider time)
+    private static ApiAccess FromKubeConfig(KubeConfig config, ApiAccessOptions options, TimeProvider time)
     {
-        var server = master.Length > 0 ? ServerUri(master, "kubeAPIConfig.master") : ServerUri(config.Server, $"server in kubeconfig {config.Path}");
+        var server = ServerOf(config, options.Master);
         if (config.ClientCertificate is null != config.ClientKey is null)
         {
             throw new ApiAccessException($"kubeconfig {config.Path} gives a client certificate or a client key but not both: add the other one");
         }
 
-        return new(server, $"{server} (kubeconfig {config.Path})")
+        return new(server, $"{server} (kubeconfig {config.Path})", options)
         {
             Roots = config.CertificateAuthority is { } ca ? AccessFiles.Roots(ca) : null,
             SkipVerify = config.InsecureSkipTlsVerify,
@@ -144,19 +176,12 @@ internal sealed class ApiAccess
 
     private static ApiAccess InCluster(ApiAccessOptions options, TimeProvider time)
     {
-        var host = options.Environment("KUBERNETES_SERVICE_HOST");
-        var port = options.Environment("KUBERNETES_SERVICE_PORT");
-        if (string.IsNullOrEmpty(host) || string.IsNullOrEmpty(port))
-        {
-            throw new ApiAccessException("KUBERNETES_PORT is set, so this is a cloud node, but KUBERNETES_SERVICE_HOST or KUBERNETES_SERVICE_PORT is not: run in a pod with a service account, or set kubeAPIConfig.kubeConfig");
-        }
-
-        var server = ServerUri($"https://{(host.Contains(':', StringComparison.Ordinal) ? $"[{host}]" : host)}:{port}", "KUBERNETES_SERVICE_HOST");
+        var server = InClusterUri(options);
         var token = new BearerToken(null, Path.Combine(options.ServiceAccountDirectory, "token"), "in-cluster service account", time);
         token.Get();
-        return new(server, $"{server} (in-cluster service account)")
+        return new(server, $"{server} (in-cluster service account)", options)
         {
-            Roots = AccessFiles.Roots(new(Path.Combine(options.ServiceAccountDirectory, "ca.crt"), null, "in-cluster service account")),
+            Roots = InClusterRoots(options),
             Token = token,
         };
     }
@@ -164,28 +189,20 @@ internal sealed class ApiAccess
     private static ApiAccess MetaServer(ApiAccessOptions options, TimeProvider time)
     {
         var meta = options.MetaServer;
-        var text = meta.Server;
+        var server = MetaServerUri(meta);
         if (!meta.RequireAuthorization)
         {
-            var plain = ServerUri(text, "kubeAPIConfig.metaServer.server");
-            return new(plain, $"metaServer {plain}") { IsMetaServer = true };
+            return new(server, $"metaServer {server}", options) { IsMetaServer = true };
         }
 
-        // The default address says http; with authorization the metaServer speaks HTTPS on it.
-        if (text.StartsWith("http://", StringComparison.OrdinalIgnoreCase))
-        {
-            text = string.Concat("https://", text.AsSpan("http://".Length));
-        }
-
-        const string Setting = "kubeAPIConfig.metaServer.security";
-        var server = ServerUri(text, "kubeAPIConfig.metaServer.server");
+        const string Setting = MetaServerSecurity;
         var token = new BearerToken(null, Path.Combine(options.ServiceAccountDirectory, "token"), "service account, wanted because of " + Setting + ".requireAuthorization", time);
         token.Get();
-        return new(server, $"metaServer {server}")
+        return new(server, $"metaServer {server}", options)
         {
             IsMetaServer = true,
             SkipVerify = meta.InsecureSkipTlsVerify,
-            Roots = meta.InsecureSkipTlsVerify ? null : AccessFiles.Roots(new(meta.TlsCaFile, null, Setting + ".tlsCaFile")),
+            Roots = MetaServerRoots(meta),
             ClientCertificate = new CertificateFile(new(meta.TlsCertFile, null, Setting + ".tlsCertFile"), new(meta.TlsPrivateKeyFile, null, Setting + ".tlsPrivateKeyFile")).Get,
             Token = token,
             Warnings = Filter(
@@ -193,6 +210,42 @@ internal sealed class ApiAccess
                 meta.InsecureSkipTlsVerify ? $"{Setting}.insecureSkipTLSVerify is on: anybody on the way can pose as the metaServer; give tlsCaFile instead" : null),
         };
     }
+
+    private static string ConfiguredBy(ApiAccessOptions options) => (options.KubeConfigPath, options.Master) switch
+    {
+        ("", "") => options.Environment("KUBERNETES_PORT") is null ? $"metaServer {options.MetaServer.Server}" : "in-cluster service account",
+        ("", _) => $"master {options.Master}",
+        (_, "") => $"kubeconfig {options.KubeConfigPath}",
+        _ => $"master {options.Master} with kubeconfig {options.KubeConfigPath}",
+    };
+
+    private static string Fingerprint(X509Certificate2Collection? roots) =>
+        roots is null ? "-" : Convert.ToHexString(SHA256.HashData(roots[0].RawData))[..16];
+
+    private static Uri ServerOf(KubeConfig config, string master) =>
+        master.Length > 0 ? ServerUri(master, "kubeAPIConfig.master") : ServerUri(config.Server, $"server in kubeconfig {config.Path}");
+
+    private static Uri InClusterUri(ApiAccessOptions options)
+    {
+        var host = options.Environment("KUBERNETES_SERVICE_HOST");
+        var port = options.Environment("KUBERNETES_SERVICE_PORT");
+        return string.IsNullOrEmpty(host) || string.IsNullOrEmpty(port)
+            ? throw new ApiAccessException("KUBERNETES_PORT is set, so this is a cloud node, but KUBERNETES_SERVICE_HOST or KUBERNETES_SERVICE_PORT is not: run in a pod with a service account, or set kubeAPIConfig.kubeConfig")
+            : ServerUri($"https://{(host.Contains(':', StringComparison.Ordinal) ? $"[{host}]" : host)}:{port}", "KUBERNETES_SERVICE_HOST");
+    }
+
+    private static X509Certificate2Collection InClusterRoots(ApiAccessOptions options) =>
+        AccessFiles.Roots(new(Path.Combine(options.ServiceAccountDirectory, "ca.crt"), null, "in-cluster service account"));
+
+    /// <summary>The default address says http; with authorization the metaServer speaks HTTPS on it.</summary>
+    private static Uri MetaServerUri(MetaServerOptions meta) => ServerUri(
+        meta.RequireAuthorization && meta.Server.StartsWith("http://", StringComparison.OrdinalIgnoreCase)
+            ? string.Concat("https://", meta.Server.AsSpan("http://".Length))
+            : meta.Server,
+        "kubeAPIConfig.metaServer.server");
+
+    private static X509Certificate2Collection? MetaServerRoots(MetaServerOptions meta) =>
+        meta.RequireAuthorization && !meta.InsecureSkipTlsVerify ? AccessFiles.Roots(new(meta.TlsCaFile, null, MetaServerSecurity + ".tlsCaFile")) : null;
 
     private static BearerToken TokenOf(KubeConfig config, TimeProvider time)
     {

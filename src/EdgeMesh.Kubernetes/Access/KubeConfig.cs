@@ -33,14 +33,20 @@ internal sealed record KubeConfig
     public bool HoldsSecret { get; init; }
 
     /// <exception cref="ApiAccessException"/>
-    public static KubeConfig Load(string path)
+    public static KubeConfig Load(string path) => Load(path, clusterAlone: false);
+
+    /// <summary>Only which cluster it leads to; the user's part may be broken.</summary>
+    /// <exception cref="ApiAccessException"/>
+    public static KubeConfig LoadCluster(string path) => Load(path, clusterAlone: true);
+
+    private static KubeConfig Load(string path, bool clusterAlone)
     {
         path = System.IO.Path.GetFullPath(path);
         var text = Encoding.UTF8.GetString(AccessFiles.Read(path, "kubeconfig", "kubeAPIConfig.kubeConfig", LargestFile));
         try
         {
             return YamlTree.Parse(text) is YamlMapping root
-                ? Parse(root, path)
+                ? Parse(root, path, clusterAlone)
                 : throw new ApiAccessException($"kubeconfig {path} holds no mapping: give a file as kubectl writes it");
         }
         catch (YamlFaultException e)
@@ -49,7 +55,7 @@ internal sealed record KubeConfig
         }
     }
 
-    private static KubeConfig Parse(YamlMapping root, string path)
+    private static KubeConfig Parse(YamlMapping root, string path, bool clusterAlone)
     {
         var contexts = Names(root, "contexts");
         var current = Text(root, "current-context");
@@ -61,18 +67,8 @@ internal sealed record KubeConfig
 
         var context = Entry(root, "contexts", "context", current, path);
         var cluster = Entry(root, "clusters", "cluster", Text(context, "cluster"), path);
-        var user = Text(context, "user") is { Length: > 0 } name ? Entry(root, "users", "user", name, path) : new YamlMapping([], 1);
-
-        foreach (var plugin in (string[])["exec", "auth-provider", "username", "password", "as", "impersonate"])
-        {
-            if (user[plugin] is { } found)
-            {
-                throw new ApiAccessException($"kubeconfig {path}:{found.Line} signs in with '{plugin}', which the agent does not run: use a client certificate or a token of a service account");
-            }
-        }
-
         var folder = System.IO.Path.GetDirectoryName(path)!;
-        return new()
+        var found = new KubeConfig
         {
             Path = path,
             Server = Text(cluster, "server"),
@@ -80,6 +76,25 @@ internal sealed record KubeConfig
             TlsServerName = Text(cluster, "tls-server-name") is { Length: > 0 } serverName ? serverName : null,
             ProxyUrl = Text(cluster, "proxy-url") is { Length: > 0 } proxy ? proxy : null,
             CertificateAuthority = Pem(cluster, "certificate-authority", folder, path),
+        };
+        return clusterAlone ? found : WithUser(found, root, context, folder);
+    }
+
+    private static KubeConfig WithUser(KubeConfig found, YamlMapping root, YamlMapping context, string folder)
+    {
+        var path = found.Path;
+        var user = Text(context, "user") is { Length: > 0 } name ? Entry(root, "users", "user", name, path) : new YamlMapping([], 1);
+
+        foreach (var plugin in (string[])["exec", "auth-provider", "username", "password", "as", "impersonate"])
+        {
+            if (user[plugin] is { } entry)
+            {
+                throw new ApiAccessException($"kubeconfig {path}:{entry.Line} signs in with '{plugin}', which the agent does not run: use a client certificate or a token of a service account");
+            }
+        }
+
+        return found with
+        {
             ClientCertificate = Pem(user, "client-certificate", folder, path),
             ClientKey = Pem(user, "client-key", folder, path),
             Token = Text(user, "token") is { Length: > 0 } token ? token : null,

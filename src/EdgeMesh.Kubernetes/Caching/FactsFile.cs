@@ -15,7 +15,7 @@ internal sealed class FactsFileException(string message, Exception? inner = null
 /// <summary>
 /// Facts on disk, one JSON value per line:
 /// <code>
-/// {"format":"edgemesh-facts","version":1,"source":"…","asOf":"…","nodeLabels":{…}}
+/// {"format":"edgemesh-facts","version":2,"source":{"configured":"…","server":"…","authority":"…"},"asOf":"…","nodeLabels":{…}}
 /// {"service":{…}} | {"slice":{…}} | {"endpoints":{…}}      one per object
 /// {"sha256":"hex of all lines before this one, newlines included"}
 /// </code>
@@ -24,53 +24,65 @@ internal sealed class FactsFileException(string message, Exception? inner = null
 /// </summary>
 internal static class FactsFile
 {
-    public const int Version = 1;
+    public const int Version = 2;
     private const string Format = "edgemesh-facts";
 
     /// <summary>A temporary file beside it, synced, then renamed over it: whoever reads sees the old or the new one. The
     /// folder is not synced: after a power cut the old file is as good as any.</summary>
     /// <exception cref="IOException"/>
     /// <exception cref="UnauthorizedAccessException"/>
-    public static async Task WriteAsync(string path, string source, ClusterFacts facts, CancellationToken cancellationToken)
+    public static async Task WriteAsync(string path, ClusterIdentity source, ClusterFacts facts, CancellationToken cancellationToken)
     {
+        Directory.CreateDirectory(Path.GetDirectoryName(path)!, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         var temporary = path + ".tmp";
         File.Delete(temporary);
-        await using (var file = new FileStream(temporary, new FileStreamOptions
+        try
+        {
+            await WriteAllAsync(temporary, source, facts, cancellationToken);
+            File.Move(temporary, path, overwrite: true);
+        }
+        catch
+        {
+            // On a full disk half a file would only take what room is left.
+            File.Delete(temporary);
+            throw;
+        }
+    }
+
+    private static async Task WriteAllAsync(string temporary, ClusterIdentity source, ClusterFacts facts, CancellationToken cancellationToken)
+    {
+        await using var file = new FileStream(temporary, new FileStreamOptions
         {
             Mode = FileMode.CreateNew,
             Access = FileAccess.Write,
             Options = FileOptions.Asynchronous,
             // Names and addresses of a whole cluster are nobody else's business.
             UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
-        }))
+        });
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        var buffer = new ArrayBufferWriter<byte>(64 << 10);
+        Line(buffer, new FactsLine { Format = Format, Version = Version, Source = source, AsOf = facts.AsOf, NodeLabels = new(facts.NodeLabels) });
+        foreach (var line in facts.Services.Values.Select(s => new FactsLine { Service = s })
+            .Concat(facts.EndpointSlices.Values.Select(s => new FactsLine { Slice = s }))
+            .Concat(facts.Endpoints.Values.Select(e => new FactsLine { Endpoints = e })))
         {
-            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-            var buffer = new ArrayBufferWriter<byte>(64 << 10);
-            Line(buffer, new FactsLine { Format = Format, Version = Version, Source = source, AsOf = facts.AsOf, NodeLabels = new(facts.NodeLabels) });
-            foreach (var line in facts.Services.Values.Select(s => new FactsLine { Service = s })
-                .Concat(facts.EndpointSlices.Values.Select(s => new FactsLine { Slice = s }))
-                .Concat(facts.Endpoints.Values.Select(e => new FactsLine { Endpoints = e })))
+            Line(buffer, line);
+            if (buffer.WrittenCount > 48 << 10)
             {
-                Line(buffer, line);
-                if (buffer.WrittenCount > 48 << 10)
-                {
-                    await FlushAsync(file, hash, buffer, cancellationToken);
-                }
+                await FlushAsync(file, hash, buffer, cancellationToken);
             }
-
-            await FlushAsync(file, hash, buffer, cancellationToken);
-            Line(buffer, new FactsLine { Sha256 = Convert.ToHexString(hash.GetHashAndReset()) });
-            await file.WriteAsync(buffer.WrittenMemory, cancellationToken);
-            await file.FlushAsync(cancellationToken);
-            file.Flush(flushToDisk: true);
         }
 
-        File.Move(temporary, path, overwrite: true);
+        await FlushAsync(file, hash, buffer, cancellationToken);
+        Line(buffer, new FactsLine { Sha256 = Convert.ToHexString(hash.GetHashAndReset()) });
+        await file.WriteAsync(buffer.WrittenMemory, cancellationToken);
+        await file.FlushAsync(cancellationToken);
+        file.Flush(flushToDisk: true);
     }
 
     /// <returns>Null when there is no file.</returns>
     /// <exception cref="FactsFileException">There is one and it cannot be used.</exception>
-    public static async Task<ClusterFacts?> ReadAsync(string path, string source, CancellationToken cancellationToken)
+    public static async Task<CachedFacts?> ReadAsync(string path, ClusterIdentity source, CancellationToken cancellationToken)
     {
         try
         {
@@ -87,7 +99,7 @@ internal static class FactsFile
         }
     }
 
-    internal static async Task<ClusterFacts> ReadAsync(Stream file, string source, CancellationToken cancellationToken)
+    internal static async Task<CachedFacts> ReadAsync(Stream file, ClusterIdentity source, CancellationToken cancellationToken)
     {
         using var lines = new LineReader(file, ObjectReader.LargestObject * 2);
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
@@ -109,7 +121,7 @@ internal static class FactsFile
                     throw new FactsFileException("its checksum does not fit");
                 }
 
-                return new()
+                return new(head.Source!, new()
                 {
                     Services = services.ToImmutable(),
                     EndpointSlices = slices.ToImmutable(),
@@ -117,7 +129,7 @@ internal static class FactsFile
                     NodeLabels = head.NodeLabels?.ToImmutableDictionary(StringComparer.Ordinal) ?? ImmutableDictionary<string, string>.Empty,
                     Origin = FactsOrigin.Cache,
                     AsOf = head.AsOf ?? default,
-                };
+                });
             }
             else if (line.Service is { } service)
             {
@@ -139,7 +151,7 @@ internal static class FactsFile
         throw new FactsFileException("it is cut off");
     }
 
-    private static FactsLine Head(FactsLine line, string source)
+    private static FactsLine Head(FactsLine line, ClusterIdentity source)
     {
         if (line.Format != Format)
         {
@@ -151,7 +163,7 @@ internal static class FactsFile
             throw new FactsFileException($"it has version {line.Version} and this program reads version {Version}");
         }
 
-        return line.Source == source ? line : throw new FactsFileException("it is of another cluster or source");
+        return line.Source is { } kept && source.Accepts(kept) ? line : throw new FactsFileException("it is of another cluster or source");
     }
 
     private static FactsLine Parse(ReadOnlySpan<byte> line)
@@ -184,13 +196,16 @@ internal static class FactsFile
     }
 }
 
+/// <param name="Source">Whose facts they are.</param>
+internal sealed record CachedFacts(ClusterIdentity Source, ClusterFacts Facts);
+
 internal sealed class FactsLine
 {
     public string? Format { get; set; }
 
     public int? Version { get; set; }
 
-    public string? Source { get; set; }
+    public ClusterIdentity? Source { get; set; }
 
     public DateTimeOffset? AsOf { get; set; }
 

@@ -5,14 +5,14 @@ namespace EdgeMesh.Kubernetes.Watching;
 
 internal sealed partial class Reflector<T>
 {
-    [LoggerMessage(3000, LogLevel.Warning, "{Kind} do not arrive: {Fault}. The last good state stays in force; trying again.")]
+    [LoggerMessage(3000, LogLevel.Warning, "{Kind} do not arrive: {Fault}. The last good state, if any, stays in force; trying again.")]
     private static partial void LogWarning(ILogger logger, string kind, string fault);
 
     [LoggerMessage(3001, LogLevel.Debug, "{Kind}: {Fault}")]
     private static partial void LogFault(ILogger logger, string kind, string fault, Exception exception);
 
-    [LoggerMessage(3002, LogLevel.Information, "{Kind} arrive again")]
-    private static partial void LogRecovered(ILogger logger, string kind);
+    [LoggerMessage(3002, LogLevel.Information, "Services and endpoints arrive again")]
+    private static partial void LogRecovered(ILogger logger);
 
     [LoggerMessage(3003, LogLevel.Warning, "{Kind} {Name} {Fault}: its last good version, if any, stays in force; correct the object")]
     private static partial void LogObjectFault(ILogger logger, string kind, ObjectName name, string fault);

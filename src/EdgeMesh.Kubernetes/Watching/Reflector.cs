@@ -20,6 +20,7 @@ internal sealed partial class Reflector<T>
     private readonly Selection _selection;
     private readonly ObjectStore<T> _store;
     private readonly Action _changed;
+    private readonly StandingFaults _standing;
     private readonly ApiTimings _timings;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
@@ -27,12 +28,13 @@ internal sealed partial class Reflector<T>
     private int _faultsInARow;
     private string? _lastObjectFault;
 
-    public Reflector(ApiClient client, ApiResource<T> resource, Selection selection, Action changed, ApiTimings timings, TimeProvider time, ILogger logger)
+    public Reflector(ApiClient client, ApiResource<T> resource, Selection selection, Action changed, StandingFaults standing, ApiTimings timings, TimeProvider time, ILogger logger)
     {
         _client = client;
         _resource = resource;
         _selection = selection;
         _changed = changed;
+        _standing = standing;
         _timings = timings;
         _time = time;
         _logger = logger;
@@ -274,8 +276,8 @@ internal sealed partial class Reflector<T>
     {
         Status.Fault(message);
         var times = Interlocked.Increment(ref _faultsInARow);
-        var lasting = times == FaultsUntilWarning || (times == 1 && !Status.Health.Synced);
-        if (lasting)
+        var lasting = times >= FaultsUntilWarning || !Status.Health.Synced;
+        if (lasting && _standing.Say(_resource.Plural, message))
         {
             LogWarning(_logger, _resource.Plural, message);
         }
@@ -288,9 +290,9 @@ internal sealed partial class Reflector<T>
     private void Recovered()
     {
         Status.Recovered();
-        if (Interlocked.Exchange(ref _faultsInARow, 0) >= FaultsUntilWarning)
+        if (Interlocked.Exchange(ref _faultsInARow, 0) > 0 && _standing.Clear(_resource.Plural))
         {
-            LogRecovered(_logger, _resource.Plural);
+            LogRecovered(_logger);
         }
     }
 

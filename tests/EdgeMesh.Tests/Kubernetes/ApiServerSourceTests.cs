@@ -266,6 +266,27 @@ public sealed class ApiServerSourceTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task AServerThatIsAwayIsOneLineForAllKindsAndOneMoreWhenItIsBack()
+    {
+        var log = new LogLines();
+        await using var running = RunningSource.Of(_server, logger: log);
+        await running.SeesAsync(f => f.Services.Count == 1);
+        foreach (var key in (string[])["services", "endpointslices", "nodes", "watch:services", "watch:endpointslices", "watch:nodes"])
+            _server.Always(key, Misbehave.Status(503));
+        _server.DropConnections();
+        await RunningSource.UntilAsync(() => running.Source.Health.Kinds.All(k => k.Faults > 8), "every kind failing many times");
+        Assert.Single(log.Lines, l => l.Level >= LogLevel.Warning && l.Text.Contains("503", StringComparison.Ordinal));
+
+        foreach (var key in (string[])["services", "endpointslices", "nodes", "watch:services", "watch:endpointslices", "watch:nodes"])
+            _server.Always(key, null);
+        _server.Put(Sample.Service("api", "10.96.0.2"));
+        _server.Put(Sample.Slice("api"));
+        _server.Put("""{"apiVersion":"v1","kind":"Node","metadata":{"name":"n1"}}""");
+        await RunningSource.UntilAsync(() => log.Lines.Any(l => l.Text.Contains("arrive again", StringComparison.Ordinal)), "a line that all is well");
+        Assert.Single(log.Lines, l => l.Text.Contains("arrive again", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task AnUnreachableServerIsAFaultAndNotAnEnd()
     {
         var url = _server.Url;

@@ -97,6 +97,17 @@ internal sealed class RunningSource : IAsyncDisposable
     }
 }
 
+internal sealed class LogOf<T>(LogLines lines) : ILogger<T>
+{
+    public IDisposable? BeginScope<TState>(TState state)
+        where TState : notnull => null;
+
+    public bool IsEnabled(LogLevel logLevel) => true;
+
+    public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+        lines.Log(logLevel, eventId, state, exception, formatter);
+}
+
 internal sealed class LogLines : ILogger
 {
     public ConcurrentQueue<(LogLevel Level, string Text)> Lines { get; } = new();

@@ -1,0 +1,58 @@
+using System.Text;
+using EdgeMesh.Testing.ApiServer;
+using Xunit;
+
+namespace EdgeMesh.Tests.Kubernetes;
+
+/// <summary>What a large cluster costs. Memory is counted for the whole process, so nothing else may run.</summary>
+[CollectionDefinition(Name, DisableParallelization = true)]
+public sealed class Alone
+{
+    public const string Name = "alone";
+}
+
+[Collection(Alone.Name)]
+public sealed class ListingTests(ITestOutputHelper output)
+{
+    private const int Services = 10_000;
+
+    [Fact]
+    public async Task TenThousandServicesAreReadInSecondsAndHeldModestly()
+    {
+        await using var server = await TestApiServer.StartAsync();
+        // Made before, so that the time is the reader's and not the server's.
+        server.Always("services", Misbehave.Body(List("v1", "ServiceList", i => Numbered(Sample.Service($"svc-{i}", $"10.{96 + (i / 65536)}.{i / 256 % 256}.{i % 256}"), i))));
+        server.Always("endpointslices", Misbehave.Body(List("discovery.k8s.io/v1", "EndpointSliceList", i => Numbered(Sample.Slice($"svc-{i}", 10), i))));
+        // The first one pays for code that is compiled once.
+        await using (var warm = RunningSource.Of(server))
+        {
+            await warm.SeesAsync(f => f.Services.Count == Services && f.EndpointSlices.Count == Services);
+        }
+
+        var before = GC.GetTotalMemory(forceFullCollection: true);
+        var allocated = GC.GetTotalAllocatedBytes();
+        var start = TimeProvider.System.GetTimestamp();
+        await using var running = RunningSource.Of(server);
+        await running.SeesAsync(f => f.Services.Count == Services && f.EndpointSlices.Count == Services);
+        var seconds = TimeProvider.System.GetElapsedTime(start).TotalSeconds;
+        allocated = (GC.GetTotalAllocatedBytes() - allocated) >> 20;
+        var held = (GC.GetTotalMemory(forceFullCollection: true) - before) >> 20;
+        output.WriteLine($"{Services} services and {Services * 10} endpoints: listed in {seconds:0.00} s, {held} MB held, {allocated} MB allocated");
+        Assert.InRange(held, 0, 40);
+        GC.KeepAlive(running);
+    }
+
+    private static string Numbered(string json, int i) =>
+        json.Replace("\"metadata\":{", $"\"metadata\":{{\"uid\":\"9f1b8c1e-0000-4000-8000-{i:D12}\",\"resourceVersion\":\"{1000 + i}\",", StringComparison.Ordinal);
+
+    private static string List(string apiVersion, string kind, Func<int, string> item)
+    {
+        var text = new StringBuilder($$"""{"kind":"{{kind}}","apiVersion":"{{apiVersion}}","metadata":{"resourceVersion":"99999"},"items":[""");
+        for (var i = 0; i < Services; i++)
+        {
+            text.Append(i == 0 ? "" : ",").Append(item(i));
+        }
+
+        return text.Append("]}\n").ToString();
+    }
+}

@@ -8,6 +8,9 @@ internal sealed record HealthFacts
 {
     public required ReconcilerState Reconciler { get; init; }
 
+    /// <summary>What keeps services and endpoints from arriving; null: nothing that is known.</summary>
+    public string? SourceFault { get; init; }
+
     public required bool Draining { get; init; }
 
     /// <summary>Time since the slowest data-path loop came round.</summary>
@@ -44,7 +47,7 @@ internal static class HealthRules
         if (facts.Handles && facts.Reconciler.LastSync is null)
         {
             reasons.Add(facts.Reconciler.Facts is null
-                ? "services and endpoints have not both been listed yet"
+                ? "services and endpoints have not both been listed yet" + (facts.SourceFault is { } fault ? $": {fault}" : "")
                 : "rules have not been applied yet");
         }
 

@@ -151,6 +151,7 @@ internal sealed partial class AgentService(
     private HealthFacts Health() => new()
     {
         Reconciler = _reconciler!.State,
+        SourceFault = _source!.Health.Kinds.Select(kind => kind.Fault).FirstOrDefault(fault => fault is not null),
         Draining = _draining,
         SlowestLoop = _tcp!.SlowestTurn(),
         FaultAge = _reconciler.State.FaultSince is { } since ? time.GetUtcNow() - since : null,

@@ -195,6 +195,8 @@ internal sealed partial class Reflector<T>
         var path = ApiPath.Watch(_resource.ListPath, _selection.WatchLabels ?? _selection.Labels, _selection.Fields, _version, Random.Shared.Next(from, to + 1), bookmarks: !_selection.AtMetaServer);
         using var answer = await _client.GetAsync(path, silence, cancellationToken);
         Status.WatchOpened();
+        // A kind to which nothing happens is well again when its watch stays open; a bookmark may take a minute.
+        await using var steady = _time.CreateTimer(_ => Recovered(), null, _timings.Steady, Timeout.InfiniteTimeSpan);
         using var lines = new LineReader(answer.Body, ObjectReader.LargestObject);
         while (true)
         {

@@ -266,6 +266,20 @@ public sealed class ApiServerSourceTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task AKindToWhichNothingHappensIsWellAgainWhenItsWatchStaysOpen()
+    {
+        await using var running = RunningSource.Of(_server, Sample.Quick with { Steady = TimeSpan.FromMilliseconds(100) });
+        await running.SeesAsync(f => f.Services.Count == 1);
+        _server.Always("watch:services", Misbehave.Status(503));
+        _server.DropConnections();
+        await running.FaultAsync("services", "503");
+        var events = running.Kind("services").Events;
+        _server.Always("watch:services", null);
+        await RunningSource.UntilAsync(() => running.Kind("services").Fault is null, "no fault");
+        Assert.Equal(events, running.Kind("services").Events);
+    }
+
+    [Fact]
     public async Task AServerThatIsAwayIsOneLineForAllKindsAndOneMoreWhenItIsBack()
     {
         var log = new LogLines();

@@ -20,8 +20,9 @@ internal sealed class AgentLogging(LogLevel level)
         logging.ClearProviders();
         logging.SetMinimumLevel(LogLevel.Trace);
         // The web server and the host speak only when something is wrong; what they do otherwise the agent says itself.
+        // The host's own line about a start that failed is a stack trace beside ours, which says what to do.
         logging.AddFilter((category, entry) =>
-            entry >= Level && (category?.StartsWith("Microsoft.", StringComparison.Ordinal) != true || entry >= LogLevel.Warning));
+            entry >= Level && category != "Microsoft.Extensions.Hosting.Internal.Host" && (category?.StartsWith("Microsoft.", StringComparison.Ordinal) != true || entry >= LogLevel.Warning));
         logging.AddConsole(console =>
         {
             console.LogToStandardErrorThreshold = LogLevel.Trace;

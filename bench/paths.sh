@@ -1,0 +1,149 @@
+# The paths that are compared. prepare_PATH makes its node and everything on it; prove_path shows that connections take it.
+# shellcheck shell=bash
+
+all_paths=(direct kube_proxy iptables nftables userspace)
+
+declare -A path_title=(
+    [direct]="direct, no NAT"
+    [kube_proxy]="kube-proxy's rules"
+    [iptables]="kernel path, iptables"
+    [nftables]="kernel path, nftables"
+    [userspace]="user-mode path"
+)
+
+# path -> process id of its agent
+declare -A agent_of=()
+
+choose_paths() {
+    local path
+    for path in "${paths[@]}"; do
+        [[ -v path_title[$path] ]] || usage
+    done
+    # Ratios are to the direct path.
+    [[ " ${paths[*]} " == *" direct "* ]] || paths=(direct "${paths[@]}")
+}
+
+prepare_direct() {
+    set_node direct
+}
+
+prepare_kube_proxy() {
+    set_node kube_proxy
+    load_kube_proxy kube_proxy
+    kube_proxy_rules | inside kube_proxy iptables-restore --noflush
+}
+
+prepare_iptables() { prepare_agent iptables iptables auto; }
+
+prepare_nftables() { prepare_agent nftables nftables auto; }
+
+prepare_userspace() { prepare_agent userspace auto userspace; }
+
+load_kube_proxy() { inside "$1" iptables-restore "$root/tests/fixtures/kube-proxy/iptables.rules"; }
+
+# The rules that kube-proxy would write for our service, in the words of the fixture.
+kube_proxy_rules() {
+    local service pod port name protocol target chain
+    service=$(service_address kube_proxy) pod=$(pod_address kube_proxy)
+    echo "*nat"
+    while read -r name protocol port target; do
+        chain=${name^^}BENCHBENCHBENCH
+        chain=${chain:0:16}
+        cat <<RULES
+:KUBE-SVC-$chain - [0:0]
+:KUBE-SEP-$chain - [0:0]
+-I KUBE-SERVICES -d $service/32 -p $protocol -m comment --comment "bench/bench:$name cluster IP" -m $protocol --dport $port -j KUBE-SVC-$chain
+-A KUBE-SVC-$chain ! -s 10.244.0.0/16 -d $service/32 -p $protocol -m comment --comment "bench/bench:$name cluster IP" -m $protocol --dport $port -j KUBE-MARK-MASQ
+-A KUBE-SVC-$chain -m comment --comment "bench/bench:$name -> $pod:$target" -j KUBE-SEP-$chain
+-A KUBE-SEP-$chain -s $pod/32 -m comment --comment "bench/bench:$name" -j KUBE-MARK-MASQ
+-A KUBE-SEP-$chain -p $protocol -m comment --comment "bench/bench:$name" -m $protocol -j DNAT --to-destination $pod:$target
+RULES
+    done < <(service_ports)
+    echo COMMIT
+}
+
+# name, protocol, port, target port
+service_ports() {
+    cat <<'PORTS'
+http tcp 80 8080
+bulk tcp 5201 5201
+datagrams udp 5201 5201
+latency tcp 11111 11111
+PORTS
+}
+
+# prepare_agent PATH BACKEND DATAPATH: a node as users have it: kube-proxy's rules (for other services), and the agent.
+prepare_agent() {
+    local path=$1
+    set_node "$path"
+    load_kube_proxy "$path"
+    mkdir -p "$files/$path/manifests"
+    cat >"$files/$path/edgemesh-agent.yaml" <<CONFIG
+apiVersion: agent.edgemesh.config.kubeedge.io/v1alpha1
+kind: EdgeMeshAgent
+commonConfig:
+  stateDir: $files/$path/state
+modules:
+  edgeProxy:
+    enable: true
+    backend: $2
+    dataPath: $3
+CONFIG
+    write_manifest "$path" >"$files/$path/manifests/bench.yaml"
+    env -u KUBERNETES_PORT -u KUBERNETES_SERVICE_HOST -u KUBECONFIG \
+        ip netns exec "$stage-$path" "$EDGEMESH_AGENT" run \
+        --config-file "$files/$path/edgemesh-agent.yaml" --manifests "$files/$path/manifests" --node-name peer-node \
+        </dev/null >"$files/$path/agent.log" 2>&1 &
+    agent_of[$path]=$!
+    disown $!
+    within 20 inside "$path" curl -sf --max-time 1 http://127.0.0.1:9999/readyz || fail_with_log "$path" "its agent is not ready"
+}
+
+write_manifest() {
+    local name protocol port target
+    cat <<MANIFEST
+apiVersion: v1
+kind: Service
+metadata: {name: bench, namespace: bench}
+spec:
+  clusterIP: $(service_address "$1")
+  ports:
+$(service_ports | while read -r name protocol port target; do
+        echo "  - {name: $name, protocol: ${protocol^^}, port: $port, targetPort: $target}"
+    done)
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: bench-1, namespace: bench, labels: {kubernetes.io/service-name: bench}}
+addressType: IPv4
+ports:
+$(service_ports | while read -r name protocol port target; do
+        echo "- {name: $name, protocol: ${protocol^^}, port: $target}"
+    done)
+endpoints:
+- {addresses: [$(pod_address "$1")], conditions: {ready: true}, nodeName: peer-node}
+MANIFEST
+}
+
+# Where clients of a path connect to.
+target_address() { if [ "$1" = direct ]; then pod_address direct; else service_address "$1"; fi; }
+
+http_port() { if [ "$1" = direct ]; then echo 8080; else echo 80; fi; }
+
+# A path that is not taken must not be measured: nobody else answers for the service on an agent's node, and whether the
+# pod sees the client or the node tells the kernel's way from the process's.
+prove_path() {
+    local path=$1 seen expected
+    expected=$(client_address "$path")
+    [ "$path" != userspace ] || expected=$(node_address "$path")
+    within 5 path_answers "$path" || fail_with_log "$path" "http://$(target_address "$path"):$(http_port "$path")/ does not answer"
+    seen=$(inside client curl -s --max-time 2 "http://$(target_address "$path"):$(http_port "$path")/")
+    [ "$seen" = "$expected" ] || fail_with_log "$path" "the pod sees $seen and not $expected, so connections go another way"
+}
+
+path_answers() { inside client curl -sf --max-time 1 "http://$(target_address "$1"):$(http_port "$1")/"; }
+
+fail_with_log() {
+    cat "$files/$1/agent.log" >&2 2>/dev/null || true
+    fail "path $1 cannot be measured: $2."
+}

@@ -1,10 +1,11 @@
 # The paths that are compared. prepare_PATH makes its node and everything on it; prove_path shows that connections take it.
 # shellcheck shell=bash
 
-all_paths=(direct kube_proxy iptables nftables userspace)
+all_paths=(direct bare kube_proxy iptables nftables userspace)
 
 declare -A path_title=(
     [direct]="direct, no NAT"
+    [bare]="direct, no rules"
     [kube_proxy]="kube-proxy's rules"
     [iptables]="kernel path, iptables"
     [nftables]="kernel path, nftables"
@@ -20,12 +21,18 @@ choose_paths() {
         [[ -v path_title[$path] ]] || usage
     done
     # Ratios are to the direct path.
-    [[ " ${paths[*]} " == *" direct "* ]] || paths=(direct "${paths[@]}")
+    local others=" ${paths[*]} "
+    read -ra paths <<<"direct ${others/ direct / }"
 }
 
+# The reference: a node as kube-proxy leaves it, which therefore tracks connections, and clients that use the pod's address.
 prepare_direct() {
     set_node direct
+    load_kube_proxy direct
 }
+
+# What connection tracking and kube-proxy's filter rules cost by themselves.
+prepare_bare() { set_node bare; }
 
 prepare_kube_proxy() {
     set_node kube_proxy
@@ -126,9 +133,11 @@ MANIFEST
 }
 
 # Where clients of a path connect to.
-target_address() { if [ "$1" = direct ]; then pod_address direct; else service_address "$1"; fi; }
+target_address() { if is_direct "$1"; then pod_address "$1"; else service_address "$1"; fi; }
 
-http_port() { if [ "$1" = direct ]; then echo 8080; else echo 80; fi; }
+http_port() { if is_direct "$1"; then echo 8080; else echo 80; fi; }
+
+is_direct() { [[ $1 = direct || $1 = bare ]]; }
 
 # A path that is not taken must not be measured: nobody else answers for the service on an agent's node, and whether the
 # pod sees the client or the node tells the kernel's way from the process's.

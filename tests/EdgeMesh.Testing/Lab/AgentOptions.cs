@@ -14,7 +14,8 @@ public sealed record AgentOptions
     /// <summary>False: returns as soon as the process runs, for a start that is expected to fail or to wait.</summary>
     public bool WaitUntilReady { get; init; } = true;
 
-    public TimeSpan ReadyDeadline { get; init; } = TimeSpan.FromSeconds(20);
+    /// <summary>A start takes under two seconds; the rest is for a machine that builds something meanwhile.</summary>
+    public TimeSpan ReadyDeadline { get; init; } = TimeSpan.FromSeconds(60);
 }
 
 /// <summary>The settings of an agent that tests turn. Everything else keeps the program's defaults.</summary>

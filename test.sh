@@ -10,6 +10,7 @@ need_dotnet
 need_programs ip:iproute2 iptables-nft:iptables iptables-legacy:iptables nft:nftables conntrack:conntrack \
     curl:curl nginx:nginx-light socat:socat ps:procps
 
+started=$SECONDS
 begun=$SECONDS
 dotnet build "$root/EdgeMesh.slnx" -c Release -v quiet </dev/null || fail "the build failed; the lines above say where."
 publish_agent || fail "the program could not be published; the lines above say why."
@@ -49,5 +50,6 @@ for project in $(grep -l '<IsTestProject>true' "$root"/tests/*/*.csproj); do
 done
 
 [ $((passed + failed)) -gt 0 ] || failed=1
+echo "All of it took $((SECONDS - started)) s"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -39,7 +39,7 @@ internal sealed class PrometheusExporter : BaseExporter<Metric>
             _ => ("gauge", false, false),
         };
         if (metric.Description.Length > 0)
-            _text.Append("# HELP ").Append(metric.Name).Append(' ').Append(metric.Description.Replace("\n", "\\n", StringComparison.Ordinal)).Append('\n');
+            _text.Append("# HELP ").Append(metric.Name).Append(' ').Append(metric.Description.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\n", "\\n", StringComparison.Ordinal)).Append('\n');
         _text.Append("# TYPE ").Append(metric.Name).Append(' ').Append(kind).Append('\n');
         foreach (ref readonly var point in metric.GetMetricPoints())
         {

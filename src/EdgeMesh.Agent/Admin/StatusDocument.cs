@@ -65,6 +65,9 @@ internal sealed record RulesStatus
     /// <summary>Why this backend.</summary>
     public required string Reason { get; init; }
 
+    /// <summary>False: modules.edgeProxy.enable is false, and there are no rules to put in force.</summary>
+    public required bool Enabled { get; init; }
+
     public required bool InForce { get; init; }
 
     public string? Fault { get; init; }

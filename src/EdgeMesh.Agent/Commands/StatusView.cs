@@ -17,9 +17,13 @@ internal static class StatusView
         facts.AddRow("Facts", Freshness(status.Source, now));
         foreach (var kind in status.Source.Kinds.Where(k => k.Fault is not null))
             facts.AddRow("", $"[yellow]{Markup.Escape($"{kind.Kind}: {kind.Fault}")}[/]");
-        facts.AddRow("Rules", Rules(status.Rules, now));
-        foreach (var jump in status.Rules.Jumps)
-            facts.AddRow("", Jump(jump));
+        facts.AddRow("Rules", status.Rules.Enabled ? Rules(status.Rules, now) : "[yellow]none: modules.edgeProxy.enable is false, so every service is left to kube-proxy[/]");
+        if (status.Rules.Enabled)
+        {
+            foreach (var jump in status.Rules.Jumps)
+                facts.AddRow("", Jump(jump));
+        }
+
         foreach (var repair in status.Rules.RecentRepairs)
             facts.AddRow("", Markup.Escape($"repaired: {repair}"));
         var data = status.DataPath;

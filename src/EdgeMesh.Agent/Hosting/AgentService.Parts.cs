@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Net.Sockets;
 using EdgeMesh.Agent.Admin;
 using EdgeMesh.Agent.Options;
 using EdgeMesh.Catalog;
@@ -145,7 +146,8 @@ internal sealed partial class AgentService
             await admin.StartAsync(cancellationToken);
             _admin = admin;
         }
-        catch (IOException fault)
+        // Kestrel wraps only the address that is taken; one that is not on this machine comes as it is.
+        catch (Exception fault) when (fault is IOException or SocketException)
         {
             await admin.DisposeAsync();
             throw new AgentStartException($"The admin address {_options.AdminAddress} cannot be used: {fault.Message} Change commonConfig.adminAddress, or stop the program that has it.", fault);

@@ -49,13 +49,14 @@ internal sealed class StatusBuilder(
                 Edge = options.NodeKind == NodeKind.Edge,
                 StartedAt = startedAt,
                 Phase = phase,
-                Notices = options.Proxy.Enable ? notices() : notices().Add("modules.edgeProxy.enable is false: no service is handled"),
+                Notices = notices(),
             },
             Source = Source(state.Facts),
             Rules = new RulesStatus
             {
                 Backend = rules.Backend.Name,
                 Reason = rules.Reason,
+                Enabled = options.Proxy.Enable,
                 InForce = state is { LastSync: not null, Withdrawn: false } && fault is null,
                 Fault = fault,
                 LastSync = state.LastSync,

@@ -1,4 +1,5 @@
 using System.Text;
+using EdgeMesh.Agent.Commands;
 using EdgeMesh.Agent.Options;
 using EdgeMesh.Kubernetes;
 using EdgeMesh.Tests.Options;
@@ -64,6 +65,29 @@ public sealed class ManifestTests
     }
 
     [Fact]
+    public async Task ARollingUpdateStartsTheNewAgentBesideTheOldOneWhichWaitsToBeRemoved()
+    {
+        var update = At(Only("DaemonSet"), "spec", "updateStrategy", "rollingUpdate");
+        Assert.Equal("0", Text(update, "maxUnavailable"));
+        Assert.NotEqual("0", Text(update, "maxSurge"));
+        Assert.True(int.Parse(Text(Only("DaemonSet"), "spec", "minReadySeconds"), System.Globalization.CultureInfo.InvariantCulture) >= 10);
+        using var folder = new TemporaryFolder();
+        var file = folder.Write("edgemesh-agent.yaml", Text(Only("ConfigMap"), "data", "edgemesh-agent.yaml"));
+        RunArguments? run = null;
+        var handlers = new CommandHandlers
+        {
+            Run = (arguments, _) =>
+            {
+                run = arguments;
+                return Task.FromResult(0);
+            },
+        };
+        var line = Texts(Container(), "args").Select(argument => argument == ConfigFile.DefaultPath ? file : argument).ToList();
+        Assert.Equal(0, await AgentCommandLine.InvokeAsync(line, ConfigSample.Cloud, handlers, TextWriter.Null, TextWriter.Null));
+        Assert.True(run is { TakeOver: true, StayWhenTakenOver: true });
+    }
+
+    [Fact]
     public void TheContainerHasTwoCapabilitiesAndAReadOnlyRoot()
     {
         Assert.Equal(["ALL"], Texts(Container(), "securityContext", "capabilities", "drop"));
@@ -99,7 +123,7 @@ public sealed class ManifestTests
         Assert.Equal(Text(Only("ConfigMap"), "metadata", "name"), Text(volumes[mounts[Path.GetDirectoryName(ConfigFile.DefaultPath)!]], "configMap", "name"));
         Assert.Equal(config.StateDirectory, Text(volumes[mounts[config.StateDirectory]], "hostPath", "path"));
         Assert.Equal("/run/xtables.lock", Text(volumes[mounts["/run/xtables.lock"]], "hostPath", "path"));
-        Assert.Equal(["run", "--config-file", ConfigFile.DefaultPath], Texts(Container(), "args"));
+        Assert.Equal(["run", "--config-file", ConfigFile.DefaultPath], Texts(Container(), "args").Take(3));
         Assert.Equal(("true", "ClusterFirstWithHostNet"), (Text(Pod(), "hostNetwork"), Text(Pod(), "dnsPolicy")));
         Assert.Equal("spec.nodeName", Text(Items(Container(), "env").Single(e => Text(e, "name") == "NODE_NAME"), "valueFrom", "fieldRef", "fieldPath"));
     }

@@ -26,6 +26,17 @@ public sealed class CommandLineTests : IDisposable
         Assert.Equal(_run.Options, _run.Loaded.Options);
     }
 
+    [Theory]
+    [InlineData("", false, false)]
+    [InlineData("--take-over", true, false)]
+    [InlineData("run --take-over --when-taken-over wait", true, true)]
+    [InlineData("run --when-taken-over exit", false, false)]
+    public async Task TakingOverIsAskedFor(string line, bool takeOver, bool stay)
+    {
+        Assert.Equal(0, await InvokeAsync($"{line} --config-file FILE"));
+        Assert.Equal((takeOver, stay), (_run!.TakeOver, _run.StayWhenTakenOver));
+    }
+
     [Fact]
     public async Task RunWithAWrongFileTellsEveryFaultAndDoesNotRun()
     {

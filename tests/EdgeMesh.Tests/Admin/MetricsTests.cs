@@ -1,0 +1,111 @@
+using System.Diagnostics.Metrics;
+using EdgeMesh.Agent.Admin;
+using EdgeMesh.Agent.Hosting;
+using EdgeMesh.Forwarding;
+using EdgeMesh.Forwarding.Udp;
+using EdgeMesh.Linux;
+using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Reconciling;
+using EdgeMesh.Testing.Cluster;
+using EdgeMesh.Tests.Deploy;
+using Microsoft.Extensions.Logging.Abstractions;
+using Xunit;
+
+namespace EdgeMesh.Tests.Admin;
+
+public sealed class MetricsTests
+{
+    [Fact]
+    public async Task ThePageOfAnAgentIsValidAndHoldsEveryPart()
+    {
+        using var page = new MetricsPage();
+        await using var parts = new AgentInstruments();
+        parts.Reconciler.SyncDuration.Record(0.003);
+        parts.Reconciler.SyncDuration.Record(40);
+
+        var text = page.Render();
+
+        var parsed = PrometheusPage.Parse(text);
+        Assert.Equal("histogram", parsed.Types["edgemesh_sync_proxy_rules_duration_seconds"]);
+        Assert.Equal(1, parsed.Series["edgemesh_sync_proxy_rules_duration_seconds_bucket{le=\"0.005\"}"]);
+        Assert.Equal(2, parsed.Series["edgemesh_sync_proxy_rules_duration_seconds_bucket{le=\"+Inf\"}"]);
+        Assert.Equal("counter", parsed.Types["edgemesh_tcp_connections_total"]);
+        Assert.Equal("gauge", parsed.Types["edgemesh_udp_flows_active"]);
+        Assert.Contains("edgemesh_tcp_refused_total{reason=\"NoEndpoints\"}", parsed.Series.Keys);
+        PrometheusPage.Parse(page.Render());
+    }
+
+    [Fact]
+    public void LabelValuesAndHelpAreEscaped()
+    {
+        using var page = new MetricsPage();
+        using var meter = new Meter("EdgeMesh.Escapes");
+        meter.CreateObservableGauge("edgemesh_escapes", () => new Measurement<int>(1, new KeyValuePair<string, object?>("text", "a\\b\"c\nd")), null, "a\\b\nc");
+
+        var text = page.Render();
+
+        PrometheusPage.Parse(text);
+        Assert.Contains("""edgemesh_escapes{text="a\\b\"c\nd"} 1""", text, StringComparison.Ordinal);
+        Assert.Contains("""# HELP edgemesh_escapes a\\b\nc""", text, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task EveryMetricIsInTheDocumentAndTheDocumentHoldsNoOther()
+    {
+        var names = new SortedSet<string>(StringComparer.Ordinal);
+        using var listener = new MeterListener { InstrumentPublished = (instrument, _) => names.Add(instrument.Name) };
+        await using (new AgentInstruments())
+            listener.Start();
+        names.RemoveWhere(name => !name.StartsWith("edgemesh_", StringComparison.Ordinal) || name == "edgemesh_escapes");
+
+        var document = File.ReadAllLines(Repository.PathOf("docs/metrics.md"))
+            .Where(line => line.StartsWith("| `edgemesh_", StringComparison.Ordinal)).Select(line => line.Split('`')[1]);
+        Assert.Equal(names, document.Order(StringComparer.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("edgemesh_a_total 1\n", "outside its metric's group")]
+    [InlineData("# TYPE edgemesh_a_total counter\nedgemesh_a_total 1\n", "HELP of the same metric")]
+    [InlineData("# HELP edgemesh_a_total x\n# TYPE edgemesh_a_total counter\nedgemesh_a_total 1\nedgemesh_a_total 1\n", "a series is there twice")]
+    [InlineData("# HELP edgemesh_a x\n# TYPE edgemesh_a counter\nedgemesh_a 1\n", "ends with _total")]
+    [InlineData("# HELP edgemesh_a x\n# TYPE edgemesh_a gauge\nedgemesh_a{b=\"c} 1\n", "neither")]
+    [InlineData("# HELP edgemesh_a x\n# TYPE edgemesh_a gauge\nedgemesh_a 1", "must end")]
+    public void TheReaderOfTheseTestsIsStrict(string page, string says) =>
+        Assert.Contains(says, Assert.Throws<FormatException>(() => PrometheusPage.Parse(page)).Message, StringComparison.Ordinal);
+
+    /// <summary>Every instrument that an agent has.</summary>
+    private sealed class AgentInstruments : IAsyncDisposable
+    {
+        private readonly TcpForwarder _tcp = new(
+            new ForwarderOptions { Listeners = [], LoopCount = 1 }, () => RouteTable.Empty, null, NullLoggerFactory.Instance, TimeProvider.System);
+
+        private readonly UdpForwarder _udp = UdpForwarder.Start(
+            new UdpForwarderOptions
+            {
+                Listeners = [InetEndpoint.Parse("127.0.0.1:0")],
+                Mark = 0,
+                OriginalDestination = (in InetEndpoint _, in InetEndpoint _, out InetEndpoint original, out int errno) =>
+                {
+                    (original, errno) = (default, 0);
+                    return ConntrackAnswer.NotTracked;
+                },
+            },
+            RouteTable.Empty, TimeProvider.System, NullLogger<UdpForwarder>.Instance);
+
+        private readonly ForwardingMetrics _forwarding;
+        private readonly SourceMetrics _source = new(new ScriptedSource(), TimeProvider.System);
+
+        public AgentInstruments() => _forwarding = new ForwardingMetrics(_tcp, _udp);
+
+        public ReconcilerMetrics Reconciler { get; } = new(() => ReconcilerState.Initial);
+
+        public async ValueTask DisposeAsync()
+        {
+            Reconciler.Dispose();
+            _source.Dispose();
+            _forwarding.Dispose();
+            await _udp.DisposeAsync();
+            await _tcp.DisposeAsync();
+        }
+    }
+}

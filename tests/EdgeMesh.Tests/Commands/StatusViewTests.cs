@@ -1,0 +1,127 @@
+using EdgeMesh.Agent.Admin;
+using EdgeMesh.Agent.Commands;
+using EdgeMesh.Tests.Deploy;
+using Spectre.Console;
+using Xunit;
+
+namespace EdgeMesh.Tests.Commands;
+
+public sealed class StatusViewTests
+{
+    private static readonly DateTimeOffset Now = new(2026, 3, 1, 12, 0, 0, TimeSpan.Zero);
+
+    private static readonly StatusDocument Document = new()
+    {
+        Version = "0.1.0",
+        Node = new NodeStatus { Name = "edge-7", Edge = true, StartedAt = Now.AddHours(-5), Phase = "running", Notices = ["IPv6 services are left to kube-proxy: the kernel runs without IPv6"] },
+        Source = new SourceStatus
+        {
+            Description = "metaServer http://127.0.0.1:10550",
+            Origin = "live",
+            AsOf = Now.AddSeconds(-42),
+            Kinds = [new SourceKindStatus { Kind = "Service", Synced = true, LastSuccess = Now.AddSeconds(-42) }, new SourceKindStatus { Kind = "Endpoints", Synced = true, Fault = "the watch ended: 503" }],
+        },
+        Rules = new RulesStatus
+        {
+            Backend = "iptables-nft",
+            Reason = "kube-proxy uses iptables; iptables-nft: kube-proxy's chains are there",
+            Enabled = true,
+            InForce = true,
+            LastSync = Now.AddMinutes(-3),
+            LastSyncMilliseconds = 12.5,
+            OrderRepairs = 2,
+            LastRepair = Now.AddMinutes(-90),
+            RecentRepairs = ["IPv4 PREROUTING: the jump was behind KUBE-SERVICES"],
+            Jumps =
+            [
+                new JumpStatus { Family = "IPv4", Hook = "PREROUTING", Chain = "EDGEMESH-PORTALS-CONTAINER", Position = 1, Detail = "first" },
+                new JumpStatus { Family = "IPv4", Hook = "OUTPUT", Chain = "EDGEMESH-PORTALS-HOST", Position = 2, Detail = "behind `-j KUBE-SERVICES`" },
+            ],
+        },
+        DataPath = new DataPathStatus
+        {
+            Listener = "169.254.96.16:20007",
+            ActiveConnections = 3,
+            TotalConnections = 1_204,
+            ActiveFlows = 1,
+            TotalFlows = 17,
+            Refused = 4,
+            Shed = 0,
+            DialFailures = 2,
+        },
+        Services =
+        [
+            new ServiceStatus
+            {
+                Name = "shop/web",
+                Handled = true,
+                Faults = [],
+                Ports = [Port("shop/web:http", "10.96.10.1:80", "kernel", "every endpoint is reachable and the kernel can do the policy", 0, 0, "10.244.0.11:8080", "10.244.0.12:8080", "10.244.0.13:8080", "10.244.0.14:8080")],
+            },
+            new ServiceStatus
+            {
+                Name = "shop/basket",
+                Handled = true,
+                Faults = ["port admin has no usable number"],
+                Ports = [Port("shop/basket:grpc", "10.96.10.2:50051", "listener", "dataPath is userspace", 3, 1_204, "10.244.0.21:50051")],
+            },
+            new ServiceStatus { Name = "shop/empty", Handled = true, Faults = [], Ports = [Port("shop/empty:http", "10.96.10.3:80", "refused", "no endpoint is ready", 0, 0)] },
+            new ServiceStatus { Name = "kube-system/kube-dns", Handled = false, Reason = "has the label service.edgemesh.kubeedge.io/service-proxy-name", Faults = [], Ports = [] },
+        ],
+    };
+
+    [Theory]
+    [InlineData(100)]
+    [InlineData(200)]
+    public void APersonReadsItAtAnyWidth(int width) => AssertGolden($"status-{width}.txt", Show(Document, width));
+
+    [Fact]
+    public void WhereNothingIsEnabledItSaysSoAndShowsNoJump()
+    {
+        var text = Show(Document with { Rules = Document.Rules with { Enabled = false, InForce = false, OrderRepairs = 0, RecentRepairs = [] }, Services = [] }, 100);
+        Assert.Contains("modules.edgeProxy.enable is false", text, StringComparison.Ordinal);
+        Assert.DoesNotContain("PREROUTING", text, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void TheFieldsOfTheJsonAreThoseOfTheDocument()
+    {
+        var json = System.Text.Json.JsonSerializer.Serialize(Document, StatusJson.Default.StatusDocument);
+        AssertGolden("status.json", json + "\n");
+        var described = File.ReadAllText(Repository.PathOf("docs/status.md"));
+        foreach (var field in json.Split('"').Where((_, i) => i % 2 == 1).Where(text => json.Contains($"\"{text}\":", StringComparison.Ordinal)).Distinct())
+            Assert.Contains(field, described, StringComparison.Ordinal);
+    }
+
+    private static ServicePortStatus Port(string name, string address, string path, string reason, long active, long total, params string[] endpoints) => new()
+    {
+        Name = name,
+        Protocol = "tcp",
+        Address = address,
+        Kind = "clusterIP",
+        Path = path,
+        Reason = reason,
+        Endpoints = [.. endpoints],
+        Balancing = "none",
+        ActiveConnections = active,
+        TotalConnections = total,
+    };
+
+    private static string Show(StatusDocument document, int width)
+    {
+        var output = new StringWriter();
+        var console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(output), Ansi = AnsiSupport.No, ColorSystem = ColorSystemSupport.NoColors });
+        console.Profile.Width = width;
+        StatusView.Write(console, document, Now);
+        return string.Join('\n', output.ToString().ReplaceLineEndings("\n").Split('\n').Select(line => line.TrimEnd()));
+    }
+
+    /// <summary>EDGEMESH_GOLDEN=write writes the files anew; read the difference before it is committed.</summary>
+    private static void AssertGolden(string name, string text)
+    {
+        var path = Repository.PathOf($"tests/EdgeMesh.Tests/Commands/golden/{name}");
+        if (Environment.GetEnvironmentVariable("EDGEMESH_GOLDEN") == "write")
+            File.WriteAllText(path, text);
+        Assert.Equal(File.ReadAllText(path), text);
+    }
+}

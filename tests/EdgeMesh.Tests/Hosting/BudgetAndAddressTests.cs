@@ -1,0 +1,48 @@
+using System.Net;
+using EdgeMesh.Agent.Hosting;
+using EdgeMesh.Linux;
+using EdgeMesh.Netfilter;
+using Xunit;
+
+namespace EdgeMesh.Tests.Hosting;
+
+public sealed class BudgetAndAddressTests
+{
+    [Theory]
+    [InlineData(1_048_576, null, 16_384, 515_840)]
+    [InlineData(1_048_576, 1_000, 16_384, 1_000)]
+    [InlineData(20_000, 100_000, 16_384, 1_552)]
+    [InlineData(1_024, null, 16_384, 1)]
+    public void ConnectionsAreAsManyAsDescriptorsAllow(long descriptors, int? configured, int flows, int expected) =>
+        Assert.Equal(expected, ConnectionBudget.Connections(descriptors, configured, flows));
+
+    [Theory]
+    [InlineData(true, true, "169.254.96.16:20007 [fd0e:6d65:7368::10]:20007")]
+    [InlineData(false, true, "169.254.96.16:20007")]
+    [InlineData(true, false, "169.254.96.16:20007")]
+    public void AListenerPerFamilyThatDeviceAndBackendCanDo(bool device, bool backend, string expected)
+    {
+        var listeners = ListenerAddresses.Listeners(
+            IPAddress.Parse("169.254.96.16"), 20007, device, backend ? [IpFamily.IPv4, IpFamily.IPv6] : [IpFamily.IPv4]);
+        Assert.Equal(expected, string.Join(' ', listeners.Values));
+    }
+
+    [Fact]
+    public void TheHeartIsStillUntilItsGateOpens()
+    {
+        var heart = new Counting();
+        using var gate = new HeartbeatGate(heart);
+        gate.Beat();
+        Assert.Equal(0, heart.Beats);
+        gate.Open();
+        gate.Beat();
+        Assert.Equal(1, heart.Beats);
+    }
+
+    private sealed class Counting : IHeartbeat
+    {
+        public int Beats { get; private set; }
+
+        public void Beat() => Beats++;
+    }
+}

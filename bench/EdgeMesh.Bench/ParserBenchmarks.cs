@@ -68,7 +68,7 @@ public class ParserBenchmarks
 
     private static string Slice(string name)
     {
-        var endpoints = Enumerable.Range(1, 100).Select(i => $$"""{"addresses":["10.244.0.{{i}}"],"conditions":{"ready":true,"serving":true,"terminating":false},"nodeName":"node-{{i % 7}}","targetRef":{"kind":"Pod","name":"web-{{i}}","namespace":"demo"}}""");
-        return $$"""{"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice","metadata":{"name":"{{name}}","namespace":"demo","resourceVersion":"7","labels":{"kubernetes.io/service-name":"web"}},"addressType":"IPv4","ports":[{"name":"http","port":8080,"protocol":"TCP"}],"endpoints":[{{string.Join(',', endpoints)}}]}""";
+        var endpoints = Enumerable.Range(1, 100).Select(i => $$$"""{"addresses":["10.244.0.{{{i}}}"],"conditions":{"ready":true,"serving":true,"terminating":false},"nodeName":"node-{{{i % 7}}}","targetRef":{"kind":"Pod","name":"web-{{{i}}}","namespace":"demo"}}""");
+        return $$$"""{"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice","metadata":{"name":"{{{name}}}","namespace":"demo","resourceVersion":"7","labels":{"kubernetes.io/service-name":"web"}},"addressType":"IPv4","ports":[{"name":"http","port":8080,"protocol":"TCP"}],"endpoints":[{{{string.Join(',', endpoints)}}}]}""";
     }
 }

@@ -99,6 +99,24 @@ internal sealed class HybridNode : IAsyncDisposable
         }
     }
 
+    /// <param name="prepare">Puts what the agent will find into the lab, and says how to start it.</param>
+    public static async Task<HybridNode> StartAsync(KubeProxyRules rules, Func<NamespaceLab, Task<AgentOptions>> prepare)
+    {
+        var node = new HybridNode(await NamespaceLab.CreateAsync(new LabOptions { KubeProxy = rules }), NodeSetup.Beside(rules, Through.Kernel));
+        try
+        {
+            await node.RestartAgentAsync(await prepare(node.Lab));
+            return node;
+        }
+        catch
+        {
+            await node.DisposeAsync();
+            throw;
+        }
+    }
+
+    public async Task RestartAgentAsync(AgentOptions options) => Agent = await Lab.StartAgentAsync(options);
+
     public async Task RestartAgentAsync() => Agent = await Lab.StartAgentAsync(new AgentOptions { Config = _config });
 
     public Task<NatTable> NatAsync() => Lab.NatAsync(Variant);

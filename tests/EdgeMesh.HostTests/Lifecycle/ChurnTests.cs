@@ -1,5 +1,3 @@
-using System.Diagnostics;
-using System.Globalization;
 using EdgeMesh.Testing.Lab;
 using Xunit;
 
@@ -13,130 +11,26 @@ public sealed class ChurnTests(ITestOutputHelper output)
     [Fact]
     public async Task TwoMinutesOfChurnLeakNoDescriptorThreadRuleOrConntrackEntry()
     {
-        var services = Enumerable.Range(1, 20)
-            .Select(i => HybridNode.Web with { Name = $"many-{i}", ClusterIPs = [$"10.96.20.{i}"] })
-            .ToArray();
+        var services = Churn.Services();
         await using var node = await HybridNode.StartAsync(NodeSetup.Userspace, NodeSetup.Userspace.Config, [HybridNode.Web, HybridNode.Dns, .. services]);
-        var churn = new Churn(node, services);
-        // What is made once and kept (buffers, threads of the pool) is made in the first seconds.
-        await churn.RunAsync(TimeSpan.FromSeconds(10));
-        await churn.RestoreAsync();
-        var before = node.Agent.Facts;
-        var filterBefore = await Eventually.SeesAsync(node.Lab.PacketFilterAsync, filter => filter.Contains("demo/many-20:http", StringComparison.Ordinal), TimeSpan.FromSeconds(5));
-
-        using var enough = new CancellationTokenSource();
-        var clients = ((string[])["client", "node"]).Select(from => AskUntilAsync(node.Lab, from, enough.Token)).ToArray();
-        await churn.RunAsync(_period - TimeSpan.FromSeconds(10));
-        await enough.CancelAsync();
-        var asked = (await Task.WhenAll(clients)).Sum();
-        await churn.RestoreAsync();
-
-        var after = await Eventually.SeesAsync(
-            () => node.Agent.Facts,
-            facts => facts.Descriptors <= before.Descriptors + 16 && facts.Threads <= before.Threads + 4,
-            TimeSpan.FromSeconds(15));
-        await Eventually.SeesAsync(node.Lab.PacketFilterAsync, filter => filter == filterBefore, TimeSpan.FromSeconds(10));
-        await Eventually.SeesAsync(EstablishedAsync, entries => entries == 0, TimeSpan.FromSeconds(15));
-        output.WriteLine($"{churn.Steps} changes, {asked} connections; before {before}; after {after}; {await node.RepairsAsync()} repairs");
-        Assert.False(node.Agent.Process.HasExited);
-        Assert.InRange(after.ResidentBytes, 0, before.ResidentBytes + (40L << 20));
-
-        async Task<int> EstablishedAsync() =>
-            (await node.Lab.RunAsync("node", "conntrack", "-L", "-p", "tcp", "--state", "ESTABLISHED", "-d", "10.96.10.1")).Output.Split('\n').Count(line => line.StartsWith("tcp", StringComparison.Ordinal));
-    }
-
-    /// <summary>Every connection is answered, by way of the agent or of kube-proxy.</summary>
-    private static async Task<int> AskUntilAsync(NamespaceLab lab, string from, CancellationToken enough)
-    {
-        var count = 0;
-        for (; !enough.IsCancellationRequested; count++)
+        var manifests = node.Lab.Manifests;
+        var churn = new Churn(node, services, new ChurnSource
         {
-            await lab.AskAsync(from, HybridNode.WebAddress, TimeSpan.FromSeconds(5));
-            // An answer under way while the service is taken over is lost with its conntrack entry; a UDP client asks again.
-            await Eventually.SeesAsync(
-                () => lab.AskUdpAsync(from, "10.96.10.5:53", "WHO"u8.ToArray(), TimeSpan.FromSeconds(1)),
-                answer => answer.Length > 0,
-                TimeSpan.FromSeconds(5));
-        }
-
-        return count;
-    }
-
-    private sealed class Churn(HybridNode node, ManifestService[] services)
-    {
-        private static readonly string[] _foreignJump = ["PREROUTING", "-m", "comment", "--comment", "of somebody", "-j", "KUBE-SERVICES"];
-
-        // Always the same sequence, so that a failure can be repeated.
-        private readonly Random _random = new(20_007);
-
-        public int Steps { get; private set; }
-
-        public async Task RunAsync(TimeSpan period)
-        {
-            var watch = Stopwatch.StartNew();
-            while (watch.Elapsed < period)
+            Config = NodeSetup.Userspace.Config,
+            Write = manifests.Write,
+            Remove = manifests.Remove,
+            DisturbAsync = random =>
             {
-                await StepAsync();
-                Steps++;
-            }
-        }
-
-        /// <summary>Brings every object back to how the test began.</summary>
-        public async Task RestoreAsync()
-        {
-            foreach (var service in (ManifestService[])[HybridNode.Web, HybridNode.Dns, .. services])
-                node.Lab.Manifests.Write(service);
-            File.Delete(Path.Combine(node.Lab.Manifests.Path, "broken.yaml"));
-            node.Lab.Configure(NodeSetup.Userspace.Config);
-            await node.UntilFirstAsync(TimeSpan.FromSeconds(10));
-            foreach (var service in services)
-                await node.UntilRuleAsync($"demo/{service.Name}:http", stands: true, TimeSpan.FromSeconds(10));
-            await node.UntilRuleAsync("demo/web:http", stands: true);
-        }
-
-        private async Task StepAsync()
-        {
-            var service = services[_random.Next(services.Length)];
-            switch (_random.Next(10))
+                manifests.WriteText("broken.yaml", "kind: Service\nspec: [" + new string('{', random.Next(100)));
+                return Task.CompletedTask;
+            },
+            RestoreAsync = () =>
             {
-                case 0:
-                    node.Lab.Manifests.Write(service.Labelled(true));
-                    await node.UntilRuleAsync($"demo/{service.Name}:http", stands: false, TimeSpan.FromSeconds(10));
-                    break;
-                case 1:
-                    node.Lab.Manifests.Write(service.Labelled(false));
-                    await node.UntilRuleAsync($"demo/{service.Name}:http", stands: true, TimeSpan.FromSeconds(10));
-                    break;
-                case 2:
-                    node.Lab.Manifests.Remove(service);
-                    break;
-                case 3:
-                    node.Lab.Manifests.Write(service with { Endpoints = [.. Enumerable.Range(1, _random.Next(1, 40)).Select(i => string.Create(CultureInfo.InvariantCulture, $"10.244.3.{i}"))] });
-                    break;
-                case 4:
-                    node.Lab.Manifests.Write(HybridNode.Web with { Endpoints = [_random.Next(2) == 0 ? "10.244.0.11" : "10.244.0.12"] });
-                    break;
-                case 5:
-                    node.Lab.Manifests.Write(HybridNode.Web.Labelled(_random.Next(2) == 0));
-                    break;
-                case 6:
-                    node.Lab.Manifests.Write(HybridNode.Dns.Labelled(_random.Next(2) == 0));
-                    break;
-                case 7:
-                    // Not kube-proxy's own jump: while that is gone, nobody has the services that are left to it.
-                    await node.Lab.IptablesAsync(node.Variant, ["-t", "nat", "-I", .. _foreignJump]);
-                    await node.UntilFirstAsync(TimeSpan.FromSeconds(10));
-                    await node.Lab.IptablesAsync(node.Variant, ["-t", "nat", "-D", .. _foreignJump]);
-                    break;
-                case 8:
-                    node.Lab.Manifests.WriteText("broken.yaml", "kind: Service\nspec: [" + new string('{', _random.Next(100)));
-                    break;
-                default:
-                    node.Lab.Configure(NodeSetup.Userspace.Config with { ServiceFilterMode = "FilterIfLabelDoesNotExists" });
-                    await node.UntilRuleAsync("demo/web:http", stands: node.Lab.Manifests.Read(HybridNode.Web).Contains(ManifestService.FilterLabel, StringComparison.Ordinal), TimeSpan.FromSeconds(10));
-                    node.Lab.Configure(NodeSetup.Userspace.Config);
-                    break;
-            }
-        }
+                File.Delete(Path.Combine(manifests.Path, "broken.yaml"));
+                return Task.CompletedTask;
+            },
+        });
+
+        output.WriteLine(await churn.LeavesNothingAsync(_period));
     }
 }

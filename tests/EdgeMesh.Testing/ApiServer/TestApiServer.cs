@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Net;
+using System.Net.Sockets;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json.Nodes;
@@ -26,6 +27,12 @@ public sealed record TestApiServerOptions
 
     /// <summary>Clients must show a certificate of this CA.</summary>
     public X509Certificate2? ClientCa { get; init; }
+
+    /// <summary>What it has; a server that is restarted takes over the old one's. Null: nothing yet.</summary>
+    public ApiStore? Store { get; init; }
+
+    /// <summary>Makes the bound listen socket, so that it can belong to another network namespace; null: this process's.</summary>
+    public Func<EndPoint, Socket>? Bind { get; init; }
 
     public TimeSpan BookmarkInterval { get; init; } = TimeSpan.FromSeconds(60);
 }
@@ -64,9 +71,15 @@ public sealed class TestApiServer : IAsyncDisposable
     private TestApiServer(TestApiServerOptions options)
     {
         _options = options;
+        Store = options.Store ?? new();
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
         builder.WebHost.UseKestrelHttpsConfiguration();
+        if (options.Bind is { } bind)
+        {
+            builder.WebHost.UseSockets(sockets => sockets.CreateBoundListenSocket = bind);
+        }
+
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.Limits.MinResponseDataRate = null;
@@ -87,7 +100,7 @@ public sealed class TestApiServer : IAsyncDisposable
         _app.Run(HandleAsync);
     }
 
-    public ApiStore Store { get; } = new();
+    public ApiStore Store { get; }
 
     /// <summary>With scheme, address and port.</summary>
     public string Url { get; private set; } = "";

@@ -11,6 +11,15 @@ public sealed record AgentOptions
     /// <summary>Further arguments of <c>run</c>.</summary>
     public IReadOnlyList<string> Arguments { get; init; } = [];
 
+    /// <summary>False: without <c>--manifests</c>, so that the configuration names the source.</summary>
+    public bool Manifests { get; init; } = true;
+
+    /// <summary>Variables that the agent sees; null takes one away.</summary>
+    public IReadOnlyDictionary<string, string?> Environment { get; init; } = new Dictionary<string, string?>();
+
+    /// <summary>A program and its arguments that becomes the agent (exec), such as <c>setpriv … --</c>; empty: the agent itself.</summary>
+    public IReadOnlyList<string> Launcher { get; init; } = [];
+
     /// <summary>False: returns as soon as the process runs, for a start that is expected to fail or to wait.</summary>
     public bool WaitUntilReady { get; init; } = true;
 
@@ -34,6 +43,9 @@ public sealed record AgentConfig
     /// <summary>Further lines below <c>modules.edgeProxy</c>, without indentation.</summary>
     public IReadOnlyList<string> EdgeProxy { get; init; } = [];
 
+    /// <summary>Further lines below <c>modules</c>, without indentation.</summary>
+    public IReadOnlyList<string> Modules { get; init; } = [];
+
     /// <summary>Further lines below <c>commonConfig</c>, without indentation.</summary>
     public IReadOnlyList<string> CommonConfig { get; init; } = [];
 
@@ -56,6 +68,7 @@ public sealed record AgentConfig
         $"    backend: {Backend}",
         $"    dataPath: {DataPath}",
         .. EdgeProxy.Select(line => "    " + line),
+        .. Modules.Select(line => "  " + line),
         "",
     ]);
 }

@@ -19,7 +19,16 @@ internal static class LabLeftovers
         foreach (var name in Abandoned("/run/netns"))
             await RemoveNamespaceAsync(name);
         foreach (var name in Abandoned(Path.GetTempPath()))
-            Directory.Delete(Path.Combine(Path.GetTempPath(), name), recursive: true);
+        {
+            try
+            {
+                Directory.Delete(Path.Combine(Path.GetTempPath(), name), recursive: true);
+            }
+            catch (DirectoryNotFoundException)
+            {
+                // Another test process removes the same at this moment.
+            }
+        }
     }
 
     /// <summary>Ends what still runs inside (only a lab's own programs can), then removes the namespace.</summary>

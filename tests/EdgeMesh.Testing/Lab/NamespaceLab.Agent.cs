@@ -20,12 +20,17 @@ public sealed partial class NamespaceLab
     {
         options ??= new AgentOptions();
         Configure(options.Config);
+        string[] source = options.Manifests ? ["--manifests", Manifests.Path] : [];
+        string[] command = [.. options.Launcher, AgentProgram(), "run", "--config-file", ConfigFile, .. source, "--node-name", options.NodeName, .. options.Arguments];
+        // Whoever runs the tests on a node of a cluster has these set; the agent in the lab shall not find that cluster.
+        var environment = new Dictionary<string, string?> { ["KUBERNETES_PORT"] = "", ["KUBERNETES_SERVICE_HOST"] = "", ["KUBECONFIG"] = "", ["NODE_NAME"] = "" };
+        foreach (var (key, value) in options.Environment)
+            environment[key] = value;
         var process = new LabProcess(
             Node.Name,
-            AgentProgram(),
-            ["run", "--config-file", ConfigFile, "--manifests", Manifests.Path, "--node-name", options.NodeName, .. options.Arguments],
-            // Whoever runs the tests on a node of a cluster has these set; the agent in the lab shall not find that cluster.
-            new Dictionary<string, string> { ["KUBERNETES_PORT"] = "", ["KUBERNETES_SERVICE_HOST"] = "", ["KUBECONFIG"] = "", ["NODE_NAME"] = "" });
+            command[0],
+            command[1..],
+            environment);
         var agent = OwnedByLab(new AgentProcess(Node, process));
         if (options.WaitUntilReady)
             await agent.UntilReadyAsync(options.ReadyDeadline);

@@ -1,0 +1,43 @@
+using System.Net.Sockets;
+using EdgeMesh.Testing.Lab;
+using Xunit;
+
+namespace EdgeMesh.HostTests.BadInput;
+
+/// <summary>Clients that connect through the user-mode path and say nothing.</summary>
+public sealed class SilentClientTests(ITestOutputHelper output)
+{
+    [Fact]
+    public async Task SilentClientsAreBoundedCostNothingAndAreProbed()
+    {
+        var options = new AgentOptions { Config = new AgentConfig { EdgeProxy = ["dataPath: userspace", "limits:", "  maxConnections: 200"] } };
+        await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, options, [HybridNode.Web]);
+        await node.UntilAnsweredAsync("client", HybridNode.WebAddress, HybridNode.ByAgent);
+        var silent = new List<Socket>();
+        try
+        {
+            for (var i = 0; i < 250; i++)
+                silent.Add(await node.Lab.ConnectAsync("client", HybridNode.WebAddress));
+
+            // Beyond the bound a client is refused at once instead of being left to wait.
+            await Eventually.SeesAsync(() => silent.Count(s => s.Poll(0, SelectMode.SelectRead)), refused => refused == 50, TimeSpan.FromSeconds(10));
+            Assert.Equal(200, await node.Agent.MetricAsync("edgemesh_tcp_connections_active"));
+            var sockets = (await node.Lab.RunAsync("node", "ss", "-Htno", "state", "established")).Succeeded().Output;
+            Assert.InRange(sockets.Split('\n').Count(line => line.Contains("timer:(keepalive", StringComparison.Ordinal)), 400, 500);
+
+            var before = node.Agent.Facts;
+            await Eventually.StaysAsync(() => Task.FromResult(node.Agent.Process.HasExited), exited => !exited, TimeSpan.FromSeconds(5));
+            var cost = node.Agent.Facts.ProcessorTime - before.ProcessorTime;
+            output.WriteLine($"200 silent connections: {cost.TotalMilliseconds / 50:0.0} % of a core");
+            Assert.InRange(cost, TimeSpan.Zero, TimeSpan.FromMilliseconds(250));
+        }
+        finally
+        {
+            foreach (var socket in silent)
+                socket.Dispose();
+        }
+
+        await node.UntilAnsweredAsync("client", HybridNode.WebAddress, HybridNode.ByAgent);
+        await Eventually.SeesAsync(() => node.Agent.MetricAsync("edgemesh_tcp_connections_active"), active => active == 0, TimeSpan.FromSeconds(10));
+    }
+}

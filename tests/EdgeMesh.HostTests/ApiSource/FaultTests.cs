@@ -83,7 +83,7 @@ public sealed class FaultTests
             await node.Node.UntilRuleAsync($"demo/np-{i}:http", stands: true, TimeSpan.FromSeconds(10));
         }
 
-        Assert.Equal(0, node.Warnings(""));
+        Assert.Equal(0, node.Warnings("EdgeMesh.Kubernetes"));
         await clients.AllAnsweredAsync(HybridNode.ByAgent);
     }
 

@@ -21,7 +21,7 @@ public sealed class MetaServerTests
         await node.Node.UntilRuleAsync("demo/np:http", stands: true, TimeSpan.FromSeconds(15));
 
         // The replay of everything at each new watch changes nothing.
-        Assert.Equal(0, node.Warnings(""));
+        Assert.Equal(0, node.Warnings("EdgeMesh.Kubernetes"));
         await clients.AllAnsweredAsync(HybridNode.ByAgent);
     }
 }

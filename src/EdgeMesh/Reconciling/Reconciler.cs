@@ -253,6 +253,8 @@ public sealed partial class Reconciler : IDisposable
             return;
         foreach (var repair in result.Repairs)
             LogRepair(repair);
+        // As after a sync: what was flushed took the kernel's memory of the heartbeat with it.
+        _setRoutes(_routes);
         var remembered = _state.RecentRepairs.AddRange(result.Repairs);
         _state = _state with
         {

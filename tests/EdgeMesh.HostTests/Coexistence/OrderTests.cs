@@ -108,8 +108,8 @@ public sealed class OrderTests
                 && nat.JumpPosition("PREROUTING", "KUBE-SERVICES") > 1
                 && nat.JumpPosition("OUTPUT", "KUBE-SERVICES") > 1,
             node.RepairDeadline);
-        Assert.Equal(HybridNode.ByAgent, (await node.Lab.AskAsync("client", HybridNode.WebAddress)).Port);
-        Assert.Equal(HybridNode.ByAgent, (await node.Lab.AskAsync("node", HybridNode.WebAddress)).Port);
+        await node.UntilAnsweredAsync("client", HybridNode.WebAddress, HybridNode.ByAgent, TimeSpan.FromSeconds(1));
+        await node.UntilAnsweredAsync("node", HybridNode.WebAddress, HybridNode.ByAgent, TimeSpan.FromSeconds(1));
 
         // The repair is counted after it stands; then the count stays, also when kube-proxy syncs again.
         var repairs = await Eventually.SeesAsync(node.RepairsAsync, count => count > 0, TimeSpan.FromSeconds(2));

@@ -33,7 +33,7 @@ public sealed class CommandLineTests : IDisposable
     [InlineData("run --when-taken-over exit", false, false)]
     public async Task TakingOverIsAskedFor(string line, bool takeOver, bool stay)
     {
-        Assert.Equal(0, await InvokeAsync($"{line} --config-file FILE"));
+        Assert.Equal(0, await InvokeAsync($"{line} --config-file FILE".Trim()));
         Assert.Equal((takeOver, stay), (_run!.TakeOver, _run.StayWhenTakenOver));
     }
 

@@ -99,6 +99,18 @@ internal sealed class HybridNode : IAsyncDisposable
         }
     }
 
+    /// <summary>With all that an agent can be started with.</summary>
+    public static Task<HybridNode> StartAsync(KubeProxyRules rules, AgentOptions options, params ReadOnlySpan<ManifestService> services)
+    {
+        var written = services.ToImmutableArray();
+        return StartAsync(rules, lab =>
+        {
+            foreach (var service in written)
+                lab.Manifests.Write(service);
+            return Task.FromResult(options);
+        });
+    }
+
     /// <param name="prepare">Puts what the agent will find into the lab, and says how to start it.</param>
     public static async Task<HybridNode> StartAsync(KubeProxyRules rules, Func<NamespaceLab, Task<AgentOptions>> prepare)
     {

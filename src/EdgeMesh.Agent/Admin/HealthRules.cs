@@ -19,6 +19,9 @@ internal sealed record HealthFacts
     /// <summary>False where modules.edgeProxy is not enabled: then there are no rules to wait for.</summary>
     public required bool Handles { get; init; }
 
+    /// <summary>False until the first heartbeat has gone out: before, the rules that need this process are not in force.</summary>
+    public bool HasBeaten { get; init; } = true;
+
     /// <summary>Since when the newest plan could not be applied; null when it is in force.</summary>
     public required TimeSpan? FaultAge { get; init; }
 
@@ -49,6 +52,10 @@ internal static class HealthRules
             reasons.Add(facts.Reconciler.Facts is null
                 ? "services and endpoints have not both been listed yet" + (facts.SourceFault is { } fault ? $": {fault}" : "")
                 : "rules have not been applied yet");
+        }
+        else if (facts.Handles && !facts.HasBeaten)
+        {
+            reasons.Add("rules are written but not in force before the first heartbeat");
         }
 
         return reasons.ToImmutable();

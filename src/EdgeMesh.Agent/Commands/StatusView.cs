@@ -103,7 +103,7 @@ internal static class StatusView
             1 => "first",
             _ => $"[red]at {jump.Position}[/]",
         };
-        return $"{Markup.Escape($"{jump.Family} {jump.Hook} -> {jump.Chain}")}: {place} {Markup.Escape(jump.Detail)}".TrimEnd();
+        return $"{Markup.Escape($"{jump.Family} {jump.Hook} -> {jump.Chain}")}: {place} {Markup.Escape(jump.Detail == "first" ? "" : jump.Detail)}".TrimEnd();
     }
 
     private static string Age(TimeSpan age) => age switch

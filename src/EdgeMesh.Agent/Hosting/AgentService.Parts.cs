@@ -132,6 +132,7 @@ internal sealed partial class AgentService
     {
         await _reconciler!.FirstSync.WaitAsync(cancellationToken);
         _heart?.Open();
+        _tcp!.BeatSoon();
         foreach (var notice in _rules!.FoundAtFirstSync())
             LogFound(notice);
     }

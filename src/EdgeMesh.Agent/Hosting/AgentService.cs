@@ -156,6 +156,7 @@ internal sealed partial class AgentService(
         SlowestLoop = _tcp!.SlowestTurn(),
         FaultAge = _reconciler.State.FaultSince is { } since ? time.GetUtcNow() - since : null,
         Handles = _options.Proxy.Enable,
+        HasBeaten = _heart?.HasBeaten ?? true,
         FailedParts = _failedParts,
     };
 }

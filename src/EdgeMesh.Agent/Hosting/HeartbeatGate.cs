@@ -7,13 +7,19 @@ namespace EdgeMesh.Agent.Hosting;
 internal sealed class HeartbeatGate(IHeartbeat heartbeat) : IHeartbeat, IDisposable
 {
     private volatile bool _open;
+    private volatile bool _hasBeaten;
+
+    /// <summary>True once a beat has gone out: from then on the rules that need this process are in force.</summary>
+    public bool HasBeaten => _hasBeaten;
 
     public void Open() => _open = true;
 
     public void Beat()
     {
-        if (_open)
-            heartbeat.Beat();
+        if (!_open)
+            return;
+        heartbeat.Beat();
+        _hasBeaten = true;
     }
 
     public void Dispose() => (heartbeat as IDisposable)?.Dispose();

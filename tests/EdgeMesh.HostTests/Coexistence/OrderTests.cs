@@ -27,8 +27,7 @@ public sealed class OrderTests
     [MemberData(nameof(Setups.IptablesBesideKubeProxy), MemberType = typeof(Setups))]
     public Task AFlushedNatTableIsFilledAgain(KubeProxyRules kubeProxy, RulesIn rules, Through through) => IsRepairedAsync(new NodeSetup(kubeProxy, rules, through), async node =>
     {
-        await node.Lab.IptablesAsync(node.Variant, "-t", "nat", "-F");
-        await node.Lab.IptablesAsync(node.Variant, "-t", "nat", "-X");
+        await node.Lab.EmptyNatAsync(node.Variant);
         // kube-proxy notices by its canary in mangle and writes everything again, with its jumps at 1.
         await node.Lab.IptablesAsync(node.Variant, "-t", "mangle", "-F");
         await node.Lab.IptablesAsync(node.Variant, "-t", "mangle", "-X");

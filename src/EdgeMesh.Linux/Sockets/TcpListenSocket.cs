@@ -42,6 +42,8 @@ public sealed unsafe class TcpListenSocket : IDisposable
             var length = SockAddr.Write(endpoint, new Span<byte>(address, SockAddr.MaxSize));
             Check(Libc.bind(descriptor, address, (uint)length) < 0 ? Libc.Failure() : 0, endpoint);
             Check(Libc.listen(descriptor, backlog) < 0 ? Libc.Failure() : 0, endpoint);
+            // The acknowledgement of a request may wait a moment for the answer, which carries it. listen(2) resets this.
+            Check(SocketOption.Set(descriptor, SocketOption.IPPROTO_TCP, SocketOption.TCP_QUICKACK, 0), endpoint);
             return new TcpListenSocket(handle, isIPv6);
         }
         catch

@@ -9,18 +9,21 @@ public static unsafe class TcpSocket
     private const int SHUT_WR = 1;
     private const uint SPLICE_F_MOVE_NONBLOCK = 0x1 | 0x2;
 
-    /// <summary>Begins to connect: a descriptor whose outcome epoll will tell, or a negated errno.</summary>
+    /// <summary>Begins to connect: a descriptor whose outcome epoll will tell, or a negated errno. Small writes wait for
+    /// the acknowledgement of those before them until <see cref="SendAtOnce"/>.</summary>
     /// <param name="mark">SO_MARK (needs CAP_NET_ADMIN); 0: none.</param>
-    public static int Connect(InetEndpoint endpoint, uint mark)
+    /// <param name="hasBytes">The caller writes as soon as it may, so the handshake's last acknowledgement can travel with
+    /// those bytes instead of alone.</param>
+    public static int Connect(InetEndpoint endpoint, uint mark, bool hasBytes = false)
     {
         var descriptor = Libc.socket(SockAddr.Family(endpoint.Address), SOCK_STREAM_NONBLOCK_CLOEXEC, 0);
         if (descriptor < 0)
             return Libc.Failure();
         var failure = mark == 0 ? 0 : SocketOption.Set(descriptor, SocketOption.SOL_SOCKET, SocketOption.SO_MARK, (int)mark);
         if (failure == 0)
-            failure = SocketOption.Set(descriptor, SocketOption.IPPROTO_TCP, SocketOption.TCP_NODELAY, 1);
-        if (failure == 0)
         {
+            if (hasBytes)
+                _ = SocketOption.Set(descriptor, SocketOption.IPPROTO_TCP, SocketOption.TCP_QUICKACK, 0);
             var address = stackalloc byte[SockAddr.MaxSize];
             var length = SockAddr.Write(endpoint, new Span<byte>(address, SockAddr.MaxSize));
             if (Libc.connect(descriptor, address, (uint)length) < 0)
@@ -86,10 +89,16 @@ public static unsafe class TcpSocket
         return count < 0 ? Libc.Failure() : (int)count;
     }
 
-    /// <summary>Writes as much as fits: a count or a negated errno.</summary>
-    public static int Send(int descriptor, byte* buffer, int length)
+    /// <summary>Small writes no longer wait for acknowledgements (TCP_NODELAY).</summary>
+    public static void SendAtOnce(int descriptor)
+        => _ = SocketOption.Set(descriptor, SocketOption.IPPROTO_TCP, SocketOption.TCP_NODELAY, 1);
+
+    /// <summary>Writes as much as fits: a count or a negated errno; EAGAIN also while the connection is being made.</summary>
+    /// <param name="endFollows">The end of the stream follows at once and shall travel in the same packet.</param>
+    public static int Send(int descriptor, byte* buffer, int length, bool endFollows = false)
     {
-        var count = Libc.send(descriptor, buffer, (nuint)length, MSG_NOSIGNAL);
+        const int MSG_MORE = 0x8000;
+        var count = Libc.send(descriptor, buffer, (nuint)length, endFollows ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL);
         return count < 0 ? Libc.Failure() : (int)count;
     }
 

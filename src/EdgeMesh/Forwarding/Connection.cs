@@ -39,6 +39,10 @@ internal sealed class Connection(int slot)
     public Flow ToEndpoint;
     public Flow ToClient;
 
+    /// <summary>The endpoint's socket no longer holds small writes back. Its first write never waits, and most short
+    /// connections have no second one.</summary>
+    public bool SendsAtOnce;
+
     /// <summary>In the list of those that have more to do than their turn allowed.</summary>
     public bool HasTurn;
 
@@ -70,6 +74,10 @@ internal struct Flow
 
     /// <summary>A short read does not mean empty: the end of the stream, an error or an urgent mark is behind it.</summary>
     public bool ReadOn;
+
+    /// <summary>The end of the stream has arrived behind the bytes that are there, and no urgent mark: a short read has
+    /// reached it.</summary>
+    public bool EndBehind;
 
     /// <summary>The source has said that nothing more comes.</summary>
     public bool Ended;

@@ -12,6 +12,10 @@ internal sealed unsafe partial class ForwardingLoop
 
     private const int PauseMilliseconds = 100;
 
+    // Asking an empty queue costs the kernel a socket that it makes and drops. So only as many are asked for as were there
+    // of late; the listener is level-triggered and tells of the rest.
+    private int _acceptAtOnce = 1;
+
     private PlacedListener[] _listeners;
     private bool _listenersPaused;
     private long _pausedUntil;
@@ -34,7 +38,8 @@ internal sealed unsafe partial class ForwardingLoop
         if (listenerIndex >= _listeners.Length)
             return;
         var listener = _listeners[listenerIndex].Socket;
-        for (var i = 0; i < MostAcceptedAtOnce; i++)
+        var most = _acceptAtOnce;
+        for (var i = 0; i < most; i++)
         {
             var descriptor = TcpSocket.Accept(listener.Descriptor, out var client);
             if (descriptor >= 0)
@@ -47,6 +52,7 @@ internal sealed unsafe partial class ForwardingLoop
             switch (-descriptor)
             {
                 case Errno.EAGAIN:
+                    _acceptAtOnce = Math.Max(i, 1);
                     return;
                 case Errno.EMFILE or Errno.ENFILE when TryShedWithReserve(listener):
                 case Errno.EINTR or Errno.ECONNABORTED or Errno.EPROTO or Errno.EPERM:
@@ -57,6 +63,8 @@ internal sealed unsafe partial class ForwardingLoop
                     return;
             }
         }
+
+        _acceptAtOnce = Math.Min(most * 2, MostAcceptedAtOnce);
     }
 
     private void AdmitOrFault(TcpListenSocket listener, int descriptor, InetEndpoint client)
@@ -185,6 +193,7 @@ internal sealed unsafe partial class ForwardingLoop
     {
         if (_listeners.Length == 0)
             return;
+        _acceptAtOnce = MostAcceptedAtOnce;
         for (var i = _listeners.Length - 1; i >= 0; i--)
         {
             var (socket, place) = _listeners[i];

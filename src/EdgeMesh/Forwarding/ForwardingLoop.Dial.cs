@@ -16,10 +16,40 @@ internal sealed unsafe partial class ForwardingLoop
         connection.Dial = _freeDials.TryPop(out var dial) ? dial : new Dial(_options.DialLimits.Length);
         connection.Dial.Begin(route, _context.NowMicroseconds());
         Counters.PendingDials++;
-        DialNext(connection, connection.Dial);
+        if (ReadFirstBytes(connection, out var count))
+            DialNext(connection, connection.Dial, count);
     }
 
-    private void DialNext(Connection connection, Dial dial)
+    /// <summary>A client's request is usually here as soon as it is accepted, and the way to a near endpoint stands when the
+    /// call that makes it returns: then the request goes out at once, in the packet that ends the handshake. False when
+    /// the client is gone, and with it the connection.</summary>
+    /// <param name="count">Bytes in the loop's buffer.</param>
+    private bool ReadFirstBytes(Connection connection, out int count)
+    {
+        ref var flow = ref connection.ToEndpoint;
+        fixed (byte* buffer = _buffer)
+            count = TcpSocket.Receive(connection.ClientDescriptor, buffer, RelayResources.BufferSize);
+        if (count > 0)
+        {
+            Count(connection, ref flow, count, isToEndpoint: true);
+            flow.Bulk = flow.Readable = count == RelayResources.BufferSize;
+            return true;
+        }
+
+        if (count < 0 && count != -Errno.EAGAIN)
+        {
+            Release(connection, ConnectionOutcome.ClientReset);
+            return false;
+        }
+
+        flow.Ended = count == 0;
+        flow.Readable = count != 0;
+        count = 0;
+        return true;
+    }
+
+    /// <param name="inBuffer">The client's first bytes, as long as they stand in the loop's buffer only.</param>
+    private void DialNext(Connection connection, Dial dial, int inBuffer = 0)
     {
         while (!dial.IsExhausted && TryChoose(connection, dial, out var endpoint))
         {
@@ -29,11 +59,22 @@ internal sealed unsafe partial class ForwardingLoop
             connection.Endpoint = endpoint;
             // From here on an endpoint is a descriptor. One that is reached by a stream instead of a route will hand over
             // one end of a socket pair here, and the relay will not know the difference.
-            var descriptor = TcpSocket.Connect(endpoint, _options.DialMark);
+            var descriptor = TcpSocket.Connect(endpoint, _options.DialMark, inBuffer > 0 || connection.ToEndpoint.Buffer is not null);
             if (descriptor >= 0)
             {
                 connection.EndpointDescriptor = descriptor;
-                var failure = _epoll.Add(descriptor, EverythingOnce, DataOf(connection, isClient: false));
+                var failure = inBuffer > 0 ? TrySendFirstBytes(connection, ref inBuffer) : -Errno.EAGAIN;
+                if (failure is 0 or -Errno.EAGAIN)
+                {
+                    var answered = failure == 0;
+                    failure = _epoll.Add(descriptor, EverythingOnce, DataOf(connection, isClient: false));
+                    if (failure == 0 && answered)
+                    {
+                        DialSucceeded(connection, dial, EpollEvents.None);
+                        return;
+                    }
+                }
+
                 if (failure == 0)
                 {
                     _wheel.Set(connection, _now + limit);
@@ -59,6 +100,21 @@ internal sealed unsafe partial class ForwardingLoop
         Release(connection, ConnectionOutcome.DialFailed);
     }
 
+    /// <summary>0 when the endpoint has taken (some of) them, so that it is there; else a negated errno, EAGAIN while it has
+    /// not answered. What it did not take is the connection's afterwards, unless the attempt has failed.</summary>
+    private int TrySendFirstBytes(Connection connection, ref int inBuffer)
+    {
+        int sent;
+        fixed (byte* buffer = _buffer)
+            sent = TcpSocket.Send(connection.EndpointDescriptor, buffer, inBuffer);
+        if (sent < 0 && sent != -Errno.EAGAIN)
+            return sent;
+        if (sent < inBuffer)
+            KeepUnsent(ref connection.ToEndpoint, Math.Max(sent, 0), inBuffer);
+        inBuffer = 0;
+        return Math.Min(sent, 0);
+    }
+
     private bool TryChoose(Connection connection, Dial dial, out InetEndpoint endpoint)
     {
         if (connection.Service.Balancer.TryChoose(dial.Route, connection.Client.Address, dial.Tried, _now, out endpoint))
@@ -81,11 +137,16 @@ internal sealed unsafe partial class ForwardingLoop
         }
         else if ((events & EpollEvents.Out) != EpollEvents.None)
         {
-            connection.Service.Balancer.Succeeded(dial.Route, connection.Client.Address, connection.Endpoint, _now);
-            Counters.Dialled(_context.NowMicroseconds() - dial.StartedMicroseconds);
-            EndDial(connection, dial);
-            BeginRelay(connection, events);
+            DialSucceeded(connection, dial, events);
         }
+    }
+
+    private void DialSucceeded(Connection connection, Dial dial, EpollEvents events)
+    {
+        connection.Service.Balancer.Succeeded(dial.Route, connection.Client.Address, connection.Endpoint, _now);
+        Counters.Dialled(_context.NowMicroseconds() - dial.StartedMicroseconds);
+        EndDial(connection, dial);
+        BeginRelay(connection, events);
     }
 
     private void DialTimedOut(Connection connection)

@@ -10,9 +10,7 @@ internal sealed unsafe partial class ForwardingLoop
     private void BeginRelay(Connection connection, EpollEvents endpointEvents)
     {
         _wheel.Set(connection, _now + WatchPeerAfterMilliseconds);
-        connection.ToEndpoint.Readable = true;
-        // The client's first bytes are usually here: they go out before the client is registered, and registering
-        // tells whatever came in between.
+        // What the client has sent so far goes out before it is registered, and registering tells what came in between.
         Pump(connection, ref connection.ToEndpoint, connection.ClientDescriptor, connection.EndpointDescriptor, isToEndpoint: true);
         if (!connection.IsOpen)
             return;
@@ -22,7 +20,8 @@ internal sealed unsafe partial class ForwardingLoop
             return;
         }
 
-        Relay(connection, isClient: false, endpointEvents);
+        if (endpointEvents != EpollEvents.None)
+            Relay(connection, isClient: false, endpointEvents);
     }
 
     private void Relay(Connection connection, bool isClient, EpollEvents events)
@@ -54,7 +53,11 @@ internal sealed unsafe partial class ForwardingLoop
         if ((events & (EpollEvents.In | MoreBehind)) != EpollEvents.None)
             from.Readable = true;
         if ((events & MoreBehind) != EpollEvents.None)
+        {
             from.ReadOn = true;
+            from.EndBehind = (events & MoreBehind & ~EpollEvents.HangUp) == EpollEvents.ReadHangUp;
+        }
+
         if ((events & (EpollEvents.Out | EpollEvents.HangUp | EpollEvents.Error)) != EpollEvents.None)
             to.Blocked = false;
     }
@@ -105,6 +108,12 @@ internal sealed unsafe partial class ForwardingLoop
                 break;
             }
 
+            if (isToEndpoint && flow.Bytes > 0 && !connection.SendsAtOnce)
+            {
+                connection.SendsAtOnce = true;
+                TcpSocket.SendAtOnce(to);
+            }
+
             moved = flow.Bulk && TryLendPipe(ref flow) ? SpliceIn(ref flow, from) : CopyThrough(ref flow, from, to);
             if (moved > 0)
             {
@@ -118,7 +127,7 @@ internal sealed unsafe partial class ForwardingLoop
             }
             else if (moved == -Errno.EAGAIN)
             {
-                flow.Readable = flow.ReadOn = false;
+                flow.Readable = flow.ReadOn = flow.EndBehind = false;
             }
             else
             {
@@ -144,11 +153,13 @@ internal sealed unsafe partial class ForwardingLoop
                 return count;
             if (count == RelayResources.BufferSize)
                 flow.Bulk = true;
+            else if (flow.EndBehind)
+                (flow.Ended, flow.Readable) = (true, false);
             else if (!flow.ReadOn)
                 // The socket was empty at that moment, and no end was announced before it: whatever comes makes a new edge.
                 flow.Readable = false;
 
-            var sent = TcpSocket.Send(to, buffer, count);
+            var sent = TcpSocket.Send(to, buffer, count, endFollows: flow.Ended);
             if (sent < 0 && sent != -Errno.EAGAIN)
             {
                 flow.Readable = false;
@@ -158,15 +169,21 @@ internal sealed unsafe partial class ForwardingLoop
             if (sent < count)
             {
                 sent = Math.Max(sent, 0);
-                flow.Buffer = _resources.RentBuffer();
-                _buffer.AsSpan(sent, count - sent).CopyTo(flow.Buffer);
-                flow.UnsentStart = 0;
-                flow.UnsentEnd = count - sent;
+                KeepUnsent(ref flow, sent, count);
                 flow.Blocked = true;
             }
 
             return count;
         }
+    }
+
+    /// <summary>Sets aside what is in the loop's buffer from <paramref name="start"/> to <paramref name="end"/>.</summary>
+    private void KeepUnsent(ref Flow flow, int start, int end)
+    {
+        flow.Buffer = _resources.RentBuffer();
+        _buffer.AsSpan(start, end - start).CopyTo(flow.Buffer);
+        flow.UnsentStart = 0;
+        flow.UnsentEnd = end - start;
     }
 
     private int WriteUnsent(ref Flow flow, int to)

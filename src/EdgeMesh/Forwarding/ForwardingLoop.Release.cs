@@ -72,7 +72,7 @@ internal sealed unsafe partial class ForwardingLoop
         connection.Service.Active--;
         Empty(ref connection.ToEndpoint);
         Empty(ref connection.ToClient);
-        connection.HasTurn = false;
+        connection.HasTurn = connection.SendsAtOnce = false;
         // After a flood the objects go, and only their places are kept.
         if (_free.Count < KeptConnections)
         {

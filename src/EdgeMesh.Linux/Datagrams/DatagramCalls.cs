@@ -1,12 +1,7 @@
 using System.Runtime.InteropServices;
-using Microsoft.Win32.SafeHandles;
+using EdgeMesh.Linux.Sockets;
 
 namespace EdgeMesh.Linux.Datagrams;
-
-internal sealed class DatagramHandle() : SafeHandleMinusOneIsInvalid(ownsHandle: true)
-{
-    protected override bool ReleaseHandle() => DatagramCalls.Close(handle) == 0;
-}
 
 /// <summary>The system calls of this folder. Results are the call's, or a negated error number.</summary>
 internal static unsafe partial class DatagramCalls
@@ -59,44 +54,23 @@ internal static unsafe partial class DatagramCalls
     }
 
     [LibraryImport("libc", EntryPoint = "socket", SetLastError = true)]
-    internal static partial DatagramHandle Socket(int domain, int type, int protocol);
+    internal static partial DescriptorHandle Socket(int domain, int type, int protocol);
 
     [LibraryImport("libc", EntryPoint = "bind", SetLastError = true)]
-    internal static partial int Bind(DatagramHandle socket, byte* address, uint length);
+    internal static partial int Bind(DescriptorHandle socket, byte* address, uint length);
 
     [LibraryImport("libc", EntryPoint = "connect", SetLastError = true)]
-    internal static partial int Connect(DatagramHandle socket, byte* address, uint length);
+    internal static partial int Connect(DescriptorHandle socket, byte* address, uint length);
 
     [LibraryImport("libc", EntryPoint = "getsockname", SetLastError = true)]
-    internal static partial int GetName(DatagramHandle socket, byte* address, uint* length);
+    internal static partial int GetName(DescriptorHandle socket, byte* address, uint* length);
 
     [LibraryImport("libc", EntryPoint = "setsockopt", SetLastError = true)]
-    internal static partial int SetOption(DatagramHandle socket, int level, int name, void* value, uint length);
+    internal static partial int SetOption(DescriptorHandle socket, int level, int name, void* value, uint length);
 
     [LibraryImport("libc", EntryPoint = "recvmmsg", SetLastError = true)]
-    internal static partial int ReceiveMany(DatagramHandle socket, BatchedMessage* messages, uint count, int flags, void* timeout);
+    internal static partial int ReceiveMany(DescriptorHandle socket, BatchedMessage* messages, uint count, int flags, void* timeout);
 
     [LibraryImport("libc", EntryPoint = "sendmmsg", SetLastError = true)]
-    internal static partial int SendMany(DatagramHandle socket, BatchedMessage* messages, uint count, int flags);
-
-    [LibraryImport("libc", EntryPoint = "epoll_create1", SetLastError = true)]
-    internal static partial DatagramHandle EpollCreate(int flags);
-
-    [LibraryImport("libc", EntryPoint = "epoll_ctl", SetLastError = true)]
-    internal static partial int EpollControl(DatagramHandle epoll, int operation, DatagramHandle descriptor, byte* change);
-
-    [LibraryImport("libc", EntryPoint = "epoll_wait", SetLastError = true)]
-    internal static partial int EpollWait(DatagramHandle epoll, byte* events, int capacity, int timeoutMilliseconds);
-
-    [LibraryImport("libc", EntryPoint = "eventfd", SetLastError = true)]
-    internal static partial DatagramHandle EventDescriptor(uint initial, int flags);
-
-    [LibraryImport("libc", EntryPoint = "read", SetLastError = true)]
-    internal static partial nint Read(DatagramHandle descriptor, void* data, nuint length);
-
-    [LibraryImport("libc", EntryPoint = "write", SetLastError = true)]
-    internal static partial nint Write(DatagramHandle descriptor, void* data, nuint length);
-
-    [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
-    internal static partial int Close(nint descriptor);
+    internal static partial int SendMany(DescriptorHandle socket, BatchedMessage* messages, uint count, int flags);
 }

@@ -22,11 +22,14 @@ public static class DatagramErrors
 /// <summary>A non-blocking UDP socket of one family.</summary>
 public sealed unsafe class DatagramSocket : IDisposable
 {
-    private readonly DatagramHandle _handle;
+    private readonly DescriptorHandle _handle;
 
-    private DatagramSocket(DatagramHandle handle) => _handle = handle;
+    private DatagramSocket(DescriptorHandle handle) => _handle = handle;
 
-    internal DatagramHandle Handle => _handle;
+    /// <summary>For an <see cref="Epoll"/>; valid while this is not disposed.</summary>
+    public int Descriptor => _handle.Descriptor;
+
+    internal DescriptorHandle Handle => _handle;
 
     /// <summary>A socket bound to <paramref name="local"/>; other processes of the same user may bind there too (SO_REUSEPORT).</summary>
     /// <param name="bufferBytes">Wish for both kernel buffers, beyond net.core.rmem_max where the process may.</param>

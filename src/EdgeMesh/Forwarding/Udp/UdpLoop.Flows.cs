@@ -3,6 +3,7 @@ using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Datagrams;
 using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Linux.Sockets;
 
 namespace EdgeMesh.Forwarding.Udp;
 
@@ -55,7 +56,7 @@ internal sealed partial class UdpLoop
             Endpoint = endpoint,
         };
         var id = _flows.NextId();
-        if (_poll.Add(flow.Socket, id) != 0)
+        if (_epoll.Add(flow.Socket.Descriptor, EpollEvents.In, id) != 0)
         {
             flow.Socket.Dispose();
             return Refuse(UdpDropReason.DescriptorLimit, datagrams);

@@ -4,6 +4,7 @@ using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Datagrams;
 using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Linux.Sockets;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Forwarding.Udp;
@@ -14,6 +15,8 @@ namespace EdgeMesh.Forwarding.Udp;
 internal sealed partial class UdpLoop : IDisposable
 {
     private const ulong ListenerData = ulong.MaxValue - 1;
+    private const ulong WakeData = ulong.MaxValue;
+    private const int EventsPerWait = 64;
     private const int MillisecondsBetweenSweeps = 1000;
     private const int MillisecondsBetweenSweepsWhileDraining = 100;
     private const int DrainIdleMilliseconds = 1000;
@@ -26,7 +29,8 @@ internal sealed partial class UdpLoop : IDisposable
     private readonly TimeProvider _clock;
     private readonly ILogger _logger;
     private readonly DatagramSocket _listener;
-    private readonly DatagramPoll _poll;
+    private readonly Epoll _epoll;
+    private readonly WakeEvent _wake;
     private readonly DatagramBatch _batch;
     private readonly ConntrackLookup? _conntrack;
     private readonly UdpOriginalDestination _originalDestination;
@@ -65,14 +69,17 @@ internal sealed partial class UdpLoop : IDisposable
         {
             _conntrack = options.OriginalDestination is null ? new ConntrackLookup() : null;
             _originalDestination = options.OriginalDestination ?? AskConntrack;
-            _poll = new DatagramPoll();
-            var errno = _poll.Add(_listener, ListenerData);
-            if (errno != 0)
-                throw new IOException($"The UDP listener {address} cannot be watched: {DatagramErrors.Describe(errno)}.");
+            _epoll = new Epoll(EventsPerWait);
+            _wake = new WakeEvent();
+            _epoll.Add(_wake.Descriptor, EpollEvents.In, WakeData);
+            var failure = _epoll.Add(_listener.Descriptor, EpollEvents.In, ListenerData);
+            if (failure < 0)
+                throw new IOException($"The UDP listener {address} cannot be watched: {DatagramErrors.Describe(-failure)}.");
         }
         catch
         {
-            _poll?.Dispose();
+            _wake?.Dispose();
+            _epoll?.Dispose();
             _conntrack?.Dispose();
             _listener.Dispose();
             throw;
@@ -96,13 +103,13 @@ internal sealed partial class UdpLoop : IDisposable
     {
         Volatile.Write(ref _routes, routes);
         // So that flows of endpoints that are gone close within a sweep, although nothing may arrive.
-        _poll.Wake();
+        _wake.Set();
     }
 
     internal void StopAccepting()
     {
         _stopAccepting = true;
-        _poll.Wake();
+        _wake.Set();
     }
 
     /// <summary>One socket per process and family: ours is the first, the successor's the second.</summary>
@@ -113,7 +120,7 @@ internal sealed partial class UdpLoop : IDisposable
     internal void Stop()
     {
         _stop = true;
-        _poll.Wake();
+        _wake.Set();
     }
 
     private void Run()
@@ -122,10 +129,14 @@ internal sealed partial class UdpLoop : IDisposable
         {
             while (!_stop)
             {
-                var ready = _poll.Wait(NextWait());
+                var ready = _epoll.Wait(NextWait());
                 _now = Now();
                 for (var i = 0; i < ready; i++)
-                    Serve(_poll.DataAt(i));
+                {
+                    _epoll.EventAt(i, out var data);
+                    Serve(data);
+                }
+
                 if (_now >= _nextSweep || _stopAccepting)
                     Sweep();
             }
@@ -158,9 +169,9 @@ internal sealed partial class UdpLoop : IDisposable
         UdpFlow? flow = null;
         try
         {
-            if (data == DatagramPoll.WakeData)
+            if (data == WakeData)
             {
-                _poll.Reset();
+                _wake.Reset();
                 _nextSweep = _now;
             }
             else if (data == ListenerData)
@@ -403,6 +414,7 @@ internal sealed partial class UdpLoop : IDisposable
         _listener.Dispose();
         _conntrack?.Dispose();
         _batch.Dispose();
-        _poll.Dispose();
+        _wake.Dispose();
+        _epoll.Dispose();
     }
 }

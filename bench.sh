@@ -16,7 +16,7 @@ source "$root/bench/report.sh"
 usage() {
     fail "usage: ./bench.sh [--quick] [--paths PATH,…] [--columns COLUMN,…] [--rounds N] [--seconds N]
        ./bench.sh --micro [FILTER]
-  --quick    shorter and therefore rougher: under two minutes. A full run takes about ten
+  --quick    shorter and therefore rougher: under two minutes. A full run takes about seven
   --paths    some of: ${all_paths[*]} (direct is always measured)
   --columns  some of: ${all_columns[*]}
   --rounds   how often everything is measured, in turn; the median counts
@@ -25,7 +25,7 @@ usage() {
 A full run with nothing left out is kept in bench/results.md; every run writes artifacts/bench.json."
 }
 
-rounds=3 seconds=5 quick='' whole=yes
+rounds=3 seconds=3 quick='' whole=yes
 paths=("${all_paths[@]}")
 columns=("${all_columns[@]}")
 while [ $# -gt 0 ]; do

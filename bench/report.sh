@@ -95,7 +95,7 @@ machine() {
     local model memory
     model=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1)
     memory=$(awk '$1 == "MemTotal:" { printf "%.0f", $2 / 1048576 }' /proc/meminfo)
-    echo "${model:-$(uname -m)}, $(nproc) cores, $memory GB, Linux $(uname -r)"
+    echo "${model:-$(uname -m)}, $(nproc) cores, $memory GB, Linux $(uname -r), TCP $(sysctl -n net.ipv4.tcp_congestion_control)"
 }
 
 write_json() {

@@ -25,10 +25,14 @@ set_stage() {
     files=$(mktemp -d "/tmp/$stage.XXXXXX")
     local place
     for place in client backend; do
-        ip netns add "$stage-$place"
-        ip -n "$stage-$place" link set lo up
+        set_place "$place"
     done
     start_servers
+}
+
+set_place() {
+    ip netns add "$stage-$1"
+    ip -n "$stage-$1" link set lo up
 }
 
 # set_node NAME: a node whose way to the client and to the backend is its own.
@@ -36,8 +40,7 @@ set_node() {
     local node=$1 number
     number=$((${#node_number[@]} + 1))
     node_number[$node]=$number
-    ip netns add "$stage-$node"
-    ip -n "$stage-$node" link set lo up
+    set_place "$node"
     inside "$node" sysctl -qw net.ipv4.ip_forward=1
     wire "$node" client "$(client_address "$node")" "$(pod_address "$node")" "$(service_address "$node")"
     wire "$node" backend "$(pod_address "$node")" "$(client_address "$node")"

@@ -40,6 +40,8 @@ public sealed class UdpForwarderTests
         new Random(1).NextBytes(datagram);
 
         Assert.Equal(datagram, await NamespaceLab.ExchangeAsync(client, datagram));
+        // The answer is counted once it has been sent, so it may be here first.
+        await Eventually.HoldsAsync(() => forwarder.Statistics().DatagramsToClients == 1, _deadline);
         var statistics = forwarder.Statistics();
         Assert.Equal((1, 1, size, size), (statistics.FlowsOpened, statistics.FlowsActive, statistics.BytesToEndpoints, statistics.BytesToClients));
         var service = Assert.Single(forwarder.ServiceStatistics());

@@ -10,7 +10,7 @@ public sealed class SilentClientTests(ITestOutputHelper output)
     [Fact]
     public async Task SilentClientsAreBoundedCostNothingAndAreProbed()
     {
-        var options = new AgentOptions { Config = new AgentConfig { EdgeProxy = ["dataPath: userspace", "limits:", "  maxConnections: 200"] } };
+        var options = new AgentOptions { Config = new AgentConfig { DataPath = "userspace", EdgeProxy = ["limits:", "  maxConnections: 200"] } };
         await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, options, [HybridNode.Web]);
         await node.UntilAnsweredAsync("client", HybridNode.WebAddress, HybridNode.ByAgent);
         var silent = new List<Socket>();

@@ -13,9 +13,9 @@ public sealed class TakeoverTests(ITestOutputHelper output)
 
     [Theory]
     [InlineData("iptables", "userspace", 20)]
-    [InlineData("nftables", "userspace", 20)]
-    [InlineData("iptables", "kernel", 5)]
-    [InlineData("nftables", "kernel", 5)]
+    [InlineData("nftables", "userspace", 3)]
+    [InlineData("iptables", "kernel", 2)]
+    [InlineData("nftables", "kernel", 2)]
     public async Task NoConnectionFailsWhileAgentsTakeOverFromEachOther(string backend, string dataPath, int takeovers)
     {
         var options = Options(backend, dataPath);
@@ -34,12 +34,12 @@ public sealed class TakeoverTests(ITestOutputHelper output)
             await EchoAsync(connection, "after", "after");
             await Eventually.HoldsAsync(() => load.ByAgent > before + (PerSecond / 10), TimeSpan.FromSeconds(10));
             // Two are left to the end, so that more than one old agent still carries connections.
-            if (i is not (3 or 4))
+            if (i > 1)
                 await EndAsync(old[^1]);
         }
 
-        await EndAsync(old[3]);
-        await EndAsync(old[4]);
+        await EndAsync(old[0]);
+        await EndAsync(old[1]);
         await load.FinishAsync();
 
         output.WriteLine($"{backend}, {dataPath}: {takeovers} takeovers at {load.PerSecond:F0} new connections per second: "
@@ -162,7 +162,7 @@ public sealed class TakeoverTests(ITestOutputHelper output)
 
     private static AgentOptions Options(string backend, string dataPath) => new()
     {
-        Config = new AgentConfig { EdgeProxy = [$"backend: {backend}", $"dataPath: {dataPath}", "drainTimeout: 300s"] },
+        Config = new AgentConfig { Backend = backend, DataPath = dataPath, EdgeProxy = ["drainTimeout: 300s"] },
     };
 
     private static async Task<AgentProcess> TakeOverAsync(HybridNode node, AgentOptions options)

@@ -25,7 +25,7 @@ public sealed partial class NamespaceLab
     /// <summary>The nat table without rules and without chains that somebody made, in one transaction: between a flush and a
     /// removal of chains the agent would have put its own back.</summary>
     public async Task EmptyNatAsync(IptablesVariant variant) =>
-        (await RunWithInputAsync("node", "*nat\nCOMMIT\n", Program(variant, "iptables-restore"), "-w", "5")).Succeeded();
+        (await RunWithInputAsync("node", "*nat\nCOMMIT\n", Program(variant, "iptables") + "-restore", "-w", "5")).Succeeded();
 
     /// <summary>What every kubelet leaves on a node, kube-proxy or not: a chain that tells which variant of iptables is in use.</summary>
     public Task StartKubeletAsync(IptablesVariant variant) => IptablesAsync(variant, "-t", "mangle", "-N", "KUBE-KUBELET-CANARY");

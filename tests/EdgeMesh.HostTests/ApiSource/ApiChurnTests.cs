@@ -9,7 +9,7 @@ namespace EdgeMesh.HostTests.ApiSource;
 /// restarts too, and clients notice none of it.</summary>
 public sealed class ApiChurnTests(ITestOutputHelper output)
 {
-    private static readonly TimeSpan Period = TimeSpan.FromSeconds(90);
+    private static readonly TimeSpan Period = TimeSpan.FromSeconds(60);
 
     [Fact]
     public async Task ChurnWithRestartsOfAgentAndApiServerLeaksNothingAndFailsNobody()
@@ -20,6 +20,7 @@ public sealed class ApiChurnTests(ITestOutputHelper output)
         var churn = new Churn(node.Node, services, new ChurnSource
         {
             Config = node.Config,
+            Patience = TimeSpan.FromSeconds(45),
             Write = service => node.Api.Put(service),
             Remove = service => node.Api.Remove(service),
             DisturbAsync = async random =>

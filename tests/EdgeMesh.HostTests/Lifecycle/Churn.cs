@@ -16,6 +16,10 @@ internal sealed record ChurnSource
 
     public required Func<Random, Task> DisturbAsync { get; init; }
 
+    /// <summary>The longest time until a change is in the rules. A source that was disturbed several times in a row backs off
+    /// for up to half a minute.</summary>
+    public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(10);
+
     /// <summary>Undoes what a disturbance left.</summary>
     public Func<Task> RestoreAsync { get; init; } = () => Task.CompletedTask;
 }
@@ -55,7 +59,7 @@ internal sealed class Churn(HybridNode node, ManifestService[] services, ChurnSo
         node.Lab.Configure(source.Config);
         await node.UntilFirstAsync(TimeSpan.FromSeconds(10));
         foreach (var service in services)
-            await node.UntilRuleAsync($"demo/{service.Name}:http", stands: true, TimeSpan.FromSeconds(10));
+            await node.UntilRuleAsync($"demo/{service.Name}:http", stands: true, source.Patience);
         await node.UntilRuleAsync("demo/web:http", stands: true);
     }
 
@@ -66,7 +70,7 @@ internal sealed class Churn(HybridNode node, ManifestService[] services, ChurnSo
         await RunAsync(TimeSpan.FromSeconds(10));
         await RestoreAsync();
         var before = node.Agent.Facts;
-        var filterBefore = await Eventually.SeesAsync(node.Lab.PacketFilterAsync, filter => filter.Contains("demo/many-20:http", StringComparison.Ordinal), TimeSpan.FromSeconds(5));
+        var filterBefore = await Eventually.SeesAsync(node.Lab.PacketFilterAsync, filter => filter.Contains("demo/many-20:http", StringComparison.Ordinal), source.Patience);
 
         using var enough = new CancellationTokenSource();
         var clients = ((string[])["client", "node"]).Select(from => AskUntilAsync(node.Lab, from, enough.Token)).ToArray();
@@ -79,7 +83,7 @@ internal sealed class Churn(HybridNode node, ManifestService[] services, ChurnSo
             () => node.Agent.Facts,
             facts => facts.Descriptors <= before.Descriptors + 16 && facts.Threads <= before.Threads + 4,
             TimeSpan.FromSeconds(15));
-        await Eventually.SeesAsync(node.Lab.PacketFilterAsync, filter => filter == filterBefore, TimeSpan.FromSeconds(10));
+        await Eventually.SeesAsync(node.Lab.PacketFilterAsync, filter => filter == filterBefore, source.Patience);
         await Eventually.SeesAsync(EstablishedAsync, entries => entries == 0, TimeSpan.FromSeconds(15));
         Assert.False(node.Agent.Process.HasExited);
         Assert.InRange(after.ResidentBytes, 0, before.ResidentBytes + (40L << 20));
@@ -113,11 +117,11 @@ internal sealed class Churn(HybridNode node, ManifestService[] services, ChurnSo
         {
             case 0:
                 source.Write(service.Labelled(true));
-                await node.UntilRuleAsync($"demo/{service.Name}:http", stands: false, TimeSpan.FromSeconds(10));
+                await node.UntilRuleAsync($"demo/{service.Name}:http", stands: false, source.Patience);
                 break;
             case 1:
                 source.Write(service.Labelled(false));
-                await node.UntilRuleAsync($"demo/{service.Name}:http", stands: true, TimeSpan.FromSeconds(10));
+                await node.UntilRuleAsync($"demo/{service.Name}:http", stands: true, source.Patience);
                 break;
             case 2:
                 source.Remove(service);
@@ -147,7 +151,7 @@ internal sealed class Churn(HybridNode node, ManifestService[] services, ChurnSo
                 break;
             default:
                 node.Lab.Configure(source.Config with { ServiceFilterMode = "FilterIfLabelDoesNotExists" });
-                await node.UntilRuleAsync("demo/web:http", stands: _webIsLabelled, TimeSpan.FromSeconds(10));
+                await node.UntilRuleAsync("demo/web:http", stands: _webIsLabelled, source.Patience);
                 node.Lab.Configure(source.Config);
                 break;
         }

@@ -33,8 +33,12 @@ public sealed class SilentClientTests(ITestOutputHelper output)
             // Beyond the bound a client is refused at once instead of being left to wait.
             await Eventually.SeesAsync(() => refusedAtOnce + silent.Count(s => s.Poll(0, SelectMode.SelectRead)), refused => refused == 50, TimeSpan.FromSeconds(10));
             Assert.Equal(200, await node.Agent.MetricAsync("edgemesh_tcp_connections_active"));
-            var sockets = (await node.Lab.RunAsync("node", "ss", "-Htno", "state", "established")).Succeeded().Output;
-            Assert.InRange(sockets.Split('\n').Count(line => line.Contains("timer:(keepalive", StringComparison.Ordinal)), 400, 500);
+            // The clients' sockets are probed from the start, those to the endpoints once a connection has lasted ten seconds.
+            await Eventually.SeesAsync(
+                async () => (await node.Lab.RunAsync("node", "ss", "-Htno", "state", "established")).Succeeded().Output
+                    .Split('\n').Count(line => line.Contains("timer:(keepalive", StringComparison.Ordinal)),
+                probed => probed is >= 400 and < 500,
+                TimeSpan.FromSeconds(20));
 
             var before = node.Agent.Facts;
             await Eventually.StaysAsync(() => Task.FromResult(node.Agent.Process.HasExited), exited => !exited, TimeSpan.FromSeconds(5));

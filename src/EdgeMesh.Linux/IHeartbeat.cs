@@ -7,4 +7,10 @@ public interface IHeartbeat
     /// <summary>Called by a data-path loop about once a second; must not block. Throws <see cref="IOException"/> when the
     /// kernel refused; a place that does not exist yet (rules not applied) is no fault.</summary>
     void Beat();
+
+    /// <summary>Renews the lease of the rules that stand without this process for a while. <see cref="Beat"/> does it now and
+    /// then; this does it at once, for rules that have just been made. Throws as <see cref="Beat"/> does.</summary>
+    void RenewLease()
+    {
+    }
 }

@@ -33,6 +33,7 @@ internal sealed partial class AgentService(
     private volatile AgentOptions _inForce = arguments.Options;
     private volatile bool _draining;
     private RouteTable _routes = RouteTable.Empty;
+    private bool _leased;
 
     private InstanceSocket? _instance;
     private ChosenBackend? _rules;
@@ -117,6 +118,7 @@ internal sealed partial class AgentService(
             await _udp.DisposeAsync();
         (_source as IDisposable)?.Dispose();
         (_rules?.Heartbeat as IDisposable)?.Dispose();
+        _rules?.Link?.Dispose();
         if (_instance is not null)
             await _instance.DisposeAsync();
         _stop.Dispose();
@@ -190,8 +192,9 @@ internal sealed partial class AgentService(
             {
                 ChainPrefixes = ["EDGEMESH-", "KUBE-PORTALS-"],
                 Tables = [NftablesBackend.TableName],
+                IsOwn = _rules.Senders.Contains,
             },
-            _options.DeviceName, ListenerAddresses.Of(_options.DeviceAddress), _reconciler.RequestRepair, time, loggers.CreateLogger<OrderGuard>());
+            _options.DeviceName, ListenerAddresses.Of(_options.DeviceAddress), _reconciler, time, loggers.CreateLogger<OrderGuard>());
         _parts.Add(RunPartAsync("The source", _source!.RunAsync));
         if (_options.Proxy.Enable)
         {
@@ -278,6 +281,19 @@ internal sealed partial class AgentService(
     {
         Volatile.Write(ref _routes, routes);
         _udp!.Use(routes);
+        if (_leased || _reconciler?.State.Syncs is not > 0)
+            return;
+        // Rules of the kernel path wait for the lease; the first ones need not wait for the next beat.
+        try
+        {
+            _rules!.Heartbeat?.RenewLease();
+        }
+        catch (IOException)
+        {
+            // The next beat tries again, and says so when it fails.
+        }
+
+        _leased = _reconciler.State.LastSync is not null;
     }
 
     private HealthFacts Health() => new()

@@ -9,6 +9,8 @@ internal static class PortalText
     public const string OwnMark = "0x1000/0x1000";
     public const string MasqueradeMark = "0x2000/0x2000";
 
+    private const int LeaseSeconds = 900;
+
     private static readonly TimeSpan DefaultAffinity = TimeSpan.FromSeconds(10_800);
 
     /// <summary>The agent's own connections, to endpoints and to services alike, are never caught.</summary>
@@ -19,6 +21,13 @@ internal static class PortalText
     public static Rule Heartbeat(IpFamily family) => new(
         $"-m recent ! --rcheck --seconds 4 --name edgemesh-alive --mask {(family == IpFamily.IPv4 ? "0.0.0.0" : "::")} --rdest"
         + " -m comment --comment \"rules below are in force only while edgemesh-agent lives\" -j RETURN");
+
+    /// <summary>Kernel-path rules stand without the agent, but only for so long: endpoints move on, and whoever still sends
+    /// connections to the old ones is a black hole. The data path renews the list at most each 30 s; 15 minutes after the last
+    /// time the chain ends for everybody.</summary>
+    public static Rule Lease(IpFamily family) => new(
+        $"-m recent ! --rcheck --seconds {LeaseSeconds} --name edgemesh-lease --mask {(family == IpFamily.IPv4 ? "0.0.0.0" : "::")} --rdest"
+        + " -m comment --comment \"rules below are in force for 15 minutes without edgemesh-agent\" -j RETURN");
 
     public static IEnumerable<Rule> Postrouting(IptablesCapabilities capabilities) =>
     [

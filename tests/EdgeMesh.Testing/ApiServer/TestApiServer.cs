@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Net;
+using System.Net.Sockets;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json.Nodes;
@@ -26,6 +27,9 @@ public sealed record TestApiServerOptions
 
     /// <summary>Clients must show a certificate of this CA.</summary>
     public X509Certificate2? ClientCa { get; init; }
+
+    /// <summary>Makes the listening socket, bound; null: in the network namespace of this process.</summary>
+    public Func<EndPoint, Socket>? Bind { get; init; }
 
     public TimeSpan BookmarkInterval { get; init; } = TimeSpan.FromSeconds(60);
 }
@@ -67,6 +71,8 @@ public sealed class TestApiServer : IAsyncDisposable
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
         builder.WebHost.UseKestrelHttpsConfiguration();
+        if (options.Bind is { } bind)
+            builder.WebHost.UseSockets(sockets => sockets.CreateBoundListenSocket = bind);
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.Limits.MinResponseDataRate = null;

@@ -8,6 +8,9 @@ public sealed record AgentOptions
     /// <summary>The agent's configuration file; null: <see cref="AgentConfig"/> as it is.</summary>
     public AgentConfig Config { get; init; } = new();
 
+    /// <summary>URL of the API server that the agent asks; null: it reads the lab's manifests.</summary>
+    public string? ApiServer { get; init; }
+
     /// <summary>False: returns as soon as the process runs, for a start that is expected to fail or to wait.</summary>
     public bool WaitUntilReady { get; init; } = true;
 

@@ -19,11 +19,11 @@ public sealed partial class NamespaceLab
     public async Task<AgentProcess> StartAgentAsync(AgentOptions? options = null)
     {
         options ??= new AgentOptions();
-        Configure(options.Config);
+        Configure(options.ApiServer is { } server ? options.Config with { KubeApi = [.. options.Config.KubeApi, $"master: {server}"] } : options.Config);
         var process = new LabProcess(
             Node.Name,
             AgentProgram(),
-            ["run", "--config-file", ConfigFile, "--manifests", Manifests.Path, "--node-name", options.NodeName],
+            ["run", "--config-file", ConfigFile, .. options.ApiServer is null ? (string[])["--manifests", Manifests.Path] : [], "--node-name", options.NodeName],
             // Whoever runs the tests on a node of a cluster has these set; the agent in the lab shall not find that cluster.
             new Dictionary<string, string> { ["KUBERNETES_PORT"] = "", ["KUBERNETES_SERVICE_HOST"] = "", ["KUBECONFIG"] = "", ["NODE_NAME"] = "" });
         var agent = OwnedByLab(new AgentProcess(Node, process));

@@ -4,6 +4,8 @@ using System.Text.Json.Nodes;
 using EdgeMesh.Catalog;
 using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Netfilter;
+using EdgeMesh.Netfilter.Iptables;
+using EdgeMesh.Netfilter.Nftables;
 using EdgeMesh.Planning;
 using EdgeMesh.Testing.Cluster;
 using EdgeMesh.Testing.Portals;
@@ -12,7 +14,7 @@ using Xunit;
 namespace EdgeMesh.Tests.Planning;
 
 /// <summary>golden/CASE: objects.yaml (or another file that options.yaml names), options.yaml where the case needs it, and
-/// plan.txt, what they must come to. EDGEMESH_WRITE_GOLDEN=1 writes plan.txt anew; read the difference before keeping it.</summary>
+/// what they must come to: plan.txt, and the rules of both backends. EDGEMESH_WRITE_GOLDEN=1 writes those anew; read the difference before keeping it.</summary>
 public sealed class GoldenPlanTests
 {
     public static TheoryData<string> Cases
@@ -49,9 +51,28 @@ public sealed class GoldenPlanTests
         if ((bool?)options["withoutNode"] == true)
             facts = facts with { NodeLabels = facts.NodeLabels.Clear() };
         var catalog = new CatalogBuilder().Build(facts, Policy(options));
-        var text = PlanText.Of(new ForwardingPlanner().Plan(catalog, Options(options)));
+        var plan = new ForwardingPlanner().Plan(catalog, Options(options));
 
-        var golden = Path.Combine(folder, "plan.txt");
+        await CompareAsync(folder, "plan.txt", PlanText.Of(plan));
+        var kernel = new FakeIptables();
+        var iptables = await new IptablesChoice(kernel, TimeProvider.System).CreateAsync(ChainPrefix.EdgeMesh, IptablesVariant.Nft, CancellationToken.None);
+        await iptables.SyncAsync(plan.Portals, CancellationToken.None);
+        await CompareAsync(folder, "iptables.rules", await SavedAsync(kernel, "iptables-nft-save"));
+        await CompareAsync(folder, "ip6tables.rules", await SavedAsync(kernel, "ip6tables-nft-save"));
+        var nft = new FakeNft();
+        await new NftablesBackend(nft, [IpFamily.IPv4, IpFamily.IPv6], TimeProvider.System).SyncAsync(plan.Portals, CancellationToken.None);
+        await CompareAsync(folder, "nftables.nft", string.Join('\n', nft.Applied));
+    }
+
+    private static async Task<string> SavedAsync(FakeIptables kernel, string command)
+    {
+        var saved = await kernel.RunAsync(command, ["-t", "nat"], input: null, TimeSpan.FromSeconds(1), CancellationToken.None);
+        return string.Join('\n', saved.Output.Split('\n').Where(line => !line.StartsWith('#')));
+    }
+
+    private static async Task CompareAsync(string folder, string file, string text)
+    {
+        var golden = Path.Combine(folder, file);
         if (Writing)
             await File.WriteAllTextAsync(golden, text);
         Assert.Equal(await File.ReadAllTextAsync(golden), text);

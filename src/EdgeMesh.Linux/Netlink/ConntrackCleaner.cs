@@ -19,17 +19,6 @@ public sealed partial class ConntrackCleaner(ILogger<ConntrackCleaner> logger)
     private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(10);
     private int _permissionReported;
 
-    /// <summary>Deletes the entries whose original destination is a key of <paramref name="serving"/> and whose reply
-    /// source is not among that key's values: answered by somebody who no longer serves. An empty set deletes all of that key.</summary>
-    public Task<ConntrackCleaning> DeleteStaleUdpAsync(
-        IReadOnlyDictionary<InetEndpoint, IReadOnlySet<InetEndpoint>> serving, CancellationToken cancellationToken) =>
-        serving.Count == 0
-            ? Task.FromResult(default(ConntrackCleaning))
-            : DeleteUdpAsync(
-                (in ConntrackFlow flow) =>
-                    serving.TryGetValue(flow.OriginalDestination, out var endpoints) && !endpoints.Contains(flow.ReplySource),
-                cancellationToken);
-
     /// <summary>Deletes the UDP entries of both families for which <paramref name="isStale"/> holds. The table is
     /// streamed: memory does not grow with it. Without permission nothing is deleted, and it is logged once.</summary>
     /// <exception cref="NetlinkException">The kernel failed otherwise; what was deleted until then stays deleted.</exception>

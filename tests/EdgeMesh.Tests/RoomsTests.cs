@@ -7,7 +7,7 @@ public sealed class RoomsTests
     [Fact]
     public void LeavesSeeNeitherEachOtherNorTheTrunk()
     {
-        string[] leaves = ["EdgeMesh.Linux", "EdgeMesh.Netfilter", "EdgeMesh.Kubernetes"];
+        string[] leaves = ["EdgeMesh.Linux", "EdgeMesh.Netfilter", "EdgeMesh.Kubernetes", "EdgeMesh.LibP2P"];
         foreach (var leaf in leaves)
         {
             var references = System.Reflection.Assembly.Load(leaf).GetReferencedAssemblies();

@@ -1,0 +1,215 @@
+using System.Collections.Concurrent;
+using System.Collections.Immutable;
+using System.Net;
+using System.Net.Sockets;
+using EdgeMesh.LibP2P.Addresses;
+using EdgeMesh.LibP2P.Tls;
+using Microsoft.Extensions.Logging;
+
+namespace EdgeMesh.LibP2P.Connections;
+
+/// <summary>Serves one stream that a peer opened. When it returns, this side's direction is ended; when it throws, the
+/// stream is reset.</summary>
+public delegate Task StreamHandler(PeerStream stream, CancellationToken cancellationToken);
+
+/// <summary>A libp2p node over TCP: listens, dials, upgrades, and hands streams to the handlers of their protocols.</summary>
+public sealed partial class PeerHost : IAsyncDisposable
+{
+    private readonly TlsSecurity _tls;
+    private readonly ConcurrentDictionary<string, StreamHandler> _handlers = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<PeerConnection, Task> _connections = new();
+    private readonly SemaphoreSlim _handshakes;
+    private readonly CancellationTokenSource _stopping = new();
+    private ImmutableList<(Socket Socket, Task Accepting)> _listeners = [];
+
+    public PeerHost(PeerHostOptions options, ILogger logger)
+    {
+        Options = options;
+        Logger = logger;
+        _tls = new TlsSecurity(options.Identity, options.Time);
+        _handshakes = new SemaphoreSlim(options.MaxHandshakes, options.MaxHandshakes);
+    }
+
+    public PeerHostOptions Options { get; }
+
+    /// <summary>Who this host is.</summary>
+    public PeerId PeerId => Options.Identity.PeerId;
+
+    /// <summary>The addresses that it listens at.</summary>
+    public ImmutableList<Multiaddr> ListenAddresses { get; private set; } = [];
+
+    /// <summary>The protocols that it serves.</summary>
+    public ICollection<string> Protocols => _handlers.Keys;
+
+    /// <summary>The connections that stand.</summary>
+    public ICollection<PeerConnection> Connections => _connections.Keys;
+
+    internal ILogger Logger { get; }
+
+    /// <summary>Serves a protocol from now on, on every connection.</summary>
+    public void Handle(string protocol, StreamHandler handler) => _handlers[protocol] = handler;
+
+    /// <summary>Takes connections at a TCP endpoint (port 0: any) and says at which address.</summary>
+    public Multiaddr Listen(IPEndPoint endPoint)
+    {
+        var socket = new Socket(endPoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+        socket.Bind(endPoint);
+        socket.Listen();
+        var address = Multiaddr.FromEndPoint((IPEndPoint)socket.LocalEndPoint!);
+        ListenAddresses = ListenAddresses.Add(address);
+        _listeners = _listeners.Add((socket, AcceptAsync(socket)));
+        return address.Append($"/p2p/{PeerId}");
+    }
+
+    /// <summary>Dials an address like `/ip4/…/tcp/…/p2p/…`; with a peer id at its end, only that peer will do.</summary>
+    /// <exception cref="IOException">The peer could not be reached or is not the one.</exception>
+    public async Task<PeerConnection> DialAsync(Multiaddr address, CancellationToken cancellationToken)
+    {
+        if (!address.TryGetTcpEndPoint(out var endPoint) || address.IsRelayed)
+            throw new ArgumentException($"{address} does not start with an IP address and a TCP port", nameof(address));
+        var socket = new Socket(endPoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        try
+        {
+            using var deadline = Deadline.After(Options.HandshakeTimeout, Options.Time, cancellationToken);
+            await socket.ConnectAsync(endPoint, deadline.Token);
+        }
+        catch (Exception e) when (e is SocketException or OperationCanceledException)
+        {
+            socket.Dispose();
+            cancellationToken.ThrowIfCancellationRequested();
+            throw new IOException($"{endPoint} could not be reached: {e.Message}", e);
+        }
+
+        return await UpgradeAsync(new NetworkStream(socket, ownsSocket: true), dialer: true, address.Peer, address, cancellationToken);
+    }
+
+    /// <summary>Makes a connection out of any stream, which it owns from then on: a TCP connection, or a stream through a
+    /// relay. <paramref name="expected"/> null takes any peer.</summary>
+    public async Task<PeerConnection> UpgradeAsync(Stream transport, bool dialer, PeerId? expected, Multiaddr? remoteAddress, CancellationToken cancellationToken)
+    {
+        var upgraded = await ConnectionUpgrade.RunAsync(Options, _tls, transport, dialer, expected, remoteAddress, cancellationToken);
+        if (_stopping.IsCancellationRequested || _connections.Count >= Options.MaxConnections)
+        {
+            await upgraded.Stream.DisposeAsync();
+            throw new IOException(_stopping.IsCancellationRequested ? "the host is stopping" : $"{Options.MaxConnections} connections stand already");
+        }
+
+        var connection = new PeerConnection(this, upgraded);
+        var started = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        _connections[connection] = started.Task;
+        _ = RunAsync(connection, started);
+        return connection;
+    }
+
+    internal async Task ServeAsync(PeerStream stream)
+    {
+        // Called under the connection's lock.
+        await Task.Yield();
+        try
+        {
+            using (var deadline = Deadline.After(Options.NegotiationTimeout, Options.Time, _stopping.Token))
+            {
+                if (await Negotiation.AcceptAsync(stream, _handlers.ContainsKey, deadline.Token) is not { } protocol)
+                {
+                    stream.Reset();
+                    return;
+                }
+
+                stream.Protocol = protocol;
+            }
+
+            if (!_handlers.TryGetValue(stream.Protocol, out var handler))
+            {
+                stream.Reset();
+                return;
+            }
+
+            await handler(stream, _stopping.Token);
+            await stream.DisposeAsync();
+        }
+        catch (Exception e)
+        {
+            LogStreamFailed(Logger, stream.Connection.RemotePeer, stream.Protocol, e.Message);
+            stream.Reset();
+        }
+    }
+
+    /// <summary>Stops listening and closes every connection.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await _stopping.CancelAsync();
+        foreach (var (socket, accepting) in _listeners)
+        {
+            socket.Dispose();
+            await accepting;
+        }
+
+        foreach (var (connection, running) in _connections)
+        {
+            await connection.DisposeAsync();
+            await running;
+        }
+
+        _tls.Dispose();
+    }
+
+    private async Task RunAsync(PeerConnection connection, TaskCompletionSource ended)
+    {
+        await connection.RunAsync();
+        _connections.TryRemove(connection, out _);
+        ended.TrySetResult();
+    }
+
+    private async Task AcceptAsync(Socket listener)
+    {
+        while (!_stopping.IsCancellationRequested)
+        {
+            try
+            {
+                var socket = await listener.AcceptAsync(_stopping.Token);
+                if (_connections.Count >= Options.MaxConnections || !await _handshakes.WaitAsync(0))
+                    socket.Dispose();
+                else
+                    _ = AdmitAsync(socket);
+            }
+            catch (SocketException e)
+            {
+                LogAcceptFailed(Logger, e.Message);
+            }
+            catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException)
+            {
+                return;
+            }
+        }
+    }
+
+    private async Task AdmitAsync(Socket socket)
+    {
+        var from = "";
+        try
+        {
+            socket.NoDelay = true;
+            var address = Multiaddr.FromEndPoint((IPEndPoint)socket.RemoteEndPoint!);
+            from = address.ToString();
+            await UpgradeAsync(new NetworkStream(socket, ownsSocket: true), dialer: false, expected: null, address, _stopping.Token);
+        }
+        catch (Exception e)
+        {
+            socket.Dispose();
+            LogRefused(Logger, from, e.Message);
+        }
+        finally
+        {
+            _handshakes.Release();
+        }
+    }
+
+    [LoggerMessage(5001, LogLevel.Debug, "A connection from {Address} was not completed: {Reason}")]
+    private static partial void LogRefused(ILogger logger, string address, string reason);
+
+    [LoggerMessage(5002, LogLevel.Debug, "A connection could not be accepted: {Reason}")]
+    private static partial void LogAcceptFailed(ILogger logger, string reason);
+
+    [LoggerMessage(5003, LogLevel.Debug, "A stream of {Peer} for '{Protocol}' failed: {Reason}")]
+    private static partial void LogStreamFailed(ILogger logger, PeerId peer, string protocol, string reason);
+}

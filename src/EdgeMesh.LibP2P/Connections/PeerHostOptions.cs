@@ -1,0 +1,46 @@
+using EdgeMesh.LibP2P.Cryptography;
+using EdgeMesh.LibP2P.Noise;
+using EdgeMesh.LibP2P.PrivateNetwork;
+using EdgeMesh.LibP2P.Tls;
+using EdgeMesh.LibP2P.Yamux;
+
+namespace EdgeMesh.LibP2P.Connections;
+
+/// <summary>Who a host is and what it allows.</summary>
+public sealed record PeerHostOptions
+{
+    /// <summary>The host's identity; stays the caller's to dispose of.</summary>
+    public required Ed25519KeyPair Identity { get; init; }
+
+    /// <summary>Security protocols, best first.</summary>
+    public IReadOnlyList<string> Security { get; init; } = [NoiseSession.Protocol, TlsSecurity.Protocol];
+
+    /// <summary>The key of a private network: only holders of the same can connect.</summary>
+    public PreSharedKey? PreSharedKey { get; init; }
+
+    /// <summary>The bounds of every session.</summary>
+    public YamuxOptions Yamux { get; init; } = new();
+
+    /// <summary>What identify says this program is.</summary>
+    public string AgentVersion { get; init; } = "edgemesh-libp2p/0.1.0";
+
+    /// <summary>How long an upgrade may take, from the first byte to the muxer.</summary>
+    public TimeSpan HandshakeTimeout { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>How long the negotiation of one stream may take.</summary>
+    public TimeSpan NegotiationTimeout { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>A connection whose peer takes no bytes for so long is closed.</summary>
+    public TimeSpan WriteTimeout { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>How often a sign of life is asked for; two periods without one end the connection.</summary>
+    public TimeSpan KeepAlive { get; init; } = TimeSpan.FromSeconds(15);
+
+    /// <summary>Connections that may stand at the same time; more are closed at once.</summary>
+    public int MaxConnections { get; init; } = 4096;
+
+    /// <summary>Inbound connections that may be in their handshake at the same time.</summary>
+    public int MaxHandshakes { get; init; } = 64;
+
+    public TimeProvider Time { get; init; } = TimeProvider.System;
+}

@@ -1,0 +1,28 @@
+namespace EdgeMesh.LibP2P.Yamux;
+
+/// <summary>The bounds of one yamux session.</summary>
+public sealed record YamuxOptions
+{
+    /// <summary>What the protocol gives every stream at first.</summary>
+    public const int InitialWindow = 256 * 1024;
+
+    /// <summary>Up to where the window of one stream grows when the round trip is what holds it back.</summary>
+    public int MaxWindow { get; init; } = 16 * 1024 * 1024;
+
+    /// <summary>What the windows of all streams together may grow by: the most that a peer can make this side hold, beyond
+    /// the initial window of each stream.</summary>
+    public long MaxWindowGrowth { get; init; } = 64 * 1024 * 1024;
+
+    /// <summary>Streams that the peer may have open; more are reset.</summary>
+    public int MaxInboundStreams { get; init; } = 16 * 1024;
+
+    /// <summary>Streams that this side may have open.</summary>
+    public int MaxOutboundStreams { get; init; } = 16 * 1024;
+
+    /// <summary>Streams opened that the peer has not acknowledged yet; implementations reset what exceeds their backlog
+    /// (256 by the specification).</summary>
+    public int MaxUnacknowledged { get; init; } = 256;
+
+    /// <summary>Bytes of data that wait to be sent before <see cref="YamuxSession.Write"/> takes no more.</summary>
+    public int SendBuffer { get; init; } = 256 * 1024;
+}

@@ -8,7 +8,12 @@ source "$root/scripts/machine.sh"
 [ $# = 0 ] || fail "takes no arguments. To run some of the tests: tests/EdgeMesh.Tests/bin/Release/net10.0/EdgeMesh.Tests -class 'EdgeMesh.Tests.Catalog.*'"
 need_dotnet
 need_programs ip:iproute2 iptables-nft:iptables iptables-legacy:iptables nft:nftables conntrack:conntrack \
-    curl:curl nginx:nginx-light socat:socat ps:procps
+    curl:curl nginx:nginx-light socat:socat ps:procps node:nodejs npm:npm
+# Real js-libp2p nodes, for the interop tests; what the lock file names, and only when that has changed.
+if ! cmp -s "$root/tests/interop-js/package-lock.json" "$root/tests/interop-js/node_modules/.edgemesh-lock.json"; then
+    (cd "$root/tests/interop-js" && npm ci --no-progress --loglevel=error </dev/null) || fail "npm could not install the packages of tests/interop-js; the lines above say why."
+    cp "$root/tests/interop-js/package-lock.json" "$root/tests/interop-js/node_modules/.edgemesh-lock.json"
+fi
 
 started=$SECONDS
 begun=$SECONDS

@@ -85,8 +85,10 @@ public sealed class MultiaddrProtocol
 
     private static string? Peer(byte[] value) => PeerId.TryFromMultihash(value, out var id) ? id.ToString() : null;
 
+    /// <summary>.NET also reads IPv4 addresses of fewer than four parts, and IPv6 addresses with a zone.</summary>
     private static byte[]? Address(string text, AddressFamily family) =>
-        IPAddress.TryParse(text, out var address) && address.AddressFamily == family && !text.Contains('%', StringComparison.Ordinal)
+        IPAddress.TryParse(text, out var address) && address.AddressFamily == family
+            && (family == AddressFamily.InterNetwork ? address.ToString() == text : !text.Contains('%', StringComparison.Ordinal))
             ? address.GetAddressBytes()
             : null;
 

@@ -89,14 +89,19 @@ internal sealed class NoiseSymmetricState : IDisposable
         return ciphers;
     }
 
-    /// <summary>HKDF with the chaining key as salt and two outputs (Noise, section 4.3).</summary>
+    /// <summary>HKDF with the chaining key as salt and two outputs (Noise, section 4.3), out of HMAC: OpenSSL's HKDF refuses
+    /// the empty secret that <see cref="Split"/> is made with.</summary>
     private void Derive(ReadOnlySpan<byte> secret, Span<byte> first, Span<byte> second)
     {
-        Span<byte> output = stackalloc byte[2 * HashSize];
-        HKDF.DeriveKey(HashAlgorithmName.SHA256, secret, output, _chainingKey, []);
-        output[..HashSize].CopyTo(first);
-        output[HashSize..].CopyTo(second);
-        CryptographicOperations.ZeroMemory(output);
+        Span<byte> key = stackalloc byte[HashSize];
+        Span<byte> next = stackalloc byte[HashSize + 1];
+        HMACSHA256.HashData(_chainingKey, secret, key);
+        HMACSHA256.HashData(key, [1], next);
+        next[HashSize] = 2;
+        HMACSHA256.HashData(key, next, second);
+        next[..HashSize].CopyTo(first);
+        CryptographicOperations.ZeroMemory(key);
+        CryptographicOperations.ZeroMemory(next);
     }
 
     public void Dispose()

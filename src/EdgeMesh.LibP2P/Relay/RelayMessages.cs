@@ -91,7 +91,8 @@ internal sealed record RelayMessage
     {
         if (Peer is { } peer)
             writer.Bytes(2, ProtobufWriter.Message(peer, static (id, inner) => new ProtobufWriter(inner).Bytes(1, id.Multihash)));
-        if (Reservation is { } reservation)
+        // In a stop message the field is the limit's.
+        if (Reservation is { } reservation && limitField != 3)
             writer.Bytes(3, ProtobufWriter.Message(reservation, WriteReservation));
         if (Limit is { } limit)
             writer.Bytes(limitField, ProtobufWriter.Message(limit, WriteLimit));

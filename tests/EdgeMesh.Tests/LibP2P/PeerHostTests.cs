@@ -96,9 +96,14 @@ public sealed class PeerHostTests : IAsyncDisposable
     public async Task AHandlerThatFailsResetsItsStreamAndNothingElse()
     {
         var (one, other) = (Host(), Host());
-        other.Handle("/test/fails", (_, _) => throw new InvalidOperationException("on purpose"));
+        other.Handle("/test/fails", async (stream, token) =>
+        {
+            await stream.ReadExactlyAsync(new byte[1], token);
+            throw new InvalidOperationException("on purpose");
+        });
         var connection = await one.DialAsync(other.Listen(Loopback), Token);
         await using var failing = await connection.OpenStreamAsync("/test/fails", Token);
+        await failing.WriteAsync(new byte[1], Token);
         await Assert.ThrowsAsync<IOException>(() => ReadAllAsync(failing));
         await using var stream = await connection.OpenStreamAsync(Echo, Token);
         await WriteAllAsync(stream, [1]);

@@ -17,7 +17,7 @@ public abstract class InteropTest : IAsyncDisposable
 {
     protected const string Echo = "/test/echo/1.0.0";
 
-    private readonly CancellationTokenSource _deadline = new(TimeSpan.FromSeconds(50));
+    private readonly CancellationTokenSource _deadline = new(TimeSpan.FromSeconds(60));
     private readonly List<IAsyncDisposable> _ends = [];
 
     protected CancellationToken Token => _deadline.Token;

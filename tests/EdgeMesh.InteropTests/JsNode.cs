@@ -9,7 +9,7 @@ namespace EdgeMesh.InteropTests;
 /// <summary>A js-libp2p node in a process of its own, driven by lines of JSON.</summary>
 internal sealed class JsNode : IAsyncDisposable
 {
-    private static readonly TimeSpan AnswerTime = TimeSpan.FromSeconds(25);
+    private static readonly TimeSpan AnswerTime = TimeSpan.FromSeconds(45);
 
     private readonly Process _process;
     private readonly ConcurrentDictionary<int, TaskCompletionSource<JsonObject>> _waiting = new();

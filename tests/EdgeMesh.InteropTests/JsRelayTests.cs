@@ -13,6 +13,7 @@ using Xunit;
 namespace EdgeMesh.InteropTests;
 
 /// <summary>Relays and private networks with js-libp2p, in both directions.</summary>
+[Collection(nameof(InteropTest))]
 public sealed class JsRelayTests : InteropTest
 {
     [Fact]

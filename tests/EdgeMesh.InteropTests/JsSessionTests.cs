@@ -13,6 +13,7 @@ using Xunit;
 namespace EdgeMesh.InteropTests;
 
 /// <summary>Security, yamux, identify and ping against js-libp2p, in both directions.</summary>
+[Collection(nameof(InteropTest))]
 public sealed class JsSessionTests : InteropTest
 {
     private const int TenMegabytes = 10_000_000;

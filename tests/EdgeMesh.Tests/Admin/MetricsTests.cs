@@ -13,6 +13,12 @@ using Xunit;
 
 namespace EdgeMesh.Tests.Admin;
 
+/// <summary>Instruments are found by name in the whole process, and a process is one agent: while tests beside these make
+/// parts of agents of their own, the page would hold theirs too.</summary>
+[CollectionDefinition(nameof(OneAgentInTheProcess), DisableParallelization = true)]
+public sealed class OneAgentInTheProcess;
+
+[Collection(nameof(OneAgentInTheProcess))]
 public sealed class MetricsTests
 {
     [Fact]

@@ -73,6 +73,9 @@ public sealed unsafe class Epoll : IDisposable
         return Unsafe.ReadUnaligned<EpollEvents>(entry);
     }
 
+    /// <summary>Lets whoever else wants this core have it; returns at once where nobody does (sched_yield(2)).</summary>
+    public static void YieldCore() => _ = Libc.sched_yield();
+
     public void Dispose() => _handle.Dispose();
 
     private int Control(int operation, int descriptor, EpollEvents events, ulong data)

@@ -69,6 +69,9 @@ internal static unsafe partial class Libc
     internal static partial int epoll_wait(int epoll, byte* events, int count, int timeoutMilliseconds);
 
     [LibraryImport(Library)]
+    internal static partial int sched_yield();
+
+    [LibraryImport(Library)]
     internal static partial int eventfd(uint initial, int flags);
 
     [LibraryImport(Library)]

@@ -42,6 +42,9 @@ public sealed record ForwarderOptions
 
     public int PipesPerLoop { get; init; } = 64;
 
+    /// <summary>How long a loop that is busy with small messages looks for the next one before it sleeps; zero: never.</summary>
+    public TimeSpan PollingLimit { get; init; } = TimeSpan.FromMicroseconds(50);
+
     /// <summary>Where connections were going; conntrack by default.</summary>
     public OriginalDestinationResolver OriginalDestination { get; init; } = TcpSocket.OriginalDestination;
 }

@@ -1,0 +1,85 @@
+using EdgeMesh.Forwarding;
+using Xunit;
+
+namespace EdgeMesh.Tests.Forwarding;
+
+public sealed class PollingPolicyTests
+{
+    private const long Limit = 50_000;
+
+    private readonly PollingPolicy _policy = new(Limit);
+
+    [Fact]
+    public void AnIdleLoopNeverPolls()
+    {
+        for (var i = 0; i < 1_000; i++)
+            _policy.Slept(500_000_000);
+        Assert.False(_policy.Begins(0));
+    }
+
+    [Fact]
+    public void ManyShortSleepsInARowBeginIt()
+    {
+        Sleep(15);
+        Assert.False(_policy.Begins(0));
+        _policy.Slept(Limit + 1);
+        Sleep(15);
+        Assert.False(_policy.Begins(0));
+        Sleep(1);
+        Assert.True(_policy.Begins(0));
+    }
+
+    [Fact]
+    public void WithoutALimitItNeverBegins()
+    {
+        var policy = new PollingPolicy(0);
+        for (var i = 0; i < 100; i++)
+            policy.Slept(0);
+        Assert.False(policy.Begins(0));
+    }
+
+    [Fact]
+    public void ALookEndsAtTheLimit()
+    {
+        Sleep(16);
+        Assert.True(_policy.Begins(1_000));
+        Assert.True(_policy.GoesOn(1_000 + Limit));
+        Assert.False(_policy.GoesOn(1_001 + Limit));
+    }
+
+    [Fact]
+    public void TwoVainLooksInARowEndItAndShortSleepsBeginItAgain()
+    {
+        Sleep(16);
+        LookInVain(0);
+        Assert.True(_policy.Begins(100_000));
+        _policy.Found();
+        LookInVain(200_000);
+        LookInVain(300_000);
+        Assert.False(_policy.Begins(400_000));
+        Sleep(16);
+        Assert.True(_policy.Begins(500_000));
+    }
+
+    [Fact]
+    public void WhoeverKeepsTheCoreForLongHasItForASecond()
+    {
+        Sleep(16);
+        Assert.True(_policy.Begins(0));
+        Assert.False(_policy.GoesOn(2_000_000));
+        Assert.False(_policy.Begins(1_001_000_000));
+        Assert.True(_policy.Begins(1_002_000_000));
+    }
+
+    private void Sleep(int times)
+    {
+        for (var i = 0; i < times; i++)
+            _policy.Slept(Limit);
+    }
+
+    private void LookInVain(long now)
+    {
+        Assert.True(_policy.Begins(now));
+        Assert.False(_policy.GoesOn(now + Limit + 1));
+    }
+}

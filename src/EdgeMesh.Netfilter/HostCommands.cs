@@ -5,7 +5,8 @@ using System.Text;
 namespace EdgeMesh.Netfilter;
 
 /// <summary>Runs commands of this machine.</summary>
-public sealed class HostCommands(TimeProvider time) : ICommands
+/// <param name="started">Told the id of each process as it starts, so that what it changes can be told from what others change.</param>
+public sealed class HostCommands(TimeProvider time, Action<int>? started = null) : ICommands
 {
     // A whole table of 10,000 services with 10 endpoints is about 40 MB of text; a command that answers more is broken.
     private const int MaxOutput = 256 * 1024 * 1024;
@@ -41,6 +42,7 @@ public sealed class HostCommands(TimeProvider time) : ICommands
         try
         {
             process.Start();
+            started?.Invoke(process.Id);
         }
         catch (Win32Exception e)
         {

@@ -20,6 +20,10 @@ public interface IPortalBackend
     /// jumps that are gone, chains that somebody flushed, edited or removed.</summary>
     Task<RepairResult> RepairAsync(CancellationToken cancellationToken);
 
+    /// <summary>The same, when somebody is known to have touched these chains of ours: each of them is looked at, or written anew,
+    /// whatever else the repair looks at.</summary>
+    Task<RepairResult> RepairAsync(IReadOnlyCollection<string> touchedChains, CancellationToken cancellationToken) => RepairAsync(cancellationToken);
+
     /// <summary>Where our jumps stand now, for people.</summary>
     Task<ImmutableArray<JumpPosition>> InspectAsync(CancellationToken cancellationToken);
 

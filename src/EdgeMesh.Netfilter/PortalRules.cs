@@ -92,4 +92,8 @@ public sealed record FamilyPortals
 
     /// <summary>Masquerade everything that takes the kernel path, not only hairpin connections.</summary>
     public bool MasqueradeAll { get; init; }
+
+    /// <summary>How long portals stay in force after an agent was last there: endpoints move on, and rules that still lead to
+    /// the old ones would be a black hole. Whole seconds.</summary>
+    public TimeSpan Lease { get; init; } = TimeSpan.FromMinutes(15);
 }

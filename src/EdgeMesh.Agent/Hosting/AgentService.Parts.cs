@@ -96,8 +96,9 @@ internal sealed partial class AgentService
             {
                 ChainPrefixes = ["EDGEMESH-", "KUBE-PORTALS-"],
                 Tables = [NftablesBackend.TableName],
+                IsOwn = _rules.Senders.Contains,
             },
-            _options.DeviceName, ListenerAddresses.Of(_options.DeviceAddress), _reconciler.RequestRepair, time, loggers.CreateLogger<OrderGuard>());
+            _options.DeviceName, ListenerAddresses.Of(_options.DeviceAddress), _reconciler, time, loggers.CreateLogger<OrderGuard>());
         if (_options.Proxy.Enable)
         {
             StartWriting();

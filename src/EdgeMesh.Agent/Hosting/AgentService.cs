@@ -85,6 +85,7 @@ internal sealed partial class AgentService(
             Listeners = listeners,
             KernelChoices = _rules.KernelChoices,
             MasqueradeAll = _options.Proxy.MasqueradeAll,
+            Lease = _options.Proxy.RuleLease,
         };
         await StartReconcilingAsync(planning, cancellationToken);
 
@@ -137,6 +138,7 @@ internal sealed partial class AgentService(
             await _udp.DisposeAsync();
         (_source as IDisposable)?.Dispose();
         _heart?.Dispose();
+        _rules?.Link?.Dispose();
         _writing?.Dispose();
         _stop.Dispose();
     }

@@ -13,4 +13,7 @@ internal sealed partial class OrderGuard
 
     [LoggerMessage(1102, LogLevel.Warning, "The listen device could not be checked; next try in {Seconds} s. {Reason}")]
     private partial void LogDeviceFault(double seconds, string reason);
+
+    [LoggerMessage(1103, LogLevel.Debug, "Somebody changed rules that matter ({Changes}, {Chains} chains of ours); they are looked at")]
+    private partial void LogChanged(string changes, int chains);
 }

@@ -13,8 +13,8 @@ namespace EdgeMesh.Agent.Hosting;
 /// <param name="FoundAtFirstSync">What the first sync removed or could not remove; empty before.</param>
 /// <param name="Heartbeat">What keeps its user-mode rules in force; null where the kernel cannot do it.</param>
 internal sealed record ChosenBackend(
-    IPortalBackend Backend, string Reason, IHeartbeat? Heartbeat, ImmutableHashSet<BackendChoice> KernelChoices, bool IsLegacy,
-    ImmutableArray<string> Notices, Func<ImmutableArray<string>> FoundAtFirstSync);
+    IPortalBackend Backend, string Reason, IHeartbeat? Heartbeat, ImmutableHashSet<BackendChoice> KernelChoices, bool IsLegacy, OwnSenders Senders,
+    ImmutableArray<string> Notices, Func<ImmutableArray<string>> FoundAtFirstSync, NftablesLink? Link = null);
 
 /// <summary>Chooses who carries the rules, and removes what the others left behind.</summary>
 internal static class RuleBackends
@@ -24,7 +24,8 @@ internal static class RuleBackends
 
     public static async Task<ChosenBackend> ChooseAsync(EdgeProxyOptions options, TimeProvider time, CancellationToken cancellationToken)
     {
-        var commands = new HostCommands(time);
+        var senders = new OwnSenders();
+        var commands = new HostCommands(time, senders.Add);
         var iptables = new IptablesChoice(commands, time);
         var nft = await NftablesProbe.AskAsync(NftCommand, cancellationToken);
         var (kind, reason) = options.Backend switch
@@ -38,15 +39,19 @@ internal static class RuleBackends
         if (kind == BackendKind.Nftables && nft.Families.IsEmpty)
             throw new AgentStartException($"modules.edgeProxy.backend is nftables, but nft cannot be used here: {nft.WhyNot}. Install the package nftables, or choose iptables.");
 
-        var nftables = new NftablesBackend(NftCommand, nft.Families, time);
+        var link = kind == BackendKind.Nftables ? OpenLink() : null;
+        if (link is not null)
+            senders.Keep(link.Address);
+        var nftables = new NftablesBackend(NftCommand, nft.Families, time, senders.Add, link is null ? null : link.Send);
         if (kind == BackendKind.Nftables)
         {
             if (iptables.IsInstalled)
                 await (await iptables.CreateAsync(options.ChainPrefix, null, cancellationToken)).RemoveAsync(cancellationToken);
-            var sets = nft.Families.Select(family => new NftSetName(
-                family == IpFamily.IPv4 ? NftFamily.IPv4 : NftFamily.IPv6, NftablesBackend.TableName, NftablesBackend.HeartbeatSet));
+            NftSetName[] Sets(string name) => [.. nft.Families.Select(family => new NftSetName(
+                family == IpFamily.IPv4 ? NftFamily.IPv4 : NftFamily.IPv6, NftablesBackend.TableName, name))];
+            var heartbeat = new NftHeartbeat(Sets(NftablesBackend.HeartbeatSet), [6, 17, 132], AliveTimeout, Sets(NftablesBackend.LeaseSet), options.RuleLease);
             return new ChosenBackend(
-                nftables, reason, new NftHeartbeat([.. sets], [6, 17, 132], AliveTimeout), [.. Enum.GetValues<BackendChoice>()], IsLegacy: false, [], () => []);
+                nftables, reason, heartbeat, [.. Enum.GetValues<BackendChoice>()], IsLegacy: false, senders, [], () => [], link);
         }
 
         if (!nft.Families.IsEmpty)
@@ -59,6 +64,7 @@ internal static class RuleBackends
             new XtRecentHeartbeat(),
             [.. Enum.GetValues<BackendChoice>().Where(choice => portals.Families.All(family => portals.CanExpress(family, choice, 2)))],
             found.Variant == IptablesVariant.Legacy,
+            senders,
             portals.HeartbeatAvailable
                 ? []
                 : ["this kernel has no xt_recent: rules that need the agent stay in force when it is killed or hangs; load the module xt_recent, or set modules.edgeProxy.backend to nftables"],
@@ -74,6 +80,19 @@ internal static class RuleBackends
         var nft = await NftablesProbe.AskAsync(NftCommand, cancellationToken);
         if (!nft.Families.IsEmpty)
             await new NftablesBackend(NftCommand, nft.Families, time).RemoveAsync(cancellationToken);
+    }
+
+    /// <summary>Where it cannot be opened, nft carries every change; it will say itself what is wrong.</summary>
+    private static NftablesLink? OpenLink()
+    {
+        try
+        {
+            return new NftablesLink();
+        }
+        catch (NetlinkException)
+        {
+            return null;
+        }
     }
 
     private static (BackendKind Kind, string Reason) Decide(BackendDecision decision) => (decision.Backend, decision.Reason);

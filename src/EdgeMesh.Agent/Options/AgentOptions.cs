@@ -60,6 +60,8 @@ internal sealed record EdgeProxyOptions
 
     public required TimeSpan DrainTimeout { get; init; }
 
+    public required TimeSpan RuleLease { get; init; }
+
     /// <summary>Null: as many as the descriptor limit allows.</summary>
     public required int? MaxConnections { get; init; }
 

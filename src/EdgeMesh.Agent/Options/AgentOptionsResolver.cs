@@ -44,6 +44,7 @@ internal static class AgentOptionsResolver
                 MasqueradeAll = config.Get(EdgeProxyKeys.MasqueradeAll),
                 ListenPort = config.Get(EdgeProxyKeys.ListenPort),
                 DrainTimeout = config.Get(EdgeProxyKeys.DrainTimeout),
+                RuleLease = config.Get(EdgeProxyKeys.RuleLease),
                 MaxConnections = maxConnections == 0 ? null : maxConnections,
                 MaxPendingDials = config.Get(EdgeProxyKeys.MaxPendingDials),
                 MaxUdpFlows = config.Get(EdgeProxyKeys.MaxUdpFlows),

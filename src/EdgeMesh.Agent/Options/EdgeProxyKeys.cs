@@ -65,6 +65,10 @@ internal static class EdgeProxyKeys
         "How long connections may go on after SIGTERM. A pod's terminationGracePeriodSeconds must be longer.",
         "connections end by themselves where they can, and the pod still ends in time", live: true);
 
+    public static readonly ConfigKey<TimeSpan> RuleLease = Duration("modules.edgeProxy.ruleLease", TimeSpan.FromMinutes(15), TimeSpan.FromSeconds(5), TimeSpan.FromHours(24),
+        "How long kernel-path rules stay in force after the agent was last there. Then kube-proxy has the services.",
+        "a restart or an upgrade leaves no gap, and an agent that never comes back leaves no rules that lead to endpoints of long ago");
+
     public static readonly ConfigKey<int> MaxConnections = Integer("modules.edgeProxy.limits.maxConnections", 0, 0, 4_000_000,
         "Connections at once. 0: as many as the limit of open files allows.",
         "a flood must not exhaust the node");
@@ -78,5 +82,5 @@ internal static class EdgeProxyKeys
         "every flow holds a descriptor");
 
     public static IReadOnlyList<ConfigKey> All { get; } =
-        [ProxyEnable, FilterMode, ExcludeServices, Prefix, Backend, Path, Balancing, MasqueradeAll, ListenPort, DrainTimeout, MaxConnections, MaxPendingDials, MaxUdpFlows];
+        [ProxyEnable, FilterMode, ExcludeServices, Prefix, Backend, Path, Balancing, MasqueradeAll, ListenPort, DrainTimeout, RuleLease, MaxConnections, MaxPendingDials, MaxUdpFlows];
 }

@@ -81,6 +81,9 @@ internal static unsafe partial class NetlinkCalls
     [LibraryImport("libc", EntryPoint = "bind", SetLastError = true)]
     internal static partial int Bind(NetlinkHandle socket, SockaddrNl* address, uint length);
 
+    [LibraryImport("libc", EntryPoint = "getsockname", SetLastError = true)]
+    internal static partial int GetSocketName(NetlinkHandle socket, SockaddrNl* address, uint* length);
+
     [LibraryImport("libc", EntryPoint = "send", SetLastError = true)]
     internal static partial nint Send(NetlinkHandle socket, byte* data, nuint length, int flags);
 

@@ -19,6 +19,9 @@ internal ref struct NetlinkMessages(ReadOnlySpan<byte> data)
 
     internal uint Sequence { get; private set; }
 
+    /// <summary>Address of the socket that asked, for events as for answers.</summary>
+    internal uint Sender { get; private set; }
+
     internal ReadOnlySpan<byte> Payload { get; private set; }
 
     internal bool MoveNext()
@@ -31,6 +34,7 @@ internal ref struct NetlinkMessages(ReadOnlySpan<byte> data)
         Type = MemoryMarshal.Read<ushort>(_rest[4..]);
         Flags = MemoryMarshal.Read<ushort>(_rest[6..]);
         Sequence = MemoryMarshal.Read<uint>(_rest[8..]);
+        Sender = MemoryMarshal.Read<uint>(_rest[12..]);
         Payload = _rest[16..(int)length];
         _rest = _rest[Math.Min(((int)length + 3) & ~3, _rest.Length)..];
         return true;

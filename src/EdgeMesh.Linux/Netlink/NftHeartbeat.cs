@@ -18,7 +18,13 @@ public readonly record struct NftSetName(NftFamily Family, string Table, string 
 /// beats no more, and nothing is renewed on its behalf.</remarks>
 public sealed class NftHeartbeat : IHeartbeat, IDisposable
 {
+    private static readonly TimeSpan LongestRenewal = TimeSpan.FromSeconds(30);
+
     private readonly NftAliveElements[] _sets;
+    private readonly NftAliveElements[] _leases;
+    private readonly TimeSpan _leaseRenewal;
+    private readonly TimeProvider _time;
+    private long? _leased;
     private readonly AutoResetEvent _beat = new(initialState: false);
     private readonly Thread _thread;
     private long _written;
@@ -28,10 +34,17 @@ public sealed class NftHeartbeat : IHeartbeat, IDisposable
 
     /// <param name="sets">Written one after the other; one that fails does not keep the others from being renewed.</param>
     /// <param name="protocols">IP protocol numbers: 6 TCP, 17 UDP, 132 SCTP.</param>
-    public NftHeartbeat(IReadOnlyList<NftSetName> sets, IReadOnlyList<byte> protocols, TimeSpan timeout)
+    /// <param name="leases">Sets that are renewed twelve times in their time-out, or each 30 s.</param>
+    /// <param name="leaseTimeout">The time-out of their elements.</param>
+    public NftHeartbeat(
+        IReadOnlyList<NftSetName> sets, IReadOnlyList<byte> protocols, TimeSpan timeout,
+        IReadOnlyList<NftSetName>? leases = null, TimeSpan leaseTimeout = default, TimeProvider? time = null)
     {
         ArgumentNullException.ThrowIfNull(sets);
+        _time = time ?? TimeProvider.System;
         _sets = [.. sets.Select(set => new NftAliveElements(set, protocols, timeout))];
+        _leaseRenewal = leaseTimeout / 12 < LongestRenewal ? leaseTimeout / 12 : LongestRenewal;
+        _leases = [.. (leases ?? []).Select(set => new NftAliveElements(set, protocols, leaseTimeout))];
         _thread = new Thread(Write) { IsBackground = true, Name = "nft-heartbeat" };
         _thread.Start();
     }
@@ -62,7 +75,7 @@ public sealed class NftHeartbeat : IHeartbeat, IDisposable
         _stopping = true;
         _beat.Set();
         _thread.Join();
-        foreach (var set in _sets)
+        foreach (var set in _sets.Concat(_leases))
             set.Dispose();
         _beat.Dispose();
     }
@@ -75,7 +88,8 @@ public sealed class NftHeartbeat : IHeartbeat, IDisposable
             if (_stopping)
                 return;
             NetlinkException? failure = null;
-            foreach (var set in _sets)
+            var leaseIsDue = _leased is not { } before || _time.GetElapsedTime(before) >= _leaseRenewal;
+            foreach (var set in leaseIsDue ? _sets.Concat(_leases) : _sets)
             {
                 var errno = set.Renew();
                 if (errno == 0)
@@ -91,6 +105,8 @@ public sealed class NftHeartbeat : IHeartbeat, IDisposable
                     : new NetlinkException($"Renewing the heartbeat in set {set.Name.Set} of table {set.Name.Table}", errno);
             }
 
+            if (leaseIsDue)
+                _leased = failure is null ? _time.GetTimestamp() : null;
             _lastFailure = failure;
         }
     }

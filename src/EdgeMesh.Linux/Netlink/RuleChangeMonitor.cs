@@ -18,6 +18,11 @@ public sealed record RuleWatch
 
     /// <summary>Native tables that are watched whole, elements of sets and maps excepted.</summary>
     public IReadOnlyList<string> Tables { get; init; } = [];
+
+    /// <summary>Whether the netlink socket of this address is ours: what it changes is not reported. The kernel gives the first
+    /// socket of a process the process's id as its address, unless somebody in another PID namespace has it.
+    /// Called on the monitor's thread.</summary>
+    public Func<uint, bool> IsOwn { get; init; } = _ => false;
 }
 
 [Flags]
@@ -44,16 +49,20 @@ public enum RuleChanges
 /// <summary>Learns from the kernel when nf_tables rules change (iptables on the nft backend, and native nft), and wakes
 /// only for what <see cref="RuleWatch"/> names. iptables-legacy sends no events: see <see cref="LegacyTable"/>.</summary>
 /// <remarks>One thread, asleep in poll(2) until the kernel has something to say. It watches the network namespace of the
-/// thread that starts it. Our own changes are reported as well.</remarks>
+/// thread that starts it.</remarks>
 public sealed class RuleChangeMonitor : IDisposable
 {
     private const int GroupNftables = 7;
     private const int ReceiveBuffer = 4 * 1024 * 1024;
+    private const int MostTouchedChains = 32;
 
     private readonly NetlinkSocket _socket;
     private readonly NetlinkHandle _stop;
     private readonly Thread _thread;
     private readonly RuleChangeParser _parser;
+    private readonly Func<uint, bool> _isOwn;
+    private readonly Lock _gate = new();
+    private readonly HashSet<string> _touched = new(StringComparer.Ordinal);
     private readonly Channel<byte> _signal = Channel.CreateBounded<byte>(
         new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite, SingleReader = true });
 
@@ -65,6 +74,7 @@ public sealed class RuleChangeMonitor : IDisposable
         _socket = socket;
         _stop = stop;
         _parser = new RuleChangeParser(watch);
+        _isOwn = watch.IsOwn;
         _thread = new Thread(Listen) { IsBackground = true, Name = "rule-monitor" };
     }
 
@@ -109,6 +119,20 @@ public sealed class RuleChangeMonitor : IDisposable
         }
     }
 
+    /// <summary>Names of watched chains that somebody touched since the last call. At most 32; when there were more, which
+    /// <see cref="RuleChanges.Lost"/> says, anything may have been touched.</summary>
+    public IReadOnlyList<string> TakeTouchedChains()
+    {
+        lock (_gate)
+        {
+            if (_touched.Count == 0)
+                return [];
+            string[] touched = [.. _touched];
+            _touched.Clear();
+            return touched;
+        }
+    }
+
     public unsafe void Dispose()
     {
         if (_stop.IsClosed)
@@ -140,6 +164,21 @@ public sealed class RuleChangeMonitor : IDisposable
         }
     }
 
+    /// <returns>False when no more names can be kept.</returns>
+    private bool Touch(ReadOnlySpan<byte> chain)
+    {
+        lock (_gate)
+        {
+            if (_touched.Count < MostTouchedChains)
+            {
+                _touched.Add(Encoding.UTF8.GetString(chain));
+                return true;
+            }
+
+            return _touched.Contains(Encoding.UTF8.GetString(chain));
+        }
+    }
+
     private RuleChanges Drain()
     {
         var changes = RuleChanges.None;
@@ -154,7 +193,12 @@ public sealed class RuleChangeMonitor : IDisposable
             while (messages.MoveNext())
             {
                 Volatile.Write(ref _messages, _messages + 1);
-                changes |= _parser.Parse(messages.Type, messages.Payload);
+                var change = _parser.Parse(messages.Type, messages.Payload, out var chain);
+                if (change == RuleChanges.None || _isOwn(messages.Sender))
+                    continue;
+                changes |= change;
+                if ((change & (RuleChanges.WatchedChain | RuleChanges.WatchedTable)) != RuleChanges.None && !chain.IsEmpty && !Touch(chain))
+                    changes |= RuleChanges.Lost;
             }
         }
     }
@@ -181,15 +225,19 @@ internal sealed class RuleChangeParser(RuleWatch watch)
     private readonly byte[][] _prefixes = [.. watch.ChainPrefixes.Select(Encoding.UTF8.GetBytes)];
     private readonly byte[][] _tables = [.. watch.Tables.Select(Encoding.UTF8.GetBytes)];
 
-    internal RuleChanges Parse(int type, ReadOnlySpan<byte> payload)
+    internal RuleChanges Parse(int type, ReadOnlySpan<byte> payload) => Parse(type, payload, out _);
+
+    /// <param name="chain">The chain that the event speaks of; empty where it speaks of none.</param>
+    internal RuleChanges Parse(int type, ReadOnlySpan<byte> payload, out ReadOnlySpan<byte> chain)
     {
+        chain = default;
         if (type >> 8 != SubsystemNftables || payload.Length < 4)
             return RuleChanges.None;
         var operation = type & 0xFF;
         if (operation is NewSetElement or DeleteSetElement or NewGeneration or Trace)
             return RuleChanges.None;
         int family = payload[0];
-        ReadOnlySpan<byte> table = default, chain = default;
+        ReadOnlySpan<byte> table = default;
         var chainAttribute = operation is NewRule or DeleteRule ? 2 : 3;
         var namesChain = operation is NewChain or DeleteChain or NewRule or DeleteRule;
         var attributes = new NetlinkAttributes(payload[4..]);

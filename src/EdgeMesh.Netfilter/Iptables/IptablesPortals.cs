@@ -6,8 +6,8 @@ namespace EdgeMesh.Netfilter.Iptables;
 /// <summary>Portals in the nat table of iptables. Chosen and made by <see cref="IptablesChoice"/>.</summary>
 public sealed class IptablesPortals : IPortalBackend
 {
-    // Reading a whole table may take this share of the time at most; in between only the hook and portal chains are read.
-    private const int FullReadShare = 20;
+    // Reading a whole table may take one part in so many of the time; in between only the hook and portal chains are read.
+    private const int FullReadShare = 500;
     private static readonly TimeSpan CheapRead = TimeSpan.FromMilliseconds(50);
 
     // The address that every release so far gave its device; rules that lead there are EdgeMesh's.
@@ -63,12 +63,14 @@ public sealed class IptablesPortals : IPortalBackend
         return result;
     }
 
-    public async Task<RepairResult> RepairAsync(CancellationToken cancellationToken)
+    public Task<RepairResult> RepairAsync(CancellationToken cancellationToken) => RepairAsync([], cancellationToken);
+
+    public async Task<RepairResult> RepairAsync(IReadOnlyCollection<string> touchedChains, CancellationToken cancellationToken)
     {
         var repairs = ImmutableArray.CreateBuilder<string>();
         foreach (var state in families.Values)
         {
-            if (state.Applied is not { } applied || (!FullReadIsDue(state) && await LooksInOrderAsync(state, applied, cancellationToken)))
+            if (state.Applied is not { } applied || (!FullReadIsDue(state) && await LooksInOrderAsync(state, applied, touchedChains, cancellationToken)))
                 continue;
             var saved = await ReadAsync(state, cancellationToken);
             var found = new List<string>();
@@ -227,19 +229,34 @@ public sealed class IptablesPortals : IPortalBackend
         || state.FullReadTook <= CheapRead
         || time.GetElapsedTime(state.FullReadAt) >= state.FullReadTook * FullReadShare;
 
-    private async Task<bool> LooksInOrderAsync(FamilyState state, PortalTable applied, CancellationToken cancellationToken)
+    private async Task<bool> LooksInOrderAsync(
+        FamilyState state, PortalTable applied, IReadOnlyCollection<string> touchedChains, CancellationToken cancellationToken)
     {
+        // The event does not say in which family; asking for one chain is cheap even among 10,000.
+        foreach (var chain in touchedChains)
+        {
+            if (!await StandsAsApplied(chain))
+                return false;
+        }
+
         foreach (var hook in names.Hooks.Where(h => h.MustBeFirst || applied.NeedsPostrouting))
         {
             var rules = await RulesOfHookAsync(state, hook.HookChain, cancellationToken);
             if (rules.Count(r => r.LeadsTo(hook.PortalChain)) != 1 || !rules.Contains(hook.Jump) || (hook.MustBeFirst && rules[0] != hook.Jump))
                 return false;
-            if (await state.Commands.ListAsync(hook.PortalChain, cancellationToken) is not { } text
-                || !SavedTables.Parse(text, "nat").Rules("nat", hook.PortalChain).SequenceEqual(applied.Rules(hook.PortalChain)))
+            if (!touchedChains.Contains(hook.PortalChain) && !await StandsAsApplied(hook.PortalChain))
                 return false;
         }
 
         return true;
+
+        async Task<bool> StandsAsApplied(string chain)
+        {
+            var text = await state.Commands.ListAsync(chain, cancellationToken);
+            return applied.Has(chain)
+                ? text is not null && SavedTables.Parse(text, "nat").Rules("nat", chain).SequenceEqual(applied.Rules(chain))
+                : text is null || !names.IsOurs(chain);
+        }
     }
 
     private static async Task<IReadOnlyList<Rule>> RulesOfHookAsync(FamilyState state, string hookChain, CancellationToken cancellationToken) =>

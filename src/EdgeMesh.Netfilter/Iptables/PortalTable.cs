@@ -60,6 +60,9 @@ internal sealed class PortalTable
             }
         }
 
+        if (kernel.Count > 0 && capabilities.Recent)
+            kernel.Insert(0, PortalText.Lease(source.Family, source.Lease));
+
         // Kernel-path portals stand above the heartbeat check: they need no process.
         if (listener.Count > 0 && capabilities.Recent)
             kernel.Add(PortalText.Heartbeat(source.Family));

@@ -20,6 +20,11 @@ internal static class PortalText
         $"-m recent ! --rcheck --seconds 4 --name edgemesh-alive --mask {(family == IpFamily.IPv4 ? "0.0.0.0" : "::")} --rdest"
         + " -m comment --comment \"rules below are in force only while edgemesh-agent lives\" -j RETURN");
 
+    /// <summary>As <see cref="Heartbeat"/>, for the rules that stand without the agent, but only for so long.</summary>
+    public static Rule Lease(IpFamily family, TimeSpan lease) => new(
+        $"-m recent ! --rcheck --seconds {(long)lease.TotalSeconds} --name edgemesh-lease --mask {(family == IpFamily.IPv4 ? "0.0.0.0" : "::")} --rdest"
+        + $" -m comment --comment \"rules below are in force for {(long)lease.TotalSeconds} s without edgemesh-agent\" -j RETURN");
+
     public static IEnumerable<Rule> Postrouting(IptablesCapabilities capabilities) =>
     [
         new($"-m mark ! --mark {MasqueradeMark} -j RETURN"),

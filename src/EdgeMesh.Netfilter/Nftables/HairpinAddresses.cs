@@ -34,9 +34,9 @@ internal sealed class HairpinAddresses
         {
             var stands = uses.ContainsKey(address);
             if (stands && !stood)
-                transaction.Element(NftTransaction.Step.AddHairpins, $"add element {table} {NftNames.Hairpin}").Append($"{address} . {address}");
+                transaction.Element(NftTransaction.Step.AddHairpins, $"add element {table} {NftNames.Hairpin}", m => m.AddHairpin(address)).Append($"{address} . {address}");
             else if (!stands && stood)
-                transaction.Element(NftTransaction.Step.DeleteHairpins, $"delete element {table} {NftNames.Hairpin}").Append($"{address} . {address}");
+                transaction.Element(NftTransaction.Step.DeleteHairpins, $"delete element {table} {NftNames.Hairpin}", m => m.RemoveHairpin(address)).Append($"{address} . {address}");
         }
 
         stoodBefore.Clear();

@@ -12,6 +12,7 @@ internal static class NftNames
     public const string Table = "edgemesh";
     public const string Portals = "portals";
     public const string Alive = "alive";
+    public const string Lease = "lease";
     public const string Hairpin = "hairpin";
     public const string Listener = "listener";
     public const string Refused = "refused";

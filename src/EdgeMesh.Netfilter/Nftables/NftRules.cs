@@ -15,6 +15,9 @@ internal static class NftRules
     private const string OwnMark = "0x00001000";
     private const string MasqueradeMark = "0x00002000";
 
+    /// <summary><see cref="MasqueradeMark"/> as a number.</summary>
+    public const uint MasqueradeBit = 0x2000;
+
     // Fixed, so that a client keeps its endpoint over a restart of the agent.
     private const string HashSeed = "0x65646765";
 
@@ -29,9 +32,14 @@ internal static class NftRules
         return $"type nat hook {chain} priority {priority}; policy accept;";
     }
 
-    public static ImmutableArray<string> Prerouting(IpFamily family) => [Lookup(family)];
+    /// <summary>What is in the set of the lease when it is made.</summary>
+    public static string LeaseElements(TimeSpan lease) =>
+        string.Join(", ", Enum.GetValues<PortalProtocol>().Select(protocol => $"{NftNames.ProtocolNumber(protocol)} timeout {(long)lease.TotalSeconds}s"));
 
-    public static ImmutableArray<string> Output(IpFamily family) => [$"meta mark & {OwnMark} == {OwnMark} return", Lookup(family)];
+    public static ImmutableArray<string> Prerouting(IpFamily family) => [WithoutLease, Lookup(family)];
+
+    public static ImmutableArray<string> Output(IpFamily family) =>
+        [$"meta mark & {OwnMark} == {OwnMark} return", WithoutLease, Lookup(family)];
 
     public static ImmutableArray<string> Postrouting(IpFamily family, bool masqueradeAll) =>
     [
@@ -76,6 +84,8 @@ internal static class NftRules
         $"update @{NftNames.AffinityPrefix}{name} {{ {Ip(family)} saddr }}",
         $"meta l4proto {NftNames.ProtocolNumber(protocol)} dnat to {endpoint}",
     ];
+
+    private static string WithoutLease => $"meta l4proto != @{NftNames.Lease} return";
 
     private static string Lookup(IpFamily family) => $"{Ip(family)} daddr . meta l4proto . th dport vmap @{NftNames.Portals}";
 

@@ -1,3 +1,5 @@
+using System.Collections.Immutable;
+
 namespace EdgeMesh.Netfilter.Nftables;
 
 /// <summary>One change of one table, as the text that <c>nft -f -</c> reads. Whatever the order of the calls, the text
@@ -8,8 +10,10 @@ internal sealed class NftTransaction : IDisposable
     private readonly Utf8Text[] parts;
     private readonly string?[] openLists;
 
-    public NftTransaction()
+    /// <param name="messages">Gets the same change as messages, as far as it can be told in them.</param>
+    public NftTransaction(NftMessages? messages = null)
     {
+        Messages = messages;
         parts = new Utf8Text[Enum.GetValues<Step>().Length];
         openLists = new string?[parts.Length];
         for (var i = 0; i < parts.Length; i++)
@@ -35,11 +39,47 @@ internal sealed class NftTransaction : IDisposable
         DeleteSets,
     }
 
+    public NftMessages? Messages { get; }
+
     public bool IsEmpty => parts.All(part => part.Length == 0);
 
     public long Length => parts.Sum(part => part.Length);
 
+    /// <summary>Any command, which makes the change one for the nft program.</summary>
     public void Command(Step step, string command)
+    {
+        Messages?.GiveUp();
+        Line(step, command);
+    }
+
+    public void AddChain(string table, string chain)
+    {
+        Messages?.AddChain(chain);
+        Line(Step.Chains, $"add chain {table} {chain}");
+    }
+
+    public void DeleteChain(string table, string chain)
+    {
+        Messages?.RemoveChain(chain);
+        Line(Step.DeleteChains, $"delete chain {table} {chain}");
+    }
+
+    public void FlushChain(string table, string chain)
+    {
+        Messages?.FlushChain(chain);
+        Line(Step.Rules, $"flush chain {table} {chain}");
+    }
+
+    /// <param name="writeMessages">Writes the same rules as messages.</param>
+    public void Rules(string table, string chain, ImmutableArray<string> rules, Action<NftMessages> writeMessages)
+    {
+        if (Messages is not null)
+            writeMessages(Messages);
+        foreach (var rule in rules)
+            Line(Step.Rules, $"add rule {table} {chain} {rule}");
+    }
+
+    private void Line(Step step, string command)
     {
         var text = Open(step, list: null);
         text.Append($"{command}\n");
@@ -47,7 +87,20 @@ internal sealed class NftTransaction : IDisposable
 
     /// <summary>The text to add an element to; elements that follow one another under the same command share it.</summary>
     /// <param name="command">For example <c>add element ip edgemesh portals</c>.</param>
-    public Utf8Text Element(Step step, string command) => Open(step, command);
+    public Utf8Text Element(Step step, string command)
+    {
+        Messages?.GiveUp();
+        return Open(step, command);
+    }
+
+    /// <summary>As <see cref="Element(Step, string)"/>.</summary>
+    /// <param name="writeMessages">Writes the same element as a message.</param>
+    public Utf8Text Element(Step step, string command, Action<NftMessages> writeMessages)
+    {
+        if (Messages is not null)
+            writeMessages(Messages);
+        return Open(step, command);
+    }
 
     public async Task WriteToAsync(Stream stream, CancellationToken cancellationToken)
     {

@@ -19,24 +19,36 @@ public sealed partial class NftablesBackend : IPortalBackend
     /// <summary><c>type inet_proto; flags timeout</c>: keys are 6, 17 and 132.</summary>
     public const string HeartbeatSet = NftNames.Alive;
 
-    // A whole listing may take one part in 200 of a core.
-    private const int ListingShare = 200;
+    /// <summary>As <see cref="HeartbeatSet"/>, with a time-out of <see cref="FamilyPortals.Lease"/>: without it all portals let connections pass.</summary>
+    public const string LeaseSet = NftNames.Lease;
+
+    // A whole listing may take one part in 500 of a core.
+    private const int ListingShare = 500;
+
+    // nft starts a listing anew whenever a transaction of anybody comes in between, and the heartbeat is one each second: a listing
+    // of 10,000 service ports takes 3 s and so never ends. Beyond this only events and the presence of the fixed objects are used.
+    private const int MostListed = 1_000;
 
     private static readonly TimeSpan ProcessDeadline = TimeSpan.FromSeconds(30);
 
     private readonly INft nft;
+    private readonly NftSend? send;
     private readonly TimeProvider time;
     private readonly Dictionary<IpFamily, Standing> standing = [];
+    private uint sequence;
 
     /// <param name="command">How to start nft, for example <c>["nft"]</c>.</param>
-    public NftablesBackend(ImmutableArray<string> command, ImmutableArray<IpFamily> families, TimeProvider time)
-        : this(new NftProcess(command, ProcessDeadline), families, time)
+    /// <param name="started">Told the id of each nft process as it starts.</param>
+    /// <param name="send">Takes small changes straight to the kernel; null: all changes go through nft.</param>
+    public NftablesBackend(ImmutableArray<string> command, ImmutableArray<IpFamily> families, TimeProvider time, Action<int>? started = null, NftSend? send = null)
+        : this(new NftProcess(command, ProcessDeadline, started), families, time, send)
     {
     }
 
-    internal NftablesBackend(INft nft, ImmutableArray<IpFamily> families, TimeProvider time)
+    internal NftablesBackend(INft nft, ImmutableArray<IpFamily> families, TimeProvider time, NftSend? send = null)
     {
         this.nft = nft;
+        this.send = send;
         this.time = time;
         Families = families;
     }
@@ -66,11 +78,19 @@ public sealed partial class NftablesBackend : IPortalBackend
         return failure is null ? result : throw failure;
     }
 
-    public async Task<RepairResult> RepairAsync(CancellationToken cancellationToken)
+    public Task<RepairResult> RepairAsync(CancellationToken cancellationToken) => RepairAsync([], cancellationToken);
+
+    public async Task<RepairResult> RepairAsync(IReadOnlyCollection<string> touchedChains, CancellationToken cancellationToken)
     {
+        ArgumentNullException.ThrowIfNull(touchedChains);
         var repairs = ImmutableArray.CreateBuilder<string>();
         foreach (var (family, stands) in standing.ToArray())
         {
+            // Writing a chain anew is cheaper than finding out what was done to it.
+            using var transaction = NewChange(family);
+            var written = stands.Table.WriteChains(transaction, touchedChains);
+            if (!written.IsEmpty && await TryApplyAsync(transaction, cancellationToken))
+                repairs.AddRange(written.Select(chain => $"nftables table {PortalTable.TableOf(family)}: somebody had changed chain {chain}; it was written anew"));
             var findings = await FindAsync(stands, cancellationToken);
             if (findings.IsEmpty)
                 continue;
@@ -127,7 +147,7 @@ public sealed partial class NftablesBackend : IPortalBackend
     {
         if (!standing.TryGetValue(desired.Family, out var stands) || !stands.Table.HasSettingsOf(desired))
             return await ReplaceAsync(desired, cancellationToken);
-        using var transaction = new NftTransaction();
+        using var transaction = NewChange(desired.Family);
         // Whatever interrupts this leaves the table object ahead of the kernel; then the next sync replaces the table.
         standing.Remove(desired.Family);
         var (added, removed) = stands.Table.Write(transaction, desired.Rules);
@@ -168,7 +188,7 @@ public sealed partial class NftablesBackend : IPortalBackend
         var old = NftListing.Parse(answer.Output);
         foreach (var (set, elements) in table.ExpectedSets())
         {
-            if (elements is null && old.Sets.TryGetValue(set, out var members))
+            if (elements is null && set != NftNames.Lease && old.Sets.TryGetValue(set, out var members))
             {
                 foreach (var member in members)
                     transaction.Element(Step.Elements, $"add element {name} {set}").Append(member);
@@ -176,8 +196,13 @@ public sealed partial class NftablesBackend : IPortalBackend
         }
     }
 
+    private NftTransaction NewChange(IpFamily family) => new(send is null ? null : new NftMessages(family));
+
     private async Task ApplyAsync(IpFamily family, NftTransaction transaction, CancellationToken cancellationToken)
     {
+        // What the kernel refuses in this form goes through nft as well, whose messages say why.
+        if (send is not null && transaction.Messages?.ToBatch(++sequence) is { } batch && send(batch, sequence) == 0)
+            return;
         var answer = await nft.RunAsync(transaction, checkOnly: false, cancellationToken);
         if (!answer.Worked)
         {
@@ -186,6 +211,11 @@ public sealed partial class NftablesBackend : IPortalBackend
                 + "The whole table is sent at the next try.");
         }
     }
+
+    /// <returns>False when the table is not as it was applied, so that more than these chains has to be repaired.</returns>
+    private async Task<bool> TryApplyAsync(NftTransaction transaction, CancellationToken cancellationToken) =>
+        (send is not null && transaction.Messages?.ToBatch(++sequence) is { } batch && send(batch, sequence) == 0)
+        || (await nft.RunAsync(transaction, checkOnly: false, cancellationToken)).Worked;
 
     /// <summary>Compares every chain and element of one family's table with what was last applied.</summary>
     internal Task<ImmutableArray<string>> CompareAsync(IpFamily family, CancellationToken cancellationToken) =>
@@ -206,13 +236,14 @@ public sealed partial class NftablesBackend : IPortalBackend
     {
         var family = stands.Settings.Family;
         var table = PortalTable.TableOf(family);
-        if (stands.ListingIsReliable && time.GetUtcNow() >= stands.NextListing)
+        if (stands.ListingIsReliable && stands.Table.Count <= MostListed && time.GetUtcNow() >= stands.NextListing)
             return await CompareAsync(stands, cancellationToken);
 
         string[] objects =
         [
             .. stands.Table.FixedChains().Select(chain => $"chain {table} {chain.Name}"),
             $"set {table} {NftNames.Alive} {{ type inet_proto; flags timeout; }}",
+            $"set {table} {NftNames.Lease} {{ type inet_proto; flags timeout; }}",
             $"set {table} {NftNames.Hairpin} {{ type {NftRules.AddressType(family)} . {NftRules.AddressType(family)}; }}",
         ];
         var present = await CountPresentAsync(family, objects, cancellationToken);
@@ -230,6 +261,8 @@ public sealed partial class NftablesBackend : IPortalBackend
     /// <summary>A version of nft that prints our rules in other words than we know must not make us write the table for ever.</summary>
     private async Task LearnListingAsync(Standing stands, ImmutableArray<string>.Builder repairs, CancellationToken cancellationToken)
     {
+        if (stands.Table.Count > MostListed)
+            return;
         var differences = await CompareAsync(stands, cancellationToken);
         if (differences.IsEmpty)
             return;

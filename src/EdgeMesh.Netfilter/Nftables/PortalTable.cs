@@ -35,10 +35,12 @@ internal sealed class PortalTable
     /// <summary>The portals that stand.</summary>
     public ImmutableArray<PortalRule> Rules => [.. placed.Values.Select(portal => portal.Rule)];
 
+    public int Count => placed.Count;
+
     public static string TableOf(IpFamily family) => $"{NftRules.Ip(family)} {NftNames.Table}";
 
     public bool HasSettingsOf(FamilyPortals desired) =>
-        desired.Listener.Equals(settings.Listener) && desired.MasqueradeAll == settings.MasqueradeAll;
+        desired.Listener.Equals(settings.Listener) && desired.MasqueradeAll == settings.MasqueradeAll && desired.Lease == settings.Lease;
 
     /// <summary>Replaces whatever table stands by an empty one of ours, in the same transaction as what follows.</summary>
     public void WriteReplace(NftTransaction transaction)
@@ -49,6 +51,9 @@ internal sealed class PortalTable
         transaction.Command(Step.Table, $"add table {table} {{ comment \"service portals of edgemesh-agent\"; }}");
         var address = NftRules.AddressType(family);
         transaction.Command(Step.Sets, $"add set {table} {NftNames.Alive} {{ type inet_proto; flags timeout; }}");
+        transaction.Command(Step.Sets, $"add set {table} {NftNames.Lease} {{ type inet_proto; flags timeout; }}");
+        // With the table itself, so that portals are in force from the first moment; from then on the data path renews it.
+        transaction.Element(Step.Elements, $"add element {table} {NftNames.Lease}").Append(NftRules.LeaseElements(settings.Lease));
         transaction.Command(Step.Sets, $"add set {table} {NftNames.Hairpin} {{ type {address} . {address}; }}");
         transaction.Command(Step.Sets, $"add map {table} {NftNames.Portals} {{ type {address} . inet_proto . inet_service : verdict; }}");
         foreach (var chain in FixedChains())
@@ -149,6 +154,7 @@ internal sealed class PortalTable
     public IEnumerable<(string Name, int? Elements)> ExpectedSets()
     {
         yield return (NftNames.Alive, null);
+        yield return (NftNames.Lease, null);
         yield return (NftNames.Hairpin, hairpins.Count);
         yield return (NftNames.Portals, placed.Count);
         var backends = placed.Values.Where(p => p.Run is not null)
@@ -191,24 +197,25 @@ internal sealed class PortalTable
         if (BackendsOf(portal.Rule) is { } backends)
         {
             portal.Chain = NftNames.ServiceChain(portal.Rule, backends.Choice == BackendChoice.ClientAffinity);
-            transaction.Command(Step.Chains, $"add chain {table} {portal.Chain}");
+            transaction.AddChain(table, portal.Chain);
             if (backends.Choice == BackendChoice.ClientAffinity)
                 AddAffinity(transaction, portal, backends, []);
             else
                 TakeSlots(transaction, portal, backends);
-            WriteRules(transaction, Step.Rules, portal.Chain, ServiceRules(portal));
+            WriteServiceRules(transaction, portal);
         }
 
-        transaction.Element(Step.AddPortals, portalsAdd).Append($"{PortalElement(portal)}");
+        transaction.Element(Step.AddPortals, portalsAdd, m => m.AddPortal(portal.Rule.Key, NftNames.Comment(portal.Rule.Comment), ChainOf(portal)))
+            .Append($"{PortalElement(portal)}");
     }
 
     private void Remove(NftTransaction transaction, Placed portal)
     {
         var key = portal.Rule.Key;
-        transaction.Element(Step.DeletePortals, portalsDelete).Append($"{key.Destination} . {NftNames.ProtocolNumber(key.Protocol)} . {key.Port}");
+        transaction.Element(Step.DeletePortals, portalsDelete, m => m.RemovePortal(key)).Append($"{key.Destination} . {NftNames.ProtocolNumber(key.Protocol)} . {key.Port}");
         if (portal.Chain is null)
             return;
-        transaction.Command(Step.DeleteChains, $"delete chain {table} {portal.Chain}");
+        transaction.DeleteChain(table, portal.Chain);
         var backends = (PortalTarget.Backends)portal.Rule.Target;
         if (portal.Run is { } run)
             ReturnSlots(transaction, run, backends);
@@ -245,8 +252,8 @@ internal sealed class PortalTable
 
         if (!sameRules)
         {
-            transaction.Command(Step.Rules, $"flush chain {table} {chain}");
-            WriteRules(transaction, Step.Rules, chain, ServiceRules(portal));
+            transaction.FlushChain(table, chain);
+            WriteServiceRules(transaction, portal);
         }
 
         return true;
@@ -299,12 +306,12 @@ internal sealed class PortalTable
 
     private void AddSlot(NftTransaction transaction, BackendSlots.Run run, int index, IPEndPoint endpoint)
     {
-        transaction.Element(Step.AddBackends, mapCommands[run.MapName].Add).Append($"{run.Offset + index} : {endpoint.Address} . {endpoint.Port}");
+        transaction.Element(Step.AddBackends, mapCommands[run.MapName].Add, m => m.AddBackend(run.MapName, run.Offset + index, endpoint)).Append($"{run.Offset + index} : {endpoint.Address} . {endpoint.Port}");
         hairpins.Add(endpoint.Address);
     }
 
     private void DeleteSlot(NftTransaction transaction, BackendSlots.Run run, int index) =>
-        transaction.Element(Step.DeleteBackends, mapCommands[run.MapName].Delete).Append($"{run.Offset + index}");
+        transaction.Element(Step.DeleteBackends, mapCommands[run.MapName].Delete, m => m.RemoveBackend(run.MapName, run.Offset + index)).Append($"{run.Offset + index}");
 
     private void AddAffinity(NftTransaction transaction, Placed portal, PortalTarget.Backends backends, HashSet<string> kept)
     {
@@ -354,8 +361,44 @@ internal sealed class PortalTable
     private static string PortalElement(Placed portal)
     {
         var key = portal.Rule.Key;
-        var chain = portal.Chain ?? (portal.Rule.Target is PortalTarget.Listener ? NftNames.Listener : NftNames.Refused);
-        return $"{key.Destination} . {NftNames.ProtocolNumber(key.Protocol)} . {key.Port} comment \"{NftNames.Comment(portal.Rule.Comment)}\" : goto {chain}";
+        return $"{key.Destination} . {NftNames.ProtocolNumber(key.Protocol)} . {key.Port} comment \"{NftNames.Comment(portal.Rule.Comment)}\" : goto {ChainOf(portal)}";
+    }
+
+    private static string ChainOf(Placed portal) =>
+        portal.Chain ?? (portal.Rule.Target is PortalTarget.Listener ? NftNames.Listener : NftNames.Refused);
+
+    private void WriteServiceRules(NftTransaction transaction, Placed portal) => transaction.Rules(table, portal.Chain!, ServiceRules(portal), messages =>
+    {
+        var backends = (PortalTarget.Backends)portal.Rule.Target;
+        if (portal.Run is { } run)
+            messages.AddSlotRules(portal.Chain!, run.Protocol, backends.Choice, backends.Endpoints.Length, run.Offset, run.MapName, settings.MasqueradeAll);
+        else
+            messages.GiveUp();
+    });
+
+    /// <summary>Writes those of the named chains anew that are ours.</summary>
+    /// <returns>Their names.</returns>
+    public ImmutableArray<string> WriteChains(NftTransaction transaction, IReadOnlyCollection<string> names)
+    {
+        var written = ImmutableArray.CreateBuilder<string>();
+        foreach (var chain in FixedChains().Where(chain => names.Contains(chain.Name)))
+        {
+            written.Add(chain.Name);
+            var hook = chain.Hook is null ? string.Empty : $" {{ {chain.Hook} }}";
+            transaction.Command(Step.Chains, $"add chain {table} {chain.Name}{hook}");
+            transaction.Command(Step.Rules, $"flush chain {table} {chain.Name}");
+            WriteRules(transaction, Step.Rules, chain.Name, chain.Rules);
+        }
+
+        foreach (var portal in placed.Values.Where(p => p.Chain is not null && names.Contains(p.Chain)))
+        {
+            written.Add(portal.Chain!);
+            transaction.AddChain(table, portal.Chain!);
+            transaction.FlushChain(table, portal.Chain!);
+            WriteServiceRules(transaction, portal);
+        }
+
+        return written.DrainToImmutable();
     }
 
     private void WriteRules(NftTransaction transaction, Step step, string chain, ImmutableArray<string> rules)

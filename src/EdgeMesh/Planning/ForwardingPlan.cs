@@ -48,6 +48,9 @@ public sealed record PlanningOptions
     public required ImmutableHashSet<BackendChoice> KernelChoices { get; init; }
 
     public bool MasqueradeAll { get; init; }
+
+    /// <summary>How long rules stay in force after an agent was last there.</summary>
+    public TimeSpan Lease { get; init; } = TimeSpan.FromMinutes(15);
 }
 
 /// <summary>One service port at one of its addresses: how it is caught, where it goes, and why so.</summary>

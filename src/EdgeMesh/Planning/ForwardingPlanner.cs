@@ -82,6 +82,7 @@ public sealed class ForwardingPlanner
                 Listener = listener,
                 Rules = rules.DrainToImmutable(),
                 MasqueradeAll = options.MasqueradeAll,
+                Lease = options.Lease,
             });
         }
 

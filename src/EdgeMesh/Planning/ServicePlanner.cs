@@ -132,10 +132,24 @@ internal static class ServicePlanner
             {
                 Endpoints = ImmutableArray.CreateRange(endpoints, e => new IPEndPoint(e.Address.ToIPAddress(), e.Port)),
                 Choice = Choice(port, options),
+                Local = Local(port, address),
                 AffinityTimeout = port.ClientIPAffinity ?? TimeSpan.Zero,
             },
         },
     };
+
+    /// <summary>Endpoints that run on this node, or may: where nobody said which node it is, it can be this one.</summary>
+    private static ImmutableArray<IPEndPoint> Local(CatalogPort port, CatchAddress address)
+    {
+        var local = ImmutableArray.CreateBuilder<IPEndPoint>();
+        foreach (var endpoint in port.Endpoints)
+        {
+            if ((endpoint.IsLocal || endpoint.Node is null) && endpoint.Address.Address.IsIPv6 == address.Address.IsIPv6)
+                local.Add(new IPEndPoint(endpoint.Address.Address.ToIPAddress(), endpoint.Address.Port));
+        }
+
+        return local.DrainToImmutable();
+    }
 
     private static PortalProtocol Protocol(TransportProtocol protocol) => protocol switch
     {

@@ -12,16 +12,22 @@ using Microsoft.Extensions.Logging;
 namespace EdgeMesh.Reconciling;
 
 /// <summary>The one loop that turns facts into rules and routes. It coalesces changes (the first at once, then at most one
-/// sync every <see cref="MinimumInterval"/>), applies only what differs, repairs what others changed, and retries with
+/// sync every <see cref="MinimumInterval"/>, less often where syncs take long), applies only what differs, repairs what others changed, and retries with
 /// back-off. Everything that touches the rules goes through this loop, one after the other.</summary>
 public sealed partial class Reconciler : IDisposable
 {
     /// <summary>Least time between the ends of one sync and the start of the next.</summary>
     public static readonly TimeSpan MinimumInterval = TimeSpan.FromMilliseconds(100);
 
+    /// <summary>A round that took T is followed by a rest of 4 T, so that a stream of changes takes a fifth of a core at most,
+    /// however long one round takes; but nobody waits longer than this.</summary>
+    public static readonly TimeSpan LongestRest = TimeSpan.FromSeconds(2);
+
+    private const int RestPerWork = 4;
     private static readonly TimeSpan FirstRetry = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan LongestRetry = TimeSpan.FromSeconds(30);
     private const int RememberedRepairs = 10;
+    private const int MostTouched = 64;
 
     private readonly IClusterSource _source;
     private readonly IPortalBackend _backend;
@@ -40,7 +46,10 @@ public sealed partial class Reconciler : IDisposable
 
     private volatile ReconcilerOptions _options;
     private volatile ReconcilerState _state = ReconcilerState.Initial;
+    private readonly Lock _gate = new();
+    private readonly HashSet<string> _touched = new(StringComparer.Ordinal);
     private volatile bool _repairRequested;
+    private long _checkTicks;
     private RouteTable _routes = RouteTable.Empty;
     private Dictionary<ObjectName, ImmutableArray<string>> _saidFaults = [];
 
@@ -79,11 +88,20 @@ public sealed partial class Reconciler : IDisposable
     }
 
     /// <summary>Asks for a look at the kernel: somebody may have changed our rules or their place.</summary>
-    public void RequestRepair()
+    public void RequestRepair() => RequestRepair([]);
+
+    /// <param name="touchedChains">Chains of ours that somebody is known to have touched; few.</param>
+    public void RequestRepair(IReadOnlyCollection<string> touchedChains)
     {
+        ArgumentNullException.ThrowIfNull(touchedChains);
+        lock (_gate)
+            _touched.UnionWith(touchedChains.Take(Math.Max(0, MostTouched - _touched.Count)));
         _repairRequested = true;
         Wake();
     }
+
+    /// <summary>How long the last look at the kernel took; who looks without a cause looks less often where it is long.</summary>
+    public TimeSpan LastCheck => new(Volatile.Read(ref _checkTicks));
 
     public async Task RunAsync(CancellationToken cancellationToken)
     {
@@ -136,7 +154,10 @@ public sealed partial class Reconciler : IDisposable
             try
             {
                 await _wake.Reader.ReadAsync(cancellationToken);
+                var started = _time.GetTimestamp();
                 await RoundAsync(cancellationToken);
+                var rest = _time.GetElapsedTime(started) * RestPerWork;
+                pause = rest < MinimumInterval ? MinimumInterval : rest > LongestRest ? LongestRest : rest;
                 retry = FirstRetry;
             }
             catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
@@ -178,13 +199,20 @@ public sealed partial class Reconciler : IDisposable
         if (_repairRequested && _state.LastSync is not null)
         {
             _repairRequested = false;
+            string[] touched;
+            lock (_gate)
+            {
+                touched = [.. _touched];
+                _touched.Clear();
+            }
+
             try
             {
-                await RepairAsync(cancellationToken);
+                await RepairAsync(touched, cancellationToken);
             }
             catch (NetfilterException)
             {
-                _repairRequested = true;
+                RequestRepair(touched);
                 throw;
             }
         }
@@ -246,9 +274,11 @@ public sealed partial class Reconciler : IDisposable
         await CleanConntrackAsync(UdpStaleness.Between(before, plan), cancellationToken);
     }
 
-    private async Task RepairAsync(CancellationToken cancellationToken)
+    private async Task RepairAsync(string[] touched, CancellationToken cancellationToken)
     {
-        var result = await _backend.RepairAsync(cancellationToken);
+        var started = _time.GetTimestamp();
+        var result = await _backend.RepairAsync(touched, cancellationToken);
+        Volatile.Write(ref _checkTicks, _time.GetElapsedTime(started).Ticks);
         if (result.Repairs.IsEmpty)
             return;
         foreach (var repair in result.Repairs)

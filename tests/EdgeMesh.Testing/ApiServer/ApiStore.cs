@@ -11,6 +11,9 @@ public sealed class ApiStore
     private readonly Lock _gate = new();
     private readonly Dictionary<(string Plural, string Namespace, string Name), JsonObject> _objects = [];
     private readonly List<StoredEvent> _history = [];
+
+    // The pages of a long list are cut from one and the same order.
+    private readonly Dictionary<string, (long Version, List<JsonObject> Objects)> _lists = new(StringComparer.Ordinal);
     private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private long _version = 1000;
     private long _forgotten = 1000;
@@ -82,7 +85,14 @@ public sealed class ApiStore
     {
         lock (_gate)
         {
-            return (_version, [.. _objects.Where(o => o.Key.Plural == plural).OrderBy(o => (o.Key.Namespace, o.Key.Name)).Select(o => o.Value)]);
+            if (!_lists.TryGetValue(plural, out var list) || list.Version != _version)
+            {
+                list = (_version, [.. _objects.Where(o => o.Key.Plural == plural)
+                    .OrderBy(o => o.Key.Namespace, StringComparer.Ordinal).ThenBy(o => o.Key.Name, StringComparer.Ordinal).Select(o => o.Value)]);
+                _lists[plural] = list;
+            }
+
+            return (_version, list.Objects);
         }
     }
 

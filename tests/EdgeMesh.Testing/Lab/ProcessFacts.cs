@@ -5,7 +5,8 @@ namespace EdgeMesh.Testing.Lab;
 /// <summary>What /proc says about a process at one moment.</summary>
 /// <param name="ResidentBytes">RSS.</param>
 /// <param name="ProcessorTime">User and system time since its start.</param>
-public sealed record ProcessFacts(int Descriptors, int Threads, long ResidentBytes, TimeSpan ProcessorTime)
+/// <param name="ChildrenTime">The same of the processes that it started and that have ended.</param>
+public sealed record ProcessFacts(int Descriptors, int Threads, long ResidentBytes, TimeSpan ProcessorTime, TimeSpan ChildrenTime)
 {
     // USER_HZ, which is 100 in every Linux ABI that .NET runs on.
     private const double TicksPerSecond = 100;
@@ -20,7 +21,8 @@ public sealed record ProcessFacts(int Descriptors, int Threads, long ResidentByt
             descriptors,
             Number(fields[17]),
             Number(fields[21]) * (long)Environment.SystemPageSize,
-            TimeSpan.FromSeconds((Number(fields[11]) + Number(fields[12])) / TicksPerSecond));
+            TimeSpan.FromSeconds((Number(fields[11]) + Number(fields[12])) / TicksPerSecond),
+            TimeSpan.FromSeconds((Number(fields[13]) + Number(fields[14])) / TicksPerSecond));
     }
 
     private static int Number(string text) => int.Parse(text, CultureInfo.InvariantCulture);

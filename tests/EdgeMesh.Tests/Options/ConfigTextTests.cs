@@ -38,7 +38,7 @@ public sealed class ConfigTextTests
                 "kubeAPIConfig.manifests", "commonConfig.stateDir", "commonConfig.adminAddress", "commonConfig.logLevel",
                 "modules.edgeProxy.excludeServices", "modules.edgeProxy.chainPrefix", "modules.edgeProxy.backend", "modules.edgeProxy.dataPath",
                 "modules.edgeProxy.loadBalancer.policy", "modules.edgeProxy.masqueradeAll", "modules.edgeProxy.listenPort",
-                "modules.edgeProxy.drainTimeout", "modules.edgeProxy.limits.maxConnections", "modules.edgeProxy.limits.maxPendingDials",
+                "modules.edgeProxy.drainTimeout", "modules.edgeProxy.ruleLease", "modules.edgeProxy.limits.maxConnections", "modules.edgeProxy.limits.maxPendingDials",
                 "modules.edgeProxy.limits.maxUdpFlows",
             ],
             ConfigSchema.Keys.Where(k => k.Reason is not null).Select(k => k.Path));

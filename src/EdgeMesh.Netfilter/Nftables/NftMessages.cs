@@ -1,0 +1,274 @@
+using System.Buffers;
+using System.Buffers.Binary;
+using System.Net;
+using System.Runtime.InteropServices;
+using System.Text;
+using Step = EdgeMesh.Netfilter.Nftables.NftTransaction.Step;
+
+namespace EdgeMesh.Netfilter.Nftables;
+
+/// <summary>Hands a batch of nf_tables messages to the kernel and waits for its answer.</summary>
+/// <param name="batch">From NFNL_MSG_BATCH_BEGIN to NFNL_MSG_BATCH_END; the last message in between asks for an acknowledgement.</param>
+/// <param name="sequence">The number that every message of the batch carries.</param>
+/// <returns>0, or the error number; then nothing of it is in force.</returns>
+public delegate int NftSend(ReadOnlySpan<byte> batch, uint sequence);
+
+/// <summary>The same change as the text of <see cref="NftTransaction"/>, as the messages that nft would make of it
+/// (linux/netfilter/nf_tables.h). nft reads every chain of the machine before it sends anything, 30 to 70 ms at 10,000
+/// services; the kernel takes such a change in one. Covers what changes often: endpoints, and service ports that come and go.
+/// Whatever it does not cover makes the whole change go through nft.</summary>
+internal sealed class NftMessages(IpFamily family)
+{
+    // The kernel refuses a batch that is larger than the socket's send buffer, 208 KB unless somebody lowered it.
+    private const int MostBytes = 96 * 1024;
+
+    private const int BatchBegin = 0x10, BatchEnd = 0x11, Subsystem = 10;
+    private const int NewChain = 3, DeleteChain = 5, NewRule = 6, DeleteRule = 8, NewElement = 12, DeleteElement = 14;
+    private const ushort Request = 0x1, Acknowledge = 0x4, Create = 0x400, Append = 0x800;
+    private const int NetworkHeader = 1, Mark = 3, Layer4Protocol = 16, Goto = -4, FirstRegister = 1;
+
+    private readonly ArrayBufferWriter<byte>[] steps = [.. Enum.GetValues<Step>().Select(_ => new ArrayBufferWriter<byte>())];
+    private ArrayBufferWriter<byte> to = new();
+    private bool covered = true;
+
+    private byte Family => family == IpFamily.IPv4 ? (byte)2 : (byte)10;
+
+    private int AddressLength => family == IpFamily.IPv4 ? 4 : 16;
+
+    /// <summary>What stands behind an address in a concatenation: registers are 16 bytes, or four numbered from 8.</summary>
+    private uint RegisterAfterAddress => family == IpFamily.IPv4 ? 9u : 2u;
+
+    public void GiveUp() => covered = false;
+
+    public void AddChain(string chain) => Chain(Step.Chains, NewChain, Create, chain);
+
+    public void RemoveChain(string chain) => Chain(Step.DeleteChains, DeleteChain, 0, chain);
+
+    /// <summary>Deleting "the rules of a chain" without naming one deletes them all.</summary>
+    public void FlushChain(string chain) => Message(Step.Rules, DeleteRule, 0, () =>
+    {
+        Text(1, NftNames.Table);
+        Text(2, chain);
+    });
+
+    public void AddPortal(PortalKey key, string comment, string chain) => Element(Step.AddPortals, NewElement, NftNames.Portals, () =>
+    {
+        PortalKey(key);
+        Nest(2, () => Nest(2, () =>
+        {
+            Number(1, unchecked((uint)Goto));
+            Text(2, chain);
+        }));
+        // libnftnl's user data: type 0 (comment), length, text with its closing zero.
+        var text = Encoding.ASCII.GetBytes(comment);
+        Attribute(6, [0, (byte)(text.Length + 1), .. text, 0]);
+    });
+
+    public void RemovePortal(PortalKey key) => Element(Step.DeletePortals, DeleteElement, NftNames.Portals, () => PortalKey(key));
+
+    public void AddBackend(string map, int slot, IPEndPoint endpoint) => Element(Step.AddBackends, NewElement, map, () =>
+    {
+        Slot(slot);
+        Nest(2, () => Attribute(1, [.. endpoint.Address.GetAddressBytes(), .. Padded(Network16((ushort)endpoint.Port))]));
+    });
+
+    public void RemoveBackend(string map, int slot) => Element(Step.DeleteBackends, DeleteElement, map, () => Slot(slot));
+
+    public void AddHairpin(IPAddress address) => Element(Step.AddHairpins, NewElement, NftNames.Hairpin, () => Hairpin(address));
+
+    public void RemoveHairpin(IPAddress address) => Element(Step.DeleteHairpins, DeleteElement, NftNames.Hairpin, () => Hairpin(address));
+
+    /// <summary>The rules of <see cref="NftRules.Slots"/>.</summary>
+    public void AddSlotRules(string chain, PortalProtocol protocol, BackendChoice choice, int count, int offset, string map, bool masqueradeAll)
+    {
+        if (choice is not (BackendChoice.RoundRobin or BackendChoice.Random))
+        {
+            GiveUp();
+            return;
+        }
+
+        Rule(chain, () =>
+        {
+            if (!masqueradeAll)
+            {
+                Payload(FirstRegister);
+                Payload(RegisterAfterAddress);
+                Lookup(NftNames.Hairpin, into: null);
+            }
+
+            Expression("meta", () => Numbers(1, FirstRegister, 2, Mark));
+            Expression("bitwise", () =>
+            {
+                Numbers(1, FirstRegister, 2, FirstRegister, 3, 4);
+                Nest(4, () => Attribute(1, Host32(~NftRules.MasqueradeBit)));
+                Nest(5, () => Attribute(1, Host32(NftRules.MasqueradeBit)));
+            });
+            Expression("meta", () => Numbers(2, Mark, 3, FirstRegister));
+        });
+        Rule(chain, () =>
+        {
+            Expression("meta", () => Numbers(1, FirstRegister, 2, Layer4Protocol));
+            Expression("cmp", () =>
+            {
+                Numbers(1, FirstRegister, 2, 0);
+                Nest(3, () => Attribute(1, [(byte)NftNames.ProtocolNumber(protocol)]));
+            });
+            Expression("numgen", () => Numbers(
+                1, FirstRegister, 2, (uint)count, 3, choice == BackendChoice.Random ? 1u : 0u, 4, (uint)offset));
+            Lookup(map, into: FirstRegister);
+            Expression("nat", () => Numbers(1, 1, 2, Family, 3, FirstRegister, 5, RegisterAfterAddress));
+        });
+    }
+
+    /// <returns>Null where the change has to go through nft.</returns>
+    public byte[]? ToBatch(uint sequence)
+    {
+        if (!covered || steps.Sum(s => s.WrittenCount) is 0 or > MostBytes)
+            return null;
+        to = new ArrayBufferWriter<byte>();
+        Header(BatchBegin, Request, 0, Subsystem, () => { });
+        var first = to.WrittenCount;
+        foreach (var step in steps)
+            to.Write(step.WrittenSpan);
+        var last = to.WrittenCount;
+        Header(BatchEnd, Request, 0, Subsystem, () => { });
+        var batch = to.WrittenSpan.ToArray();
+        var at = first;
+        for (var next = at; next < last; next += MemoryMarshal.Read<int>(batch.AsSpan(next)))
+            at = next;
+        batch[at + 6] |= (byte)Acknowledge;
+        for (var message = 0; message < batch.Length; message += MemoryMarshal.Read<int>(batch.AsSpan(message)))
+            MemoryMarshal.Write(batch.AsSpan(message + 8), sequence);
+        return batch;
+    }
+
+    private void Chain(Step step, int type, ushort flags, string chain) => Message(step, type, flags, () =>
+    {
+        Text(1, NftNames.Table);
+        Text(3, chain);
+    });
+
+    private void Rule(string chain, Action expressions) => Message(Step.Rules, NewRule, Create | Append, () =>
+    {
+        Text(1, NftNames.Table);
+        Text(2, chain);
+        Nest(4, expressions);
+    });
+
+    private void Element(Step step, int type, string set, Action element) => Message(step, type, type == NewElement ? Create : (ushort)0, () =>
+    {
+        Text(1, NftNames.Table);
+        Text(2, set);
+        Nest(3, () => Nest(1, element));
+    });
+
+    private void PortalKey(PortalKey key) => Nest(1, () => Attribute(
+        1, [.. key.Destination.GetAddressBytes(), .. Padded([(byte)NftNames.ProtocolNumber(key.Protocol)]), .. Padded(Network16(key.Port))]));
+
+    // numgen and jhash give numbers in the machine's own order.
+    private void Slot(int slot) => Nest(1, () => Attribute(1, Host32((uint)slot)));
+
+    private void Hairpin(IPAddress address) => Nest(1, () => Attribute(1, [.. address.GetAddressBytes(), .. address.GetAddressBytes()]));
+
+    private void Payload(uint register) => Expression("payload", () => Numbers(
+        1, register, 2, NetworkHeader, 3, family == IpFamily.IPv4 ? 12u : 8u, 4, (uint)AddressLength));
+
+    private void Lookup(string set, uint? into) => Expression("lookup", () =>
+    {
+        Text(1, set);
+        Number(2, FirstRegister);
+        if (into is { } register)
+            Number(3, register);
+    });
+
+    private void Expression(string name, Action data) => Nest(1, () =>
+    {
+        Text(1, name);
+        Nest(2, data);
+    });
+
+    private void Message(Step step, int type, ushort flags, Action attributes)
+    {
+        // A change that has become too large goes through nft; nothing more of it need be kept.
+        if (!covered || (to = steps[(int)step]).WrittenCount > MostBytes)
+        {
+            covered = false;
+            return;
+        }
+
+        Header((Subsystem << 8) | type, (ushort)(Request | flags), Family, 0, attributes);
+    }
+
+    /// <summary>struct nlmsghdr and struct nfgenmsg; the sequence number comes last of all.</summary>
+    private void Header(int type, ushort flags, byte messageFamily, ushort resource, Action attributes)
+    {
+        var start = to.WrittenCount;
+        var header = to.GetSpan(20)[..20];
+        header.Clear();
+        MemoryMarshal.Write(header[4..], (ushort)type);
+        MemoryMarshal.Write(header[6..], flags);
+        header[16] = messageFamily;
+        BinaryPrimitives.WriteUInt16BigEndian(header[18..], resource);
+        to.Advance(20);
+        attributes();
+        MemoryMarshal.Write(Written(start), to.WrittenCount - start);
+    }
+
+    private void Nest(ushort type, Action inside)
+    {
+        var start = to.WrittenCount;
+        var header = to.GetSpan(4)[..4];
+        MemoryMarshal.Write(header[2..], (ushort)(type | 0x8000));
+        to.Advance(4);
+        inside();
+        MemoryMarshal.Write(Written(start), (ushort)(to.WrittenCount - start));
+    }
+
+    private void Attribute(ushort type, ReadOnlySpan<byte> value)
+    {
+        var length = 4 + value.Length;
+        var aligned = (length + 3) & ~3;
+        var space = to.GetSpan(aligned)[..aligned];
+        space.Clear();
+        MemoryMarshal.Write(space, (ushort)length);
+        MemoryMarshal.Write(space[2..], type);
+        value.CopyTo(space[4..]);
+        to.Advance(aligned);
+    }
+
+    private void Text(ushort type, string text) => Attribute(type, [.. Encoding.ASCII.GetBytes(text), 0]);
+
+    private void Number(ushort type, uint value)
+    {
+        Span<byte> bytes = stackalloc byte[4];
+        BinaryPrimitives.WriteUInt32BigEndian(bytes, value);
+        Attribute(type, bytes);
+    }
+
+    /// <summary>Attributes of 32 bits.</summary>
+    /// <param name="pairs">Type, value, type, value.</param>
+    private void Numbers(params ReadOnlySpan<uint> pairs)
+    {
+        for (var i = 0; i < pairs.Length; i += 2)
+            Number((ushort)pairs[i], pairs[i + 1]);
+    }
+
+    // ArrayBufferWriter gives its written part for reading only; it is our own array.
+    private Span<byte> Written(int start) => MemoryMarshal.AsMemory(to.WrittenMemory).Span[start..];
+
+    private static byte[] Host32(uint value)
+    {
+        var bytes = new byte[4];
+        MemoryMarshal.Write(bytes, value);
+        return bytes;
+    }
+
+    private static byte[] Network16(ushort value) => [(byte)(value >> 8), (byte)value];
+
+    private static byte[] Padded(ReadOnlySpan<byte> value)
+    {
+        var bytes = new byte[(value.Length + 3) & ~3];
+        value.CopyTo(bytes);
+        return bytes;
+    }
+}

@@ -83,6 +83,12 @@ internal sealed record RulesStatus
     public required ImmutableArray<string> RecentRepairs { get; init; }
 
     public required ImmutableArray<JumpStatus> Jumps { get; init; }
+
+    /// <summary>Changes that went to the kernel without the nft program; null where the backend has no such way.</summary>
+    public long? DirectChanges { get; init; }
+
+    /// <summary>Those that the kernel refused in that form, and nft carried.</summary>
+    public long? DirectChangesRefused { get; init; }
 }
 
 internal sealed record JumpStatus

@@ -24,6 +24,8 @@ internal static class StatusView
                 facts.AddRow("", Jump(jump));
         }
 
+        if (status.Rules is { DirectChanges: { } direct, DirectChangesRefused: { } refused } && direct + refused > 0)
+            facts.AddRow("", refused == 0 ? $"{direct} changes without the nft program" : $"{direct} changes without the nft program, [yellow]{refused} refused by the kernel and carried by nft[/]");
         foreach (var repair in status.Rules.RecentRepairs)
             facts.AddRow("", Markup.Escape($"repaired: {repair}"));
         var data = status.DataPath;

@@ -64,7 +64,7 @@ internal sealed partial class AgentService(
             await FreezePredecessorAsync(cancellationToken);
 
         // 6. The rule backend.
-        _rules = await RuleBackends.ChooseAsync(_options.Proxy, time, cancellationToken);
+        _rules = await RuleBackends.ChooseAsync(_options.Proxy, loggers, time, cancellationToken);
         _notices = device.IPv6Missing is { } why ? [.. _rules.Notices, $"IPv6 services are left to kube-proxy: {why}"] : _rules.Notices;
         foreach (var notice in _notices)
             LogNotice(notice);
@@ -138,7 +138,7 @@ internal sealed partial class AgentService(
             await _udp.DisposeAsync();
         (_source as IDisposable)?.Dispose();
         _heart?.Dispose();
-        _rules?.Link?.Dispose();
+        _rules?.Dispose();
         _writing?.Dispose();
         _stop.Dispose();
     }

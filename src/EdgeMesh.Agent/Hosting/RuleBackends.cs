@@ -5,16 +5,25 @@ using EdgeMesh.Linux.Netlink;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Netfilter.Iptables;
 using EdgeMesh.Netfilter.Nftables;
+using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Agent.Hosting;
 
 /// <summary>The chosen rule backend with what depends on the choice.</summary>
 /// <param name="Reason">Why this one; for the log and for status.</param>
 /// <param name="FoundAtFirstSync">What the first sync removed or could not remove; empty before.</param>
+/// <param name="Senders">Tells changes of ours from those of others.</param>
 /// <param name="Heartbeat">What keeps its user-mode rules in force; null where the kernel cannot do it.</param>
 internal sealed record ChosenBackend(
     IPortalBackend Backend, string Reason, IHeartbeat? Heartbeat, ImmutableHashSet<BackendChoice> KernelChoices, bool IsLegacy, OwnSenders Senders,
-    ImmutableArray<string> Notices, Func<ImmutableArray<string>> FoundAtFirstSync, NftablesLink? Link = null);
+    ImmutableArray<string> Notices, Func<ImmutableArray<string>> FoundAtFirstSync, NftablesLink? Link = null, DirectChanges? Direct = null) : IDisposable
+{
+    public void Dispose()
+    {
+        Direct?.Dispose();
+        Link?.Dispose();
+    }
+}
 
 /// <summary>Chooses who carries the rules, and removes what the others left behind.</summary>
 internal static class RuleBackends
@@ -22,7 +31,7 @@ internal static class RuleBackends
     private static readonly ImmutableArray<string> NftCommand = ["nft"];
     private static readonly TimeSpan AliveTimeout = TimeSpan.FromSeconds(4);
 
-    public static async Task<ChosenBackend> ChooseAsync(EdgeProxyOptions options, TimeProvider time, CancellationToken cancellationToken)
+    public static async Task<ChosenBackend> ChooseAsync(EdgeProxyOptions options, ILoggerFactory loggers, TimeProvider time, CancellationToken cancellationToken)
     {
         var senders = new OwnSenders();
         var commands = new HostCommands(time, senders.Add);
@@ -42,7 +51,8 @@ internal static class RuleBackends
         var link = kind == BackendKind.Nftables ? OpenLink() : null;
         if (link is not null)
             senders.Keep(link.Address);
-        var nftables = new NftablesBackend(NftCommand, nft.Families, time, senders.Add, link is null ? null : link.Send);
+        var direct = link is null ? null : new DirectChanges(link.Send, loggers.CreateLogger<DirectChanges>());
+        var nftables = new NftablesBackend(NftCommand, nft.Families, time, senders.Add, direct is null ? null : direct.Send);
         if (kind == BackendKind.Nftables)
         {
             if (iptables.IsInstalled)
@@ -51,7 +61,7 @@ internal static class RuleBackends
                 family == IpFamily.IPv4 ? NftFamily.IPv4 : NftFamily.IPv6, NftablesBackend.TableName, name))];
             var heartbeat = new NftHeartbeat(Sets(NftablesBackend.HeartbeatSet), [6, 17, 132], AliveTimeout, Sets(NftablesBackend.LeaseSet), options.RuleLease);
             return new ChosenBackend(
-                nftables, reason, heartbeat, [.. Enum.GetValues<BackendChoice>()], IsLegacy: false, senders, [], () => [], link);
+                nftables, reason, heartbeat, [.. Enum.GetValues<BackendChoice>()], IsLegacy: false, senders, [], () => [], link, direct);
         }
 
         if (!nft.Families.IsEmpty)

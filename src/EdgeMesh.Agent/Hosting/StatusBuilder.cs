@@ -64,6 +64,8 @@ internal sealed class StatusBuilder(
                 OrderRepairs = state.OrderRepairs,
                 LastRepair = state.LastRepair,
                 RecentRepairs = state.RecentRepairs,
+                DirectChanges = rules.Direct?.Applied,
+                DirectChangesRefused = rules.Direct?.Refused,
                 Jumps = [.. jumps.Select(jump => new JumpStatus
                 {
                     Family = jump.Family.ToString(),

@@ -28,11 +28,14 @@ public sealed class NetlinkException : Exception
     /// <summary>The process lacks CAP_NET_ADMIN in this network namespace.</summary>
     public bool IsPermissionDenied => Errno is NetlinkCalls.Eperm or NetlinkCalls.Eacces;
 
+    /// <summary>An error number in words.</summary>
+    public static string Describe(int errno) => $"{Marshal.GetPInvokeErrorMessage(errno)} (errno {errno})";
+
     private static string Describe(string what, int errno)
     {
         var hint = errno is NetlinkCalls.Eperm or NetlinkCalls.Eacces
             ? "; the process needs CAP_NET_ADMIN (run as root, or add the capability)"
             : string.Empty;
-        return $"{what} failed: {Marshal.GetPInvokeErrorMessage(errno)} (errno {errno}){hint}.";
+        return $"{what} failed: {Describe(errno)}{hint}.";
     }
 }

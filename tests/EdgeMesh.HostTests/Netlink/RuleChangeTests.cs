@@ -1,6 +1,8 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Text;
 using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Netfilter;
 using EdgeMesh.Testing.Lab;
 using Xunit;
 
@@ -57,6 +59,36 @@ public sealed class RuleChangeTests
         Assert.Equal(RuleChanges.WatchedTable, await wake.WaitAsync(TimeSpan.FromSeconds(5)));
         // Ten heartbeat transactions were dropped inside the kernel: only the deletion was ever read.
         Assert.InRange(monitor.Messages, 1, 20);
+    }
+
+    [Theory]
+    [InlineData("nft", "add table ip edgemesh", "flush ruleset")]
+    [InlineData("iptables-nft-restore", "*nat\n:EDGEMESH-A - [0:0]\nCOMMIT\n", "*nat\n:EDGEMESH-B - [0:0]\nCOMMIT\n")]
+    public async Task WhatOurOwnProgramsChangeIsToldFromWhatOthersChangeByTheSender(string program, string ours, string others)
+    {
+        await using var lab = await ListenDeviceTests.BareLabAsync();
+        var senders = new ConcurrentDictionary<uint, byte>();
+        var own = true;
+        using var monitor = lab.Node.Run(() => RuleChangeMonitor.Start(_watch with { IsOwn = sender =>
+        {
+            senders.TryAdd(sender, 0);
+            return Volatile.Read(ref own);
+        } }));
+        // `ip netns exec` becomes the program, so the process that is started is the one that speaks to the kernel.
+        var id = 0;
+        var commands = new HostCommands(TimeProvider.System, started => id = started);
+        async Task RunAsync(string text) => Assert.Equal(0, (await commands.RunAsync(
+            "ip", ["netns", "exec", lab.Node.Name, program, .. program == "nft" ? (string[])["-f", "-"] : ["--noflush", "-w", "5"]], text, TimeSpan.FromSeconds(20), CancellationToken.None)).ExitCode);
+
+        var wake = monitor.WaitAsync(CancellationToken.None).AsTask();
+        await RunAsync(ours);
+        await Eventually.HoldsAsync(() => senders.ContainsKey((uint)id), TimeSpan.FromSeconds(5));
+        Assert.False(wake.IsCompleted);
+
+        Volatile.Write(ref own, false);
+        await RunAsync(others);
+        Assert.NotEqual(RuleChanges.None, await wake.WaitAsync(TimeSpan.FromSeconds(5)));
+        Assert.Contains((uint)id, senders.Keys);
     }
 
     [Theory]

@@ -93,7 +93,7 @@ internal sealed partial class ScaleCluster : IAsyncDisposable
             NodeName = AgentNode,
             Manifests = false,
             ReadyDeadline = StartDeadline,
-            Config = new AgentConfig { EdgeProxy = [$"backend: {_backend}"], KubeApi = [$"master: http://127.0.0.1:{Port}"] },
+            Config = new AgentConfig { Backend = _backend, KubeApi = [$"master: http://127.0.0.1:{Port}"] },
         });
         var started = System.Diagnostics.Process.GetProcessById(Agent.Id).StartTime;
         await Eventually.HoldsAsync(() => Syncs().Count > 0, StartDeadline);

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+using System.Text.Json;
 using System.Text.Json.Nodes;
 
 namespace EdgeMesh.Testing.ApiServer;
@@ -12,8 +14,9 @@ public sealed class ApiStore
     private readonly Dictionary<(string Plural, string Namespace, string Name), JsonObject> _objects = [];
     private readonly List<StoredEvent> _history = [];
 
-    // The pages of a long list are cut from one and the same order.
-    private readonly Dictionary<string, (long Version, List<JsonObject> Objects)> _lists = new(StringComparer.Ordinal);
+    // The pages of a long list are cut from one and the same order, and objects of many lists are written out once.
+    private readonly Dictionary<(string Plural, string Selectors), (long Version, List<JsonObject> Objects)> _lists = [];
+    private readonly ConditionalWeakTable<JsonObject, byte[]> _json = [];
     private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private long _version = 1000;
     private long _forgotten = 1000;
@@ -60,6 +63,8 @@ public sealed class ApiStore
             metadata["uid"] ??= (string?)known?["metadata"]!["uid"] ?? Guid.NewGuid().ToString();
             metadata["resourceVersion"] = $"{_version + 1}";
             _objects[key] = copy;
+            // Now, and not while somebody who measures waits for a list.
+            Json(copy);
             Remember(new(_version + 1, known is null ? "ADDED" : "MODIFIED", plural, copy));
         }
     }
@@ -81,20 +86,24 @@ public sealed class ApiStore
         }
     }
 
-    public (long Version, List<JsonObject> Objects) List(string plural)
+    /// <param name="selectors">Stands for <paramref name="matches"/>: the same text, the same answer.</param>
+    public (long Version, List<JsonObject> Objects) List(string plural, string selectors, Func<JsonObject, bool> matches)
     {
         lock (_gate)
         {
-            if (!_lists.TryGetValue(plural, out var list) || list.Version != _version)
+            if (!_lists.TryGetValue((plural, selectors), out var list) || list.Version != _version)
             {
-                list = (_version, [.. _objects.Where(o => o.Key.Plural == plural)
+                list = (_version, [.. _objects.Where(o => o.Key.Plural == plural && matches(o.Value))
                     .OrderBy(o => o.Key.Namespace, StringComparer.Ordinal).ThenBy(o => o.Key.Name, StringComparer.Ordinal).Select(o => o.Value)]);
-                _lists[plural] = list;
+                _lists[(plural, selectors)] = list;
             }
 
             return (_version, list.Objects);
         }
     }
+
+    /// <summary>An object of this store as JSON.</summary>
+    public byte[] Json(JsonObject stored) => _json.GetValue(stored, value => JsonSerializer.SerializeToUtf8Bytes<JsonNode>(value));
 
     /// <returns>Null when <paramref name="after"/> is older than the history: 410.</returns>
     public List<StoredEvent>? Since(string plural, long after)

@@ -1,8 +1,10 @@
+using System.Buffers;
 using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -222,8 +224,7 @@ public sealed class TestApiServer : IAsyncDisposable
 
     private async Task ListAsync(HttpContext context, RecordedRequest request, string apiVersion, string kind)
     {
-        var (version, all) = Store.List(request.Plural);
-        var objects = all.Where(o => Selector.Matches(o, request)).ToList();
+        var (version, objects) = Matching(request);
         string? token = null;
         if (!_options.MetaServer && int.TryParse(request.Query.GetValueOrDefault("limit"), out var limit) && limit > 0)
         {
@@ -236,13 +237,13 @@ public sealed class TestApiServer : IAsyncDisposable
             }
 
             token = from + limit < objects.Count ? $"{version}-{from + limit}" : null;
-            objects = [.. objects.Skip(from).Take(limit)];
+            objects = objects.GetRange(Math.Min(from, objects.Count), Math.Clamp(objects.Count - from, 0, limit));
         }
 
         context.Response.ContentType = "application/json";
-        var text = new StringBuilder();
+        var text = context.Response.BodyWriter;
         // In the order of Go's maps, so the envelope's kind comes after the items, as from a metaServer.
-        text.Append($$"""{"apiVersion":"{{apiVersion}}","items":[""");
+        text.Write(Encoding.UTF8.GetBytes($$"""{"apiVersion":"{{apiVersion}}","items":["""));
         for (var i = 0; i < objects.Count; i++)
         {
             var item = objects[i];
@@ -252,11 +253,15 @@ public sealed class TestApiServer : IAsyncDisposable
                 item["endpoints"] = new JsonArray(new JsonObject { ["addresses"] = new JsonArray("127.0.0.1") });
             }
 
-            text.Append(i > 0 ? "," : "").Append(item.ToJsonString());
-            if (text.Length > 1 << 16)
+            if (i > 0)
             {
-                await context.Response.WriteAsync(text.ToString(), context.RequestAborted);
-                text.Clear();
+                text.Write(","u8);
+            }
+
+            text.Write(ReferenceEquals(item, objects[i]) ? Store.Json(item) : JsonSerializer.SerializeToUtf8Bytes<JsonNode>(item));
+            if (text.UnflushedBytes > 1 << 16)
+            {
+                await text.FlushAsync(context.RequestAborted);
             }
         }
 
@@ -266,9 +271,12 @@ public sealed class TestApiServer : IAsyncDisposable
             metadata["continue"] = token;
         }
 
-        text.Append($$"""],"kind":"{{kind}}List","metadata":{{metadata.ToJsonString()}}}""").Append('\n');
-        await context.Response.WriteAsync(text.ToString(), context.RequestAborted);
+        text.Write(Encoding.UTF8.GetBytes($$"""],"kind":"{{kind}}List","metadata":{{metadata.ToJsonString()}}}""" + "\n"));
+        await text.FlushAsync(context.RequestAborted);
     }
+
+    private (long Version, List<JsonObject> Objects) Matching(RecordedRequest request) => Store.List(
+        request.Plural, $"{request.Query.GetValueOrDefault("labelSelector")} {request.Query.GetValueOrDefault("fieldSelector")}", o => Selector.Matches(o, request));
 
     private async Task WatchAsync(HttpContext context, RecordedRequest request)
     {
@@ -283,8 +291,8 @@ public sealed class TestApiServer : IAsyncDisposable
         long version;
         if (_options.MetaServer)
         {
-            (version, var all) = Store.List(request.Plural);
-            foreach (var item in all.Where(o => Selector.Matches(o, request)))
+            (version, var all) = Matching(request);
+            foreach (var item in all)
             {
                 await WriteAsync(context, "ADDED", item);
             }

@@ -101,6 +101,8 @@ public sealed class MetricsTests
         private readonly ForwardingMetrics _forwarding;
         private readonly SourceMetrics _source = new(new ScriptedSource(), TimeProvider.System);
 
+        private readonly DirectChanges _direct = new((_, _) => 0, NullLogger<DirectChanges>.Instance);
+
         public AgentInstruments() => _forwarding = new ForwardingMetrics(_tcp, _udp);
 
         public ReconcilerMetrics Reconciler { get; } = new(() => ReconcilerState.Initial);
@@ -108,6 +110,7 @@ public sealed class MetricsTests
         public async ValueTask DisposeAsync()
         {
             Reconciler.Dispose();
+            _direct.Dispose();
             _source.Dispose();
             _forwarding.Dispose();
             await _udp.DisposeAsync();

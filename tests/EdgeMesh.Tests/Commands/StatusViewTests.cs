@@ -32,6 +32,8 @@ public sealed class StatusViewTests
             OrderRepairs = 2,
             LastRepair = Now.AddMinutes(-90),
             RecentRepairs = ["IPv4 PREROUTING: the jump was behind KUBE-SERVICES"],
+            DirectChanges = 41,
+            DirectChangesRefused = 1,
             Jumps =
             [
                 new JumpStatus { Family = "IPv4", Hook = "PREROUTING", Chain = "EDGEMESH-PORTALS-CONTAINER", Position = 1, Detail = "first" },

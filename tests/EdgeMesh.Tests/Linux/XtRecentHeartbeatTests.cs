@@ -7,7 +7,7 @@ public sealed class XtRecentHeartbeatTests
 {
     [Fact]
     public void AListThatNoRuleNamesYetIsNoFault()
-        => new XtRecentHeartbeat("/proc/net/edgemesh-no-such-list/alive").Beat();
+        => new XtRecentHeartbeat("/proc/net/edgemesh-no-such-list/alive", "/proc/net/edgemesh-no-such-list/lease").Beat();
 
     [Fact]
     public void ARefusalIsAFaultThatNamesTheFile()
@@ -17,18 +17,21 @@ public sealed class XtRecentHeartbeatTests
     }
 
     [Fact]
-    public void BothFamiliesAreRefreshed()
+    public void BothFamiliesOfBothListsAreRefreshed()
     {
+        var lease = Path.GetTempFileName();
         var path = Path.GetTempFileName();
         try
         {
-            new XtRecentHeartbeat(path).Beat();
+            new XtRecentHeartbeat(path, lease).Beat();
             // Each write begins at the start of a file that remembers; the kernel's takes one command per write.
             Assert.Equal("+::\n.0.0\n", File.ReadAllText(path));
+            Assert.Equal("+::\n.0.0\n", File.ReadAllText(lease));
         }
         finally
         {
             File.Delete(path);
+            File.Delete(lease);
         }
     }
 }

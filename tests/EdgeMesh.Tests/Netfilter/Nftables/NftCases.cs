@@ -11,7 +11,10 @@ public abstract class NftCases
 {
     internal abstract INft Nft { get; }
 
-    internal NftablesBackend Backend => field ??= new NftablesBackend(Nft, [IpFamily.IPv4, IpFamily.IPv6], TimeProvider.System);
+    internal NftablesBackend Backend => field ??= new NftablesBackend(Nft, [IpFamily.IPv4, IpFamily.IPv6], TimeProvider.System, Send);
+
+    /// <summary>Null: every change goes through nft.</summary>
+    internal virtual NftSend? Send => null;
 
     protected static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
@@ -116,7 +119,7 @@ public abstract class NftCases
         await Backend.SyncAsync([V4(Everything)], Cancel);
         var set = NftListing.Parse((await Nft.ListAsync("table ip edgemesh", Cancel)).Output).Sets.Keys.First(s => s.StartsWith("aff-", StringComparison.Ordinal));
         await RunAsync($"add element ip edgemesh {set} {{ 10.1.2.3 timeout 3600s }}\nadd element ip edgemesh alive {{ 6 timeout 60s }}");
-        var next = new NftablesBackend(Nft, [IpFamily.IPv4], TimeProvider.System);
+        var next = new NftablesBackend(Nft, [IpFamily.IPv4], TimeProvider.System, Send);
         await next.SyncAsync([V4(Everything)], Cancel);
         var sets = NftListing.Parse((await Nft.ListAsync("table ip edgemesh", Cancel)).Output).Sets;
         Assert.StartsWith("10.1.2.3 timeout", Assert.Single(sets[set]), StringComparison.Ordinal);
@@ -207,7 +210,7 @@ public abstract class NftCases
         Assert.True(answer.Worked, answer.Error);
     }
 
-    private static PortalRule RandomRule(Random random, int index)
+    internal static PortalRule RandomRule(Random random, int index)
     {
         PortalTarget target = random.Next(7) switch
         {

@@ -1,0 +1,22 @@
+using EdgeMesh.Agent.Hosting;
+using Xunit;
+
+namespace EdgeMesh.Tests.Hosting;
+
+public sealed class OwnSendersTests
+{
+    [Fact]
+    public void OnlyTheLastProcessesAndTheSocketThatStaysOpenAreOurs()
+    {
+        var own = new OwnSenders();
+        own.Keep(0xF000_0001);
+        for (var process = 100; process < 120; process++)
+            own.Add(process);
+
+        Assert.True(own.Contains(0xF000_0001));
+        Assert.True(own.Contains(119));
+        Assert.True(own.Contains(112));
+        Assert.False(own.Contains(111));
+        Assert.False(own.Contains(0));
+    }
+}

@@ -329,10 +329,10 @@ public sealed class TcpForwarderTests
         Assert.Equal(5, (await ReceiveAsync(server, 5)).Length);
     }
 
-    internal static async Task SendAllAsync(Socket socket, byte[] bytes)
+    internal static async Task SendAllAsync(Socket socket, ReadOnlyMemory<byte> bytes)
     {
         for (var sent = 0; sent < bytes.Length;)
-            sent += await socket.SendAsync(bytes.AsMemory(sent), Stop);
+            sent += await socket.SendAsync(bytes[sent..], Stop);
     }
 
     internal static async Task<byte[]> ReceiveAsync(Socket socket, int count)

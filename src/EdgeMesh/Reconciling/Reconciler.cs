@@ -42,6 +42,10 @@ public sealed partial class Reconciler : IDisposable
     private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(
         new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite, SingleReader = true });
 
+    /// <summary>Ends a long rest: somebody touched the rules.</summary>
+    private readonly Channel<bool> _urgent = Channel.CreateBounded<bool>(
+        new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite, SingleReader = true });
+
     private readonly TaskCompletionSource _firstSync = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private volatile ReconcilerOptions _options;
@@ -97,6 +101,7 @@ public sealed partial class Reconciler : IDisposable
         lock (_gate)
             _touched.UnionWith(touchedChains.Take(Math.Max(0, MostTouched - _touched.Count)));
         _repairRequested = true;
+        _urgent.Writer.TryWrite(true);
         Wake();
     }
 
@@ -150,15 +155,15 @@ public sealed partial class Reconciler : IDisposable
         var retry = FirstRetry;
         while (!cancellationToken.IsCancellationRequested)
         {
-            var pause = MinimumInterval;
+            TimeSpan pause;
             try
             {
                 await _wake.Reader.ReadAsync(cancellationToken);
                 var started = _time.GetTimestamp();
                 await RoundAsync(cancellationToken);
-                var rest = _time.GetElapsedTime(started) * RestPerWork;
-                pause = rest < MinimumInterval ? MinimumInterval : rest > LongestRest ? LongestRest : rest;
                 retry = FirstRetry;
+                await RestAsync(_time.GetElapsedTime(started), cancellationToken);
+                continue;
             }
             catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
             {
@@ -176,6 +181,23 @@ public sealed partial class Reconciler : IDisposable
 
             await Task.Delay(pause, _time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
+    }
+
+    /// <summary>After a round that took <paramref name="work"/>. A repair that somebody's change calls for waits as long as the
+    /// round took and no longer: until it is done, the connections are another's.</summary>
+    private async Task RestAsync(TimeSpan work, CancellationToken cancellationToken)
+    {
+        var least = Clamp(work);
+        await Task.Delay(least, _time, cancellationToken);
+        var more = Clamp(work * RestPerWork) - least;
+        if (more <= TimeSpan.Zero || _repairRequested)
+            return;
+        using var over = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        await Task.WhenAny(Task.Delay(more, _time, over.Token), _urgent.Reader.WaitToReadAsync(over.Token).AsTask());
+        await over.CancelAsync();
+        cancellationToken.ThrowIfCancellationRequested();
+
+        static TimeSpan Clamp(TimeSpan rest) => rest < MinimumInterval ? MinimumInterval : rest > LongestRest ? LongestRest : rest;
     }
 
     private async Task RoundAsync(CancellationToken cancellationToken)
@@ -199,6 +221,7 @@ public sealed partial class Reconciler : IDisposable
         if (_repairRequested && _state.LastSync is not null)
         {
             _repairRequested = false;
+            _urgent.Reader.TryRead(out _);
             string[] touched;
             lock (_gate)
             {

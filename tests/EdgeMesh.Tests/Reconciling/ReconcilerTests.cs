@@ -124,6 +124,27 @@ public sealed class ReconcilerTests
     }
 
     [Fact]
+    public async Task ARoundIsFollowedByARestOfFourTimesItsWork()
+    {
+        await using var run = new RunningReconciler { SyncTakes = TimeSpan.FromMilliseconds(100) };
+        Assert.Equal(TimeSpan.FromMilliseconds(200), await run.PublishAsync(Facts(_web)));
+        run.Time.Advance(TimeSpan.FromMilliseconds(200));
+        Assert.Equal(TimeSpan.FromMilliseconds(600), await run.PauseAsync());
+    }
+
+    [Fact]
+    public async Task ARepairDoesNotWaitForTheRestAfterALongSync()
+    {
+        await using var run = new RunningReconciler { SyncTakes = TimeSpan.FromMilliseconds(100) };
+        await run.PublishAsync(Facts(_web));
+        run.Time.Advance(TimeSpan.FromMilliseconds(200));
+        await run.PauseAsync();
+        run.Backend.Damage("the jump was behind KUBE-SERVICES");
+        run.Reconciler.RequestRepair();
+        await run.Backend.WroteAsync("repair 1", 1, RunningReconciler.Deadline);
+    }
+
+    [Fact]
     public async Task ARepairThatFindsAllInOrderIsNotCounted()
     {
         await using var run = new RunningReconciler();

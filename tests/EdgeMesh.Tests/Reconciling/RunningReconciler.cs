@@ -24,6 +24,8 @@ internal sealed class RunningReconciler : IAsyncDisposable
             routes =>
             {
                 Routes = routes;
+                if (SyncTakes > TimeSpan.Zero)
+                    Time.Advance(SyncTakes);
                 Backend.Note($"routes {routes.Routes.Count}");
             },
             (stale, _) =>
@@ -49,6 +51,9 @@ internal sealed class RunningReconciler : IAsyncDisposable
     public Task Running { get; }
 
     public RouteTable Routes { get; private set; } = RouteTable.Empty;
+
+    /// <summary>Of the clock's time, per call with routes: two in a sync.</summary>
+    public TimeSpan SyncTakes { get; set; }
 
     public Exception? ConntrackFault { get; set; }
 

@@ -168,7 +168,7 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
                 var found = _epoll.Wait(0);
                 if (found > 0)
                 {
-                    _polling.Found();
+                    _polling.Found(found);
                     return found;
                 }
 
@@ -179,7 +179,7 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
         }
 
         var count = _epoll.Wait(-1);
-        _polling.Slept(Nanoseconds() - now);
+        _polling.Slept(Nanoseconds() - now, count);
         return count;
     }
 

@@ -15,6 +15,9 @@ internal sealed class PollingPolicy(long limit)
     private const int ShortSleepsToBegin = 16;
     private const int VainLooksToEnd = 2;
 
+    /// <summary>Where more come at once, they share the price of a sleep, and the cores are busy anyway.</summary>
+    private const int FewEvents = 2;
+
     /// <summary>Longer than any peer works on a small message, shorter than the slice of one that computes.</summary>
     private const long LongAway = 1_000_000;
 
@@ -53,15 +56,20 @@ internal sealed class PollingPolicy(long limit)
         return false;
     }
 
-    /// <summary>An event was there while it looked.</summary>
-    public void Found() => _vainLooks = 0;
+    /// <summary>Events were there while it looked.</summary>
+    public void Found(int events)
+    {
+        _vainLooks = 0;
+        if (events > FewEvents)
+            (_polls, _shortSleeps) = (false, 0);
+    }
 
-    /// <summary>An event ended a sleep.</summary>
-    public void Slept(long nanoseconds)
+    /// <summary>Events ended a sleep.</summary>
+    public void Slept(long nanoseconds, int events)
     {
         if (_polls || limit == 0)
             return;
-        _shortSleeps = nanoseconds <= limit ? _shortSleeps + 1 : 0;
+        _shortSleeps = nanoseconds <= limit && events <= FewEvents ? _shortSleeps + 1 : 0;
         if (_shortSleeps >= ShortSleepsToBegin)
             (_polls, _vainLooks) = (true, 0);
     }

@@ -13,7 +13,7 @@ public sealed class PollingPolicyTests
     public void AnIdleLoopNeverPolls()
     {
         for (var i = 0; i < 1_000; i++)
-            _policy.Slept(500_000_000);
+            _policy.Slept(500_000_000, 1);
         Assert.False(_policy.Begins(0));
     }
 
@@ -22,7 +22,7 @@ public sealed class PollingPolicyTests
     {
         Sleep(15);
         Assert.False(_policy.Begins(0));
-        _policy.Slept(Limit + 1);
+        _policy.Slept(Limit + 1, 1);
         Sleep(15);
         Assert.False(_policy.Begins(0));
         Sleep(1);
@@ -34,7 +34,7 @@ public sealed class PollingPolicyTests
     {
         var policy = new PollingPolicy(0);
         for (var i = 0; i < 100; i++)
-            policy.Slept(0);
+            policy.Slept(0, 1);
         Assert.False(policy.Begins(0));
     }
 
@@ -53,12 +53,27 @@ public sealed class PollingPolicyTests
         Sleep(16);
         LookInVain(0);
         Assert.True(_policy.Begins(100_000));
-        _policy.Found();
+        _policy.Found(1);
         LookInVain(200_000);
         LookInVain(300_000);
         Assert.False(_policy.Begins(400_000));
         Sleep(16);
         Assert.True(_policy.Begins(500_000));
+    }
+
+    [Fact]
+    public void ManyEventsAtOnceEndIt()
+    {
+        Sleep(16);
+        Assert.True(_policy.Begins(0));
+        _policy.Found(3);
+        Assert.False(_policy.Begins(1_000));
+        Sleep(15);
+        _policy.Slept(Limit, 3);
+        Sleep(15);
+        Assert.False(_policy.Begins(2_000));
+        Sleep(1);
+        Assert.True(_policy.Begins(3_000));
     }
 
     [Fact]
@@ -74,7 +89,7 @@ public sealed class PollingPolicyTests
     private void Sleep(int times)
     {
         for (var i = 0; i < times; i++)
-            _policy.Slept(Limit);
+            _policy.Slept(Limit, 1);
     }
 
     private void LookInVain(long now)

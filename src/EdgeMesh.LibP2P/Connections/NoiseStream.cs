@@ -20,7 +20,7 @@ internal sealed class NoiseStream(Stream inner, NoiseSession session) : AsyncOnl
         while (!session.IsEstablished)
         {
             if (!await ReceiveAsync(cancellationToken))
-                throw new PeerProtocolException("the peer closed the connection during the Noise handshake");
+                throw session.AwaitsIdentity ? new IdentityRefusedException() : new PeerProtocolException("the peer closed the connection during the Noise handshake");
             await SendAsync(cancellationToken);
         }
     }

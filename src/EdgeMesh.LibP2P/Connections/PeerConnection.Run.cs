@@ -7,6 +7,8 @@ public sealed partial class PeerConnection
 {
     private const int Chunk = 64 * 1024;
 
+    private bool _arrivedSincePing;
+
     /// <summary>Runs until the connection ends, and never throws.</summary>
     internal async Task RunAsync()
     {
@@ -36,6 +38,7 @@ public sealed partial class PeerConnection
                 {
                     if (Failure is not null)
                         return;
+                    _arrivedSincePing = true;
                     Receive(buffer.AsSpan(0, count));
                     WakeWriter();
                 }
@@ -128,7 +131,8 @@ public sealed partial class PeerConnection
         }
     }
 
-    /// <summary>Asks for a sign of life in each period, and gives up when the last one was not answered.</summary>
+    /// <summary>Asks for a sign of life in each period, and gives up when nothing has arrived since the last one: on a slow
+    /// link the answer itself may wait behind megabytes that are on their way.</summary>
     private async Task WatchAsync()
     {
         try
@@ -138,8 +142,9 @@ public sealed partial class PeerConnection
             {
                 lock (Gate)
                 {
-                    if (_session.IsPingPending)
+                    if (_session.IsPingPending && !_arrivedSincePing)
                         throw new TimeoutException($"the peer gave no sign of life for {_host.Options.KeepAlive.TotalSeconds} s");
+                    _arrivedSincePing = false;
                     _session.Ping();
                     WakeWriter();
                 }

@@ -1,5 +1,7 @@
 using EdgeMesh.LibP2P.Addresses;
 using EdgeMesh.LibP2P.Identify;
+using EdgeMesh.LibP2P.Select;
+using EdgeMesh.LibP2P.Wire;
 using EdgeMesh.LibP2P.Yamux;
 
 namespace EdgeMesh.LibP2P.Connections;
@@ -24,7 +26,10 @@ public sealed partial class PeerConnection : IAsyncDisposable
     {
         _host = host;
         _upgraded = upgraded;
-        _session = new YamuxSession(upgraded.IsDialer, host.Options.Yamux, host.Options.Time);
+        _session = new YamuxSession(upgraded.IsDialer, host.Options.Yamux, host.Options.Time)
+        {
+            MaxInboundStreams = host.Options.StreamsOfStrangers ?? host.Options.Yamux.MaxInboundStreams,
+        };
     }
 
     /// <summary>Who is at the other end, proved by the handshake.</summary>
@@ -81,7 +86,7 @@ public sealed partial class PeerConnection : IAsyncDisposable
         PeerStream? stream = null;
         try
         {
-            stream = await OpenRawAsync(deadline.Token);
+            stream = await OpenRawAsync(selection: null, first: null, deadline.Token);
             stream.Protocol = await Negotiation.OfferAsync(stream, protocols, deadline.Token)
                 ?? throw new IOException($"{RemotePeer} speaks none of {string.Join(", ", protocols)}");
             return stream;
@@ -100,6 +105,43 @@ public sealed partial class PeerConnection : IAsyncDisposable
 
     /// <summary>As the other, with one protocol.</summary>
     public Task<PeerStream> OpenStreamAsync(string protocol, CancellationToken cancellationToken) => OpenStreamAsync([protocol], cancellationToken);
+
+    /// <summary>
+    /// Opens a stream and sends the first bytes in the same flight, without waiting for the peer to say that it speaks the
+    /// protocol: for one that it is known to speak. If it does not, the stream is reset.
+    /// </summary>
+    /// <param name="firstBytes">Taken whole if the send buffer has room, and awaited otherwise.</param>
+    /// <exception cref="IOException">The connection is lost.</exception>
+    public async Task<PeerStream> OpenEagerlyAsync(string protocol, ReadOnlyMemory<byte> firstBytes, CancellationToken cancellationToken)
+    {
+        var output = new ByteQueue(2 * SelectTokens.MaxLength + 2 * Varint.MaxLength + firstBytes.Length);
+        var selection = ProtocolSelection.Dial([protocol], output);
+        output.Append(firstBytes.Span);
+        var stream = await OpenRawAsync(selection, output, cancellationToken);
+        stream.Protocol = protocol;
+        try
+        {
+            if (output.Count > 0)
+                await stream.WriteAsync(output.Memory, cancellationToken);
+            return stream;
+        }
+        catch
+        {
+            stream.Reset();
+            throw;
+        }
+        finally
+        {
+            output.Dispose();
+        }
+    }
+
+    /// <summary>From now on the peer may have so many streams open.</summary>
+    public void AllowStreams(int count)
+    {
+        lock (Gate)
+            _session.MaxInboundStreams = count;
+    }
 
     /// <summary>Says good-bye and closes; streams still open are lost.</summary>
     public async ValueTask DisposeAsync()
@@ -137,7 +179,7 @@ public sealed partial class PeerConnection : IAsyncDisposable
         AfterStream(stream);
     }
 
-    private async Task<PeerStream> OpenRawAsync(CancellationToken cancellationToken)
+    private async Task<PeerStream> OpenRawAsync(ProtocolSelection? selection, ByteQueue? first, CancellationToken cancellationToken)
     {
         while (true)
         {
@@ -150,8 +192,13 @@ public sealed partial class PeerConnection : IAsyncDisposable
                     throw new IOException($"{RemotePeer} takes no more streams");
                 if (_session.TryOpen() is { } core)
                 {
+                    var stream = Add(core);
+                    stream.Selection = selection;
+                    // Under the same lock as the opening frame, so that both leave in one write.
+                    if (first is not null)
+                        first.Consume(_session.Write(core, first.Data));
                     WakeWriter();
-                    return Add(core);
+                    return stream;
                 }
 
                 // As many are open, or not yet acknowledged, as may be: room comes with the next acknowledgement or end.

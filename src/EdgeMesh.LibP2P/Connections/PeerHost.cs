@@ -53,8 +53,20 @@ public sealed partial class PeerHost : IAsyncDisposable
     public Multiaddr Listen(IPEndPoint endPoint)
     {
         var socket = new Socket(endPoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
-        socket.Bind(endPoint);
-        socket.Listen();
+        try
+        {
+            if (endPoint.AddressFamily == AddressFamily.InterNetworkV6)
+                socket.DualMode = false;
+            Options.PrepareSocket?.Invoke(socket);
+            socket.Bind(endPoint);
+            socket.Listen();
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+
         var address = Multiaddr.FromEndPoint((IPEndPoint)socket.LocalEndPoint!);
         ListenAddresses = ListenAddresses.Add(address);
         _listeners = _listeners.Add((socket, AcceptAsync(socket)));
@@ -70,6 +82,7 @@ public sealed partial class PeerHost : IAsyncDisposable
         var socket = new Socket(endPoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
         try
         {
+            Options.PrepareSocket?.Invoke(socket);
             using var deadline = Deadline.After(Options.HandshakeTimeout, Options.Time, cancellationToken);
             await socket.ConnectAsync(endPoint, deadline.Token);
         }
@@ -97,6 +110,7 @@ public sealed partial class PeerHost : IAsyncDisposable
         var connection = new PeerConnection(this, upgraded);
         var started = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         _connections[connection] = started.Task;
+        Options.Connected?.Invoke(connection);
         _ = RunAsync(connection, started);
         return connection;
     }
@@ -185,18 +199,19 @@ public sealed partial class PeerHost : IAsyncDisposable
 
     private async Task AdmitAsync(Socket socket)
     {
-        var from = "";
+        Multiaddr? address = null;
         try
         {
             socket.NoDelay = true;
-            var address = Multiaddr.FromEndPoint((IPEndPoint)socket.RemoteEndPoint!);
-            from = address.ToString();
+            address = Multiaddr.FromEndPoint((IPEndPoint)socket.RemoteEndPoint!);
             await UpgradeAsync(new NetworkStream(socket, ownsSocket: true), dialer: false, expected: null, address, _stopping.Token);
         }
         catch (Exception e)
         {
             socket.Dispose();
-            LogRefused(Logger, from, e.Message);
+            LogRefused(Logger, address, e.Message);
+            if (address is not null)
+                Options.Refused?.Invoke(address, e);
         }
         finally
         {
@@ -205,7 +220,7 @@ public sealed partial class PeerHost : IAsyncDisposable
     }
 
     [LoggerMessage(5001, LogLevel.Debug, "A connection from {Address} was not completed: {Reason}")]
-    private static partial void LogRefused(ILogger logger, string address, string reason);
+    private static partial void LogRefused(ILogger logger, Multiaddr? address, string reason);
 
     [LoggerMessage(5002, LogLevel.Debug, "A connection could not be accepted: {Reason}")]
     private static partial void LogAcceptFailed(ILogger logger, string reason);

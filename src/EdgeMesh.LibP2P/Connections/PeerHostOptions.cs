@@ -1,3 +1,4 @@
+using EdgeMesh.LibP2P.Addresses;
 using EdgeMesh.LibP2P.Cryptography;
 using EdgeMesh.LibP2P.Noise;
 using EdgeMesh.LibP2P.PrivateNetwork;
@@ -33,7 +34,7 @@ public sealed record PeerHostOptions
     /// <summary>A connection whose peer takes no bytes for so long is closed.</summary>
     public TimeSpan WriteTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>How often a sign of life is asked for; two periods without one end the connection.</summary>
+    /// <summary>How often a sign of life is asked for; a connection on which nothing at all arrives between two asks ends.</summary>
     public TimeSpan KeepAlive { get; init; } = TimeSpan.FromSeconds(15);
 
     /// <summary>Connections that may stand at the same time; more are closed at once.</summary>
@@ -41,6 +42,19 @@ public sealed record PeerHostOptions
 
     /// <summary>Inbound connections that may be in their handshake at the same time.</summary>
     public int MaxHandshakes { get; init; } = 64;
+
+    /// <summary>Streams that a peer may have open before <see cref="PeerConnection.AllowStreams"/>; null: as many as
+    /// <see cref="Yamux"/> says. A host that tells friends from strangers only after the handshake gives strangers few.</summary>
+    public int? StreamsOfStrangers { get; init; }
+
+    /// <summary>Told of every connection that stands, before the first stream on it; must be quick.</summary>
+    public Action<PeerConnection>? Connected { get; init; }
+
+    /// <summary>Told of every inbound connection that failed before it stood: from where, and why.</summary>
+    public Action<Multiaddr, Exception>? Refused { get; init; }
+
+    /// <summary>Sees every socket before it listens or connects.</summary>
+    public Action<System.Net.Sockets.Socket>? PrepareSocket { get; init; }
 
     public TimeProvider Time { get; init; } = TimeProvider.System;
 }

@@ -1,3 +1,4 @@
+using EdgeMesh.LibP2P.Select;
 using EdgeMesh.LibP2P.Wire;
 using EdgeMesh.LibP2P.Yamux;
 
@@ -33,7 +34,8 @@ public sealed class PeerStream : AsyncOnlyStream
 
     internal YamuxStream Core { get; }
 
-    internal Signal Acknowledged { get; } = new();
+    /// <summary>The negotiation that still stands in front of what arrives, after an eager opening.</summary>
+    internal ProtocolSelection? Selection { get; set; }
 
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
@@ -52,6 +54,24 @@ public sealed class PeerStream : AsyncOnlyStream
                 ThrowIfLost();
                 if (_ended || _abandoned)
                     return 0;
+                wait = _readable.Wait();
+            }
+
+            await wait.WaitAsync(cancellationToken);
+        }
+    }
+
+    /// <summary>Waits until a read would not wait: bytes are there, or the end, or the loss of the stream. A reader that waits
+    /// here needs no buffer meanwhile.</summary>
+    public async ValueTask WaitToReadAsync(CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            Task wait;
+            lock (Connection.Gate)
+            {
+                if (_received.Count > 0 || _ended || _abandoned || _reset || Connection.Failure is not null)
+                    return;
                 wait = _readable.Wait();
             }
 
@@ -102,6 +122,23 @@ public sealed class PeerStream : AsyncOnlyStream
     {
         if (_abandoned)
             return false;
+        if (Selection is { } selection)
+        {
+            var before = data.Length;
+            var state = selection.Receive(ref data);
+            Connection.Consumed(this, before - data.Length);
+            if (state == SelectionState.Refused)
+                return false;
+            if (state == SelectionState.Agreed)
+            {
+                Selection = null;
+                selection.Dispose();
+            }
+
+            if (data.IsEmpty)
+                return true;
+        }
+
         _received.Append(data);
         _readable.Set();
         return true;
@@ -123,7 +160,6 @@ public sealed class PeerStream : AsyncOnlyStream
         _received.Dispose();
         _readable.Set();
         _writable.Set();
-        Acknowledged.Set();
     }
 
     private void ThrowIfLost()

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using EdgeMesh.LibP2P.Addresses;
+using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.LibP2P.Cryptography;
 using EdgeMesh.LibP2P.Wire;
 
@@ -61,6 +62,9 @@ public sealed class NoiseSession : IDisposable
 
     /// <summary>The handshake is done and the peer has proved who it is.</summary>
     public bool IsEstablished => _send is not null;
+
+    /// <summary>The peer has been told who this side is, and has not said yet who it is.</summary>
+    public bool AwaitsIdentity => !_initiator && !IsEstablished && !_handshake.IsFirstMessage;
 
     /// <summary>Who the peer is, once established.</summary>
     public PeerId? RemotePeer { get; private set; }
@@ -169,7 +173,7 @@ public sealed class NoiseSession : IDisposable
             throw new PeerProtocolException("the peer has not signed its Noise key with its identity");
         var peer = PeerId.FromPublicKey(payload.IdentityKey);
         if (_expected is not null && !_expected.Equals(peer))
-            throw new PeerProtocolException($"the peer is {peer}, expected was {_expected}");
+            throw new UnexpectedPeerException(peer, _expected);
         RemotePeer = peer;
         Muxer = ChooseMuxer(payload.Muxers);
         if (!_handshake.IsComplete)

@@ -164,7 +164,7 @@ public sealed partial class YamuxSession
             throw new PeerProtocolException("the peer opened a yamux stream with one of this side's numbers");
         if (_streams.ContainsKey(id))
             throw new PeerProtocolException("the peer opened a yamux stream that is open");
-        if (_inbound >= _options.MaxInboundStreams)
+        if (_inbound >= MaxInboundStreams)
         {
             Frame(YamuxType.WindowUpdate, YamuxFlags.Rst, id, 0);
             return;

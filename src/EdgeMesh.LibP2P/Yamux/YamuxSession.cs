@@ -42,11 +42,15 @@ public sealed partial class YamuxSession : IDisposable
         _options = options;
         _time = time;
         _nextId = dialer ? 1u : 2u;
+        MaxInboundStreams = options.MaxInboundStreams;
         Output = new ByteQueue(options.SendBuffer + ControlRoom);
     }
 
     /// <summary>Frames for the peer.</summary>
     public ByteQueue Output { get; }
+
+    /// <summary>Streams that the peer may have open; more are reset. Those that are open stay.</summary>
+    public int MaxInboundStreams { get; set; }
 
     /// <summary>Streams that are open.</summary>
     public int StreamCount => _streams.Count;

@@ -1,0 +1,132 @@
+using System.Buffers;
+using System.Collections.Immutable;
+using System.Security.Cryptography;
+using System.Text;
+using EdgeMesh.LibP2P.Addresses;
+using EdgeMesh.LibP2P.Cryptography;
+
+namespace EdgeMesh.Tunnel.Identity;
+
+/// <summary>
+/// The secret that all nodes of a mesh share, and what follows from it: every holder knows which peer id each node name has,
+/// offline and with no directory. A node's Ed25519 seed is
+/// <c>HKDF-SHA256(ikm: the key's bytes, salt: "edgemesh/identity/v1", info: the node's name)</c>.
+/// </summary>
+/// <remarks>Two keys are held while a new one is rolled out: the first makes this node's identity, both are accepted.</remarks>
+public sealed class PresharedKeys
+{
+    /// <summary>What a node name may be (RFC 1123 subdomain, the API's rule).</summary>
+    public const int MaxNodeName = 253;
+
+    private const int MaxKeys = 2;
+    private const int MaxFile = 4096;
+    private const int LeastLength = 22;
+    private const int LeastBits = 80;
+    private static readonly byte[] Salt = "edgemesh/identity/v1"u8.ToArray();
+    private static readonly SearchValues<char> NameCharacters = SearchValues.Create("abcdefghijklmnopqrstuvwxyz0123456789.-");
+
+    private readonly ImmutableArray<byte[]> _keys;
+
+    private PresharedKeys(ImmutableArray<byte[]> keys) => _keys = keys;
+
+    /// <summary>How many are accepted.</summary>
+    public int Count => _keys.Length;
+
+    /// <summary>Reads a file of one or two keys, one a line.</summary>
+    /// <exception cref="PresharedKeyException">It cannot be read, others may read it, or a key could be guessed.</exception>
+    public static PresharedKeys Read(string path)
+    {
+        try
+        {
+            using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            const UnixFileMode Others = ~(UnixFileMode.UserRead | UnixFileMode.UserWrite);
+            var mode = File.GetUnixFileMode(file.SafeFileHandle);
+            if ((mode & Others) != UnixFileMode.None)
+                throw new PresharedKeyException($"The key file {path} has mode {Convert.ToString((int)mode, 8)}: others could read it. Run: chmod 600 {path}");
+            var bytes = new byte[MaxFile + 1];
+            var count = file.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false);
+            if (count > MaxFile)
+                throw new PresharedKeyException($"The key file {path} is longer than {MaxFile} bytes: it must hold one or two keys, one a line.");
+            try
+            {
+                return Parse(Encoding.UTF8.GetString(bytes, 0, count), $"The key file {path}");
+            }
+            finally
+            {
+                CryptographicOperations.ZeroMemory(bytes);
+            }
+        }
+        catch (Exception e) when (e is not PresharedKeyException and (IOException or UnauthorizedAccessException))
+        {
+            throw new PresharedKeyException($"The key file {path} cannot be read: {e.Message} Make one with: openssl rand -base64 32 > {path}; chmod 600 {path}", e);
+        }
+    }
+
+    /// <summary>Reads one or two keys, one a line; empty lines and lines that begin with # are passed over.</summary>
+    /// <param name="source">How messages call it; they never show a key.</param>
+    /// <exception cref="PresharedKeyException">There is none, there are more, or one could be guessed.</exception>
+    public static PresharedKeys Parse(string text, string source)
+    {
+        var lines = text.Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries).Where(l => l[0] != '#').ToList();
+        if (lines.Count is 0 or > MaxKeys)
+            throw new PresharedKeyException($"{source} holds {lines.Count} keys: it must be one, or two while a new one is rolled out, one a line.");
+        for (var i = 0; i < lines.Count; i++)
+        {
+            if (lines[i].Length < LeastLength || Bits(lines[i]) < LeastBits)
+                throw new PresharedKeyException($"{source}: key {i + 1} is too short or too regular and could be guessed. Make one with: openssl rand -base64 32");
+        }
+
+        return new PresharedKeys([.. lines.Select(Encoding.UTF8.GetBytes)]);
+    }
+
+    /// <summary>Whether a text can be the name of a node.</summary>
+    public static bool IsNodeName(string name) => name.Length is > 0 and <= MaxNodeName && !name.AsSpan().ContainsAnyExcept(NameCharacters);
+
+    /// <summary>The key pair of a node under the first key. The caller disposes of it.</summary>
+    public Ed25519KeyPair DeriveOwn(string node) => Derive(_keys[0], node);
+
+    /// <summary>Who may call itself by this name: one peer id per key, that of the first key first.</summary>
+    public ImmutableArray<PeerId> PeersNamed(string node)
+    {
+        var peers = ImmutableArray.CreateBuilder<PeerId>(_keys.Length);
+        foreach (var key in _keys)
+        {
+            using var pair = Derive(key, node);
+            peers.Add(pair.PeerId);
+        }
+
+        return peers.MoveToImmutable();
+    }
+
+    private static Ed25519KeyPair Derive(byte[] key, string node)
+    {
+        Span<byte> seed = stackalloc byte[Ed25519KeyPair.SeedSize];
+        try
+        {
+            HKDF.DeriveKey(HashAlgorithmName.SHA256, key, seed, Salt, Encoding.UTF8.GetBytes(node));
+            return Ed25519KeyPair.FromSeed(seed);
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(seed);
+        }
+    }
+
+    /// <summary>An upper bound of what the key's letters say (Shannon): it finds repeated and short keys, not famous ones.</summary>
+    private static double Bits(string key) =>
+        key.GroupBy(c => c).Sum(g => -g.Count() * Math.Log2((double)g.Count() / key.Length));
+}
+
+/// <summary>A key file that cannot be used; the message says why and what to do, and shows no key.</summary>
+public sealed class PresharedKeyException : Exception
+{
+    public PresharedKeyException(string message)
+        : base(message)
+    {
+    }
+
+    public PresharedKeyException(string message, Exception inner)
+        : base(message, inner)
+    {
+    }
+}

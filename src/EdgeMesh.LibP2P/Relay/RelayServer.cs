@@ -115,7 +115,9 @@ public sealed class RelayServer
     private async Task ConnectAsync(PeerStream from, PeerId target, CancellationToken cancellationToken)
     {
         var source = from.Connection.RemotePeer;
-        var connection = _host.Connections.FirstOrDefault(c => c.RemotePeer.Equals(target) && c.RemoteAddress?.IsRelayed != true);
+        var connection = _options.ConnectionOf is { } choose
+            ? choose(target)
+            : _host.Connections.FirstOrDefault(c => c.RemotePeer.Equals(target) && c.RemoteAddress?.IsRelayed != true);
         if (!HasReservation(target) || connection is null)
         {
             await AnswerAsync(from, new RelayMessage { Type = RelayMessageType.Status, Status = RelayStatus.NoReservation }, cancellationToken);

@@ -18,6 +18,9 @@ public sealed record RelayServerOptions
     /// <summary>The bounds of each relayed connection; null for none.</summary>
     public RelayLimit? Limit { get; init; }
 
+    /// <summary>Over which connection a peer is asked to take a relayed one; null: the first that is not relayed itself.</summary>
+    public Func<Addresses.PeerId, Connections.PeerConnection?>? ConnectionOf { get; init; }
+
     /// <summary>Whom the relay serves at all.</summary>
     public Func<Addresses.PeerId, bool> Admits { get; init; } = static _ => true;
 }

@@ -1,0 +1,312 @@
+using System.Collections.Concurrent;
+using System.Collections.Immutable;
+using System.Net;
+using System.Net.Sockets;
+using EdgeMesh.Catalog;
+using EdgeMesh.LibP2P.Connections;
+using EdgeMesh.LibP2P.Cryptography;
+using EdgeMesh.LibP2P.Identify;
+using EdgeMesh.LibP2P.Noise;
+using EdgeMesh.LibP2P.Ping;
+using EdgeMesh.LibP2P.Relay;
+using EdgeMesh.LibP2P.Yamux;
+using EdgeMesh.Linux;
+using EdgeMesh.Linux.Datagrams;
+using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Tunnel.Discovery;
+using EdgeMesh.Tunnel.Identity;
+using EdgeMesh.Tunnel.Proxy;
+using EdgeMesh.Tunnel.Reach;
+using EdgeMesh.Tunnel.Sessions;
+using Microsoft.Extensions.Logging;
+
+namespace EdgeMesh.Tunnel;
+
+/// <summary>
+/// This node's part in the mesh: sessions to relays and to the nodes of endpoints, connections of clients carried over them,
+/// and connections of peers brought to endpoints on this node.
+/// <code>
+///   Sessions   who is connected, how, and which session new streams take
+///   Proxy      one stream: the request, the answer, bytes or datagrams
+///   Reach      which addresses of which node need no tunnel
+///   Discovery  nodes on the same LAN
+/// </code>
+/// </summary>
+public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
+{
+    private readonly MeshOptions _options;
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly ConcurrentDictionary<string, PeerLink> _links = new(StringComparer.Ordinal);
+    private readonly RelaySet _relays = new();
+    private readonly Ed25519KeyPair _identity;
+    private readonly MeshContext _mesh;
+    private readonly HelloExchange _hello;
+    private readonly ProxyServer _server;
+    private readonly ProxyClient _client;
+    private readonly RelayServer? _relayServer;
+    private readonly RangeVerifier _reach;
+    private readonly ConcurrentDictionary<Task, byte> _carried = new();
+    private ImmutableHashSet<string> _kept = [];
+
+    public MeshNode(MeshOptions options, ILoggerFactory loggers, TimeProvider time)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        if (!PresharedKeys.IsNodeName(options.NodeName))
+            throw new ArgumentException($"'{options.NodeName}' cannot be the name of a node", nameof(options));
+        _options = options;
+        var logger = loggers.CreateLogger<MeshNode>();
+        var directory = new NodeDirectory(options.Keys, options.MaxPeers);
+        var counters = new MeshCounters();
+        var faults = new MeshFaults(logger, time);
+        var sessions = new SessionRegistry(directory, counters, time);
+        _identity = options.Keys.DeriveOwn(options.NodeName);
+        var host = new PeerHost(HostOptions(options, _identity, sessions, counters, faults, time), logger);
+        _mesh = new MeshContext
+        {
+            Options = options,
+            Directory = directory,
+            Host = host,
+            Sessions = sessions,
+            RelayClient = RelayClient.Attach(host),
+            Identify = IdentifyProtocol.Attach(host),
+            Counters = counters,
+            Faults = faults,
+            Logger = logger,
+            Time = time,
+            Stopping = _stopping.Token,
+        };
+        PingProtocol.Attach(host);
+        _hello = new HelloExchange(_mesh, LinkOf);
+        _server = new ProxyServer(_mesh);
+        _client = new ProxyClient(_mesh, LinkOf);
+        _reach = new RangeVerifier(_mesh, () => _links.Values, _hello);
+        if (options.IsRelay)
+            _relayServer = RelayServer.Attach(host, RelayOptions());
+    }
+
+    /// <summary>Which addresses of other nodes are verified to need no tunnel.</summary>
+    public Reachability Reachability => _reach.Current;
+
+    /// <summary>Told, on any thread, when <see cref="Reachability"/> decides otherwise than before; must be quick.</summary>
+    public Action<Reachability>? ReachabilityChanged
+    {
+        get => _reach.Changed;
+        set => _reach.Changed = value;
+    }
+
+    /// <summary>Where it listens, with granted ports.</summary>
+    public ImmutableArray<InetEndpoint> Listeners { get; private set; } = [];
+
+    /// <summary>This node's name in libp2p.</summary>
+    public string PeerId => _identity.PeerId.ToString();
+
+    /// <summary>Listens, and begins to keep sessions.</summary>
+    /// <exception cref="IOException">An address is not on this node, or its port is taken.</exception>
+    public Task StartAsync()
+    {
+        foreach (var endpoint in _options.Listen)
+        {
+            try
+            {
+                _mesh.Host.Listen(new IPEndPoint(endpoint.Address.ToIPAddress(), endpoint.Port));
+            }
+            catch (SocketException e)
+            {
+                throw new IOException($"The tunnel cannot listen on {endpoint}: {e.Message}. Another process has the port, or the address is not on this node (modules.edgeTunnel.listenPort).", e);
+            }
+        }
+
+        Listeners = [.. _mesh.Host.ListenAddresses.Select(a => a.TryGetTcpEndPoint(out var e) ? new InetEndpoint(InetAddress.From(e.Address), (ushort)e.Port) : default)];
+        ReloadRelays(_options.Relays);
+        _reach.Start();
+        if (!_options.DiscoveryAddresses.IsEmpty)
+        {
+            var discovery = new MulticastDiscovery(_mesh, LinkOf, _hello);
+            foreach (var address in _options.DiscoveryAddresses.Where(a => !a.IsIPv6))
+                _ = discovery.RunAsync(address.ToIPAddress());
+        }
+
+        _ = ForgetAsync();
+        return Task.CompletedTask;
+    }
+
+    /// <summary>What this node's catalog lists as endpoints on this node: only these are dialled for peers.</summary>
+    public void Update(ImmutableHashSet<(InetEndpoint Endpoint, TransportProtocol Protocol)> dialable) => _server.Update(dialable);
+
+    /// <summary>The nodes that run endpoints of services here: a session to each is kept, and their ranges are verified.</summary>
+    public void KeepNodes(ImmutableHashSet<string> nodes)
+    {
+        ArgumentNullException.ThrowIfNull(nodes);
+        var before = Interlocked.Exchange(ref _kept, nodes);
+        foreach (var gone in before.Except(nodes))
+        {
+            if (_links.TryGetValue(gone, out var link))
+                link.IsKept = link.IsRelay;
+        }
+
+        foreach (var name in nodes)
+        {
+            if (!before.Contains(name) && LinkOf(name) is { } link)
+            {
+                link.IsKept = true;
+                link.TryNow();
+            }
+        }
+    }
+
+    /// <summary>The ranges that lead to this node are these now.</summary>
+    public Task AdvertiseAsync(ImmutableArray<AddressRange> ranges) => _hello.AdvertiseAsync(ranges, _stopping.Token);
+
+    /// <summary>The relays are these from now on. Sessions to others are left alone and no longer kept.</summary>
+    public void ReloadRelays(ImmutableArray<RelayNode> relays)
+    {
+        var places = new List<RelayPlace>();
+        foreach (var relay in relays.Where(r => r.Name != _options.NodeName).DistinctBy(r => r.Name))
+        {
+            if (LinkOf(relay.Name) is not { } link)
+                continue;
+            link.IsRelay = link.IsKept = true;
+            link.SetConfigured([.. relay.Addresses.Select(a => new IPEndPoint(a.Address.ToIPAddress(), a.Port))]);
+            var place = _relays.Places.FirstOrDefault(p => p.Link == link);
+            if (place is null)
+            {
+                place = new RelayPlace(link, _mesh, TryAllNow);
+                _ = place.RunAsync();
+            }
+
+            places.Add(place);
+        }
+
+        var before = _relays.Places;
+        _relays.Set(places);
+        foreach (var place in before.Except(places))
+        {
+            place.Remove();
+            place.Link.IsRelay = false;
+            place.Link.IsKept = _kept.Contains(place.Link.Name);
+            place.Link.SetConfigured([]);
+        }
+    }
+
+    /// <inheritdoc/>
+    public bool CanReach(string node) =>
+        node != _options.NodeName && !_stopping.IsCancellationRequested
+        && (_links.TryGetValue(node, out var link)
+            ? link.Best is not null || (!link.WasNotFound && _relays.IsAnyConnected)
+            : _relays.IsAnyConnected);
+
+    /// <inheritdoc/>
+    public void Carry(TunnelledClient client)
+    {
+        ArgumentNullException.ThrowIfNull(client);
+        Track(_client.CarryAsync(client));
+    }
+
+    /// <inheritdoc/>
+    public int TryOpenDatagrams(TunnelDestination destination)
+    {
+        ArgumentNullException.ThrowIfNull(destination);
+        if (!CanReach(destination.Node))
+            return -Errno.EHOSTUNREACH;
+        var result = DatagramPair.TryOpen(out var theirs, out var ours);
+        if (result < 0)
+            return result;
+        Track(_client.CarryDatagramsAsync(ours, destination));
+        return theirs;
+    }
+
+    /// <summary>Refuses new streams of peers and waits until those that stand have ended, or the time is over. Returns how
+    /// many are left.</summary>
+    public async Task<int> DrainAsync(TimeSpan limit)
+    {
+        _server.IsDraining = true;
+        using var over = new CancellationTokenSource(limit, _mesh.Time);
+        using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(100), _mesh.Time);
+        try
+        {
+            while (_server.Count + _client.Count > 0)
+                await timer.WaitForNextTickAsync(over.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            // What is left is cut when the node is disposed of.
+        }
+
+        return _server.Count + _client.Count;
+    }
+
+    /// <summary>Cuts what stands and closes every session.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        _server.IsDraining = true;
+        await _stopping.CancelAsync();
+        await Task.WhenAll(_carried.Keys);
+        await _mesh.Host.DisposeAsync();
+        _identity.Dispose();
+    }
+
+    private void Track(Task carried)
+    {
+        _carried.TryAdd(carried, 0);
+        _ = carried.ContinueWith(static (task, table) => ((ConcurrentDictionary<Task, byte>)table!).TryRemove(task, out _), _carried, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+    }
+
+    private PeerLink? LinkOf(string name)
+    {
+        if (_links.TryGetValue(name, out var link))
+            return link;
+        if (name == _options.NodeName || !PresharedKeys.IsNodeName(name) || _links.Count >= _options.MaxPeers)
+            return null;
+        link = _links.GetOrAdd(name, n => new PeerLink(n, _mesh, _relays, _hello.GreetAsync));
+        link.Start();
+        return link;
+    }
+
+    private void TryAllNow()
+    {
+        foreach (var link in _links.Values)
+            link.TryNow();
+    }
+
+    /// <summary>Forgets nodes that nobody needs any more.</summary>
+    private async Task ForgetAsync()
+    {
+        while (await _mesh.WaitAsync(TimeSpan.FromMinutes(1)))
+        {
+            foreach (var link in _links.Values)
+            {
+                if (link.IsIdle && link.TryForget())
+                    _links.TryRemove(link.Name, out _);
+            }
+        }
+    }
+
+    private RelayServerOptions RelayOptions() => new()
+    {
+        MaxReservations = _options.MaxPeers,
+        Admits = peer => _mesh.Directory.NameOf(peer) is { } name && _links.TryGetValue(name, out var link) && link.Best is not null,
+        ConnectionOf = peer => _mesh.Directory.NameOf(peer) is { } name && _links.TryGetValue(name, out var link) && link.Best is { IsDirect: true } best ? best.Connection : null,
+    };
+
+    private static PeerHostOptions HostOptions(MeshOptions options, Ed25519KeyPair identity, SessionRegistry sessions, MeshCounters counters, MeshFaults faults, TimeProvider time) => new()
+    {
+        Identity = identity,
+        Security = [NoiseSession.Protocol],
+        AgentVersion = "edgemesh-agent",
+        Yamux = new YamuxOptions { MaxOutboundStreams = options.Limits.StreamsOutPerPeer + 4096 },
+        StreamsOfStrangers = SessionRegistry.StreamsOfStrangers,
+        HandshakeTimeout = options.DialTimeout,
+        WriteTimeout = TimeSpan.FromSeconds(10),
+        KeepAlive = options.Heartbeat,
+        MaxConnections = 4 * options.MaxPeers,
+        PrepareSocket = socket => SocketEnds.Mark(socket, options.DialMark),
+        Connected = sessions.Take,
+        Refused = (address, reason) =>
+        {
+            counters.CountStranger();
+            if (reason is IdentityRefusedException)
+                faults.BrokeOff(address);
+        },
+        Time = time,
+    };
+}

@@ -1,0 +1,259 @@
+using System.Net.Sockets;
+using EdgeMesh.Catalog;
+using EdgeMesh.LibP2P.Connections;
+using EdgeMesh.LibP2P.Wire;
+using EdgeMesh.Linux.Datagrams;
+using EdgeMesh.Tunnel.Sessions;
+using Microsoft.Extensions.Logging;
+
+namespace EdgeMesh.Tunnel.Proxy;
+
+/// <summary>
+/// The client's side of the tunnel. A connection is offered to one destination after the other until one takes it:
+/// <code>
+///   session to the node -> stream: [select, request, first bytes] in one flight -> answer
+///     taken     bytes both ways until both ends are done
+///     refused   no byte has reached an endpoint: the next destination, with the same first bytes
+///     lost      nobody knows how far the bytes came: the client is reset, unless it has sent none
+/// </code>
+/// </summary>
+internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLink?> linkOf)
+{
+    /// <summary>Destinations that one connection is offered to.</summary>
+    private const int MaxAttempts = 8;
+
+    private readonly StreamBudget _budget = new(mesh.Options.Limits.StreamsOut, mesh.Options.Limits.StreamsOutPerPeer);
+
+    internal int Count => _budget.Count;
+
+    /// <summary>Takes the connection over and ends when it does; never throws.</summary>
+    internal async Task CarryAsync(TunnelledClient client)
+    {
+        await Task.Yield();
+        var tally = mesh.Counters.Of(client.Destination.Service);
+        tally.Begun();
+        var outcome = new TunnelOutcome(client.Destination, TunnelEnd.Refused, 0, 0);
+        var socket = SocketEnds.Own(client.Descriptor);
+        try
+        {
+            outcome = await CarryAsync(client, socket);
+        }
+        catch (Exception e) when (e is IOException or TimeoutException or SocketException or ObjectDisposedException)
+        {
+            outcome = outcome with { End = TunnelEnd.SessionLost };
+            LogFailed(mesh.Logger, client.Destination.Node, client.Destination.Service, e.Message);
+        }
+        catch (OperationCanceledException)
+        {
+            outcome = outcome with { End = TunnelEnd.Stopped };
+        }
+        catch (Exception e)
+        {
+            LogFault(mesh.Logger, client.Destination.Service, e);
+        }
+        finally
+        {
+            if (outcome.End != TunnelEnd.Completed)
+                socket.Abort();
+            tally.Ended(outcome);
+            client.Finished(outcome);
+        }
+    }
+
+    private async Task<TunnelOutcome> CarryAsync(TunnelledClient client, Socket socket)
+    {
+        var destination = client.Destination;
+        for (var attempt = 1; ; attempt++)
+        {
+            var (stream, refusal) = await OpenAsync(destination, client.FirstBytes, client.Ended);
+            if (stream is not null)
+            {
+                try
+                {
+                    return await RelayAsync(client, destination, socket, stream);
+                }
+                finally
+                {
+                    _budget.Return(destination.Node);
+                }
+            }
+
+            mesh.Counters.CountRefusedOut(refusal);
+            LogRefused(mesh.Logger, destination.Node, destination.Endpoint, destination.Service, refusal);
+            if (attempt == MaxAttempts || client.Next(destination, refusal) is not { } next)
+                return new TunnelOutcome(destination, TunnelEnd.Refused, 0, 0);
+            destination = next;
+        }
+    }
+
+    private async Task<TunnelOutcome> RelayAsync(TunnelledClient client, TunnelDestination destination, Socket socket, PeerStream stream)
+    {
+        mesh.Counters.CountCarried();
+        var relay = new ProxyRelay(socket, stream, mesh.Counters);
+        var end = await relay.RunAsync(client.Ended, mesh.Stopping);
+        return new TunnelOutcome(
+            destination,
+            end switch
+            {
+                RelayEnd.Completed => TunnelEnd.Completed,
+                RelayEnd.SocketReset => TunnelEnd.ClientReset,
+                RelayEnd.StreamReset => TunnelEnd.EndpointReset,
+                RelayEnd.SessionLost => TunnelEnd.SessionLost,
+                _ => TunnelEnd.Stopped,
+            },
+            relay.ToStream + client.FirstBytes.Length,
+            relay.ToSocket);
+    }
+
+    /// <summary>One UDP flow, from its first datagram to its idle end; never throws. The first datagram goes out with the
+    /// request; the socket is closed if nobody takes the flow, and its user is refused from then on.</summary>
+    internal async Task CarryDatagramsAsync(int descriptor, TunnelDestination destination)
+    {
+        await Task.Yield();
+        using var socket = SocketEnds.Own(descriptor);
+        var tally = mesh.Counters.Of(destination.Service);
+        tally.Begun();
+        var outcome = new TunnelOutcome(destination, TunnelEnd.Refused, 0, 0);
+        try
+        {
+            var first = new byte[ushort.MaxValue];
+            using (var limit = new CancellationTokenSource(mesh.Options.DatagramIdle, mesh.Time))
+            using (var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, mesh.Stopping))
+            {
+                var count = await socket.ReceiveAsync(first.AsMemory(2), either.Token);
+                first = first[..DatagramRelay.Frame(first, count)];
+            }
+
+            var (stream, refusal) = await OpenAsync(destination, first, ended: false);
+            if (stream is null)
+            {
+                mesh.Counters.CountRefusedOut(refusal);
+                LogRefused(mesh.Logger, destination.Node, destination.Endpoint, destination.Service, refusal);
+                return;
+            }
+
+            try
+            {
+                mesh.Counters.CountCarried();
+                var relay = new DatagramRelay(socket, stream, stream.Protocol == OpenMessage.ProtocolName, mesh.Options.DatagramIdle, mesh.Time, mesh.Counters);
+                await relay.RunAsync(mesh.Stopping);
+                outcome = new TunnelOutcome(destination, TunnelEnd.Completed, relay.ToStream + first.Length - 2, relay.ToSocket);
+            }
+            finally
+            {
+                _budget.Return(destination.Node);
+            }
+        }
+        catch (Exception e) when (e is IOException or TimeoutException or SocketException or ObjectDisposedException or OperationCanceledException)
+        {
+            outcome = outcome with { End = TunnelEnd.SessionLost };
+        }
+        catch (Exception e)
+        {
+            LogFault(mesh.Logger, destination.Service, e);
+        }
+        finally
+        {
+            tally.Ended(outcome);
+        }
+    }
+
+    /// <summary>A stream that the destination has taken, with a place in the budget that the caller gives back; or why not.</summary>
+    /// <exception cref="IOException">The stream was lost after bytes had been sent.</exception>
+    private async Task<(PeerStream? Stream, TunnelRefusal Refusal)> OpenAsync(TunnelDestination destination, ReadOnlyMemory<byte> firstBytes, bool ended)
+    {
+        if (linkOf(destination.Node) is not { } link || await link.FindAsync(mesh.Options.SessionWait, mesh.Stopping) is not { } session)
+            return (null, TunnelRefusal.NoSession);
+        if (!_budget.TryTake(destination.Node))
+            return (null, TunnelRefusal.Limit);
+        var taken = false;
+        try
+        {
+            var (stream, refusal) = session.SpeaksProxy2
+                ? await OpenAsync(session, destination, firstBytes, ended)
+                : await OpenLegacyAsync(session, destination, firstBytes);
+            taken = stream is not null;
+            return (stream, refusal);
+        }
+        catch (Exception e) when (firstBytes.IsEmpty && e is IOException or TimeoutException)
+        {
+            // Nothing of the client's was in it, so that another try does no harm.
+            return (null, TunnelRefusal.NoSession);
+        }
+        finally
+        {
+            if (!taken)
+                _budget.Return(destination.Node);
+        }
+    }
+
+    private async Task<(PeerStream? Stream, TunnelRefusal Refusal)> OpenAsync(MeshSession session, TunnelDestination destination, ReadOnlyMemory<byte> firstBytes, bool ended)
+    {
+        using var flight = new ByteQueue(OpenMessage.MaxLength + 8 + firstBytes.Length);
+        OpenMessage.Of(destination).Append(flight);
+        flight.Append(firstBytes.Span);
+        using var limit = Limit();
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, mesh.Stopping);
+        PeerStream? stream = null;
+        try
+        {
+            stream = await session.Connection.OpenEagerlyAsync(OpenMessage.ProtocolName, flight.Memory, either.Token);
+            if (ended)
+                stream.CloseWrite();
+            var answer = AnswerMessage.Decode(await Negotiation.ReadMessageAsync(stream, AnswerMessage.MaxLength, either.Token));
+            if (answer.Code == AnswerCode.Ok)
+                return (stream, default);
+            stream.Reset();
+            return (null, answer.ToRefusal());
+        }
+        catch (Exception e)
+        {
+            stream?.Reset();
+            if (e is OperationCanceledException && !mesh.Stopping.IsCancellationRequested)
+                throw new TimeoutException($"{destination.Node} did not answer in time", e);
+            throw;
+        }
+    }
+
+    private async Task<(PeerStream? Stream, TunnelRefusal Refusal)> OpenLegacyAsync(MeshSession session, TunnelDestination destination, ReadOnlyMemory<byte> firstBytes)
+    {
+        using var limit = Limit();
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, mesh.Stopping);
+        PeerStream? stream = null;
+        try
+        {
+            stream = await session.Connection.OpenStreamAsync(LegacyProxyMessage.ProtocolName, either.Token);
+            var request = new LegacyProxyMessage(LegacyProxyType.Connect, destination.Protocol, destination.Node, destination.Endpoint);
+            await Negotiation.WriteMessageAsync(stream, request.Encode(), either.Token);
+            var answer = LegacyProxyMessage.Decode(await Negotiation.ReadMessageAsync(stream, LegacyProxyMessage.MaxLength, either.Token));
+            if (answer.Type != LegacyProxyType.Success)
+            {
+                stream.Reset();
+                return (null, TunnelRefusal.DialFailed);
+            }
+
+            // The first protocol has no borders: the length in front of the first datagram is not for it.
+            await stream.WriteAsync(destination.Protocol == TransportProtocol.Udp ? firstBytes[2..] : firstBytes, either.Token);
+            return (stream, default);
+        }
+        catch (Exception e)
+        {
+            stream?.Reset();
+            if (e is OperationCanceledException && !mesh.Stopping.IsCancellationRequested)
+                throw new TimeoutException($"{destination.Node} did not answer in time", e);
+            throw;
+        }
+    }
+
+    /// <summary>The other side needs its time to dial, and the way there and back comes on top.</summary>
+    private CancellationTokenSource Limit() => new(mesh.Options.EndpointTimeout + mesh.Options.SessionWait, mesh.Time);
+
+    [LoggerMessage(6031, LogLevel.Debug, "{Node} did not take a connection to {Endpoint} ({Service}): {Reason}.")]
+    private static partial void LogRefused(ILogger logger, string node, Linux.InetEndpoint endpoint, ServicePortName service, TunnelRefusal reason);
+
+    [LoggerMessage(6032, LogLevel.Debug, "A connection over the tunnel to {Node} ({Service}) was lost: {Reason}.")]
+    private static partial void LogFailed(ILogger logger, string node, ServicePortName service, string reason);
+
+    [LoggerMessage(6033, LogLevel.Error, "{Service}: a tunnelled connection was reset by a fault in this program; others go on. Please report it.")]
+    private static partial void LogFault(ILogger logger, ServicePortName service, Exception exception);
+}

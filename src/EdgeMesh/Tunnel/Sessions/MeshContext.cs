@@ -1,0 +1,41 @@
+using EdgeMesh.LibP2P.Connections;
+using EdgeMesh.LibP2P.Identify;
+using EdgeMesh.LibP2P.Relay;
+using EdgeMesh.Tunnel.Identity;
+using Microsoft.Extensions.Logging;
+
+namespace EdgeMesh.Tunnel.Sessions;
+
+/// <summary>What the parts of one node's mesh share.</summary>
+internal sealed record MeshContext
+{
+    internal required MeshOptions Options { get; init; }
+
+    internal required NodeDirectory Directory { get; init; }
+
+    internal required PeerHost Host { get; init; }
+
+    internal required SessionRegistry Sessions { get; init; }
+
+    internal required IdentifyProtocol Identify { get; init; }
+
+    internal required RelayClient RelayClient { get; init; }
+
+    internal required MeshCounters Counters { get; init; }
+
+    internal required MeshFaults Faults { get; init; }
+
+    internal required ILogger Logger { get; init; }
+
+    internal required TimeProvider Time { get; init; }
+
+    /// <summary>Cancelled when the node stops.</summary>
+    internal required CancellationToken Stopping { get; init; }
+
+    /// <summary>Waits, or ends early with false when the node stops or <paramref name="early"/> ends.</summary>
+    internal async Task<bool> WaitAsync(TimeSpan time, Task? early = null)
+    {
+        var waiting = Task.Delay(time, Time, Stopping);
+        return await Task.WhenAny(waiting, early ?? waiting) == waiting && waiting.IsCompletedSuccessfully;
+    }
+}

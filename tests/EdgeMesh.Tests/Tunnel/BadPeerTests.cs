@@ -1,0 +1,300 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Security.Cryptography;
+using EdgeMesh.Catalog;
+using EdgeMesh.LibP2P;
+using EdgeMesh.LibP2P.Addresses;
+using EdgeMesh.LibP2P.Connections;
+using EdgeMesh.LibP2P.Noise;
+using EdgeMesh.LibP2P.Relay;
+using EdgeMesh.LibP2P.Wire;
+using EdgeMesh.LibP2P.Yamux;
+using EdgeMesh.Linux;
+using EdgeMesh.Tunnel;
+using EdgeMesh.Tunnel.Proxy;
+using EdgeMesh.Tunnel.Sessions;
+using Microsoft.Extensions.Logging.Abstractions;
+using Xunit;
+
+namespace EdgeMesh.Tests.Tunnel;
+
+/// <summary>Peers that are wrong, hostile or broken: bounded, refused and counted, and the others go on.</summary>
+public sealed class BadPeerTests : IAsyncDisposable
+{
+    private const string OtherKey = "Zk3Wv8Qe5Rt1Yb7Un2Im6Op0As4Df9Gh3Jk7Lx5Cv1Bn=";
+
+    private readonly MeshLab _lab = new();
+    private readonly List<IAsyncDisposable> _peers = [];
+
+    [Fact]
+    public async Task WithAnotherKeyOnOneSideBothSaySoAndNeitherShowsAKey()
+    {
+        var relay = await _lab.RelayAsync("relay", "127.0.60.1");
+        var near = await _lab.NodeAsync("near", "127.0.60.2", [relay], o => o with { Keys = MeshLab.Keys(OtherKey) });
+        await MeshLab.Until(() => _lab.Logs.Warnings.Count() >= 2);
+        var dialer = Assert.Single(_lab.Logs.Warnings, w => w.Contains("is not relay, or has another key", StringComparison.Ordinal));
+        Assert.Contains(relay.Listeners[0].ToString(), dialer, StringComparison.Ordinal);
+        var listener = Assert.Single(_lab.Logs.Warnings, w => w.Contains("broke off the handshake", StringComparison.Ordinal));
+        Assert.Contains("127.0.0.1", listener, StringComparison.Ordinal);
+
+        // It goes on trying, and says no more.
+        await MeshLab.Until(() => relay.ReadStatus().Counts.StrangersRefused >= 4);
+        Assert.Equal(2, _lab.Logs.Warnings.Count());
+        Assert.DoesNotContain(_lab.Logs.All, l => l.Contains(OtherKey[..12], StringComparison.Ordinal) || l.Contains(MeshLab.KeyText[..12], StringComparison.Ordinal));
+        Assert.Equal(PeerState.Connecting, MeshLab.Peer(near, "relay")!.State);
+    }
+
+    [Fact]
+    public async Task APeerThatLiesAboutItsNameIsRefused()
+    {
+        var (far, echo) = await FarAsync();
+        var liar = Peer(host: "liar");
+        var connection = await DialAsync(liar, far);
+        await Assert.ThrowsAnyAsync<IOException>(() => HelloAsync(connection, "honest"));
+        await connection.Closed.WaitAsync(_lab.Token);
+        Assert.Contains(_lab.Logs.Warnings, w => w.Contains("calls itself honest", StringComparison.Ordinal));
+        Assert.Equal(1, far.ReadStatus().Counts.StrangersRefused);
+        await OthersGoOnAsync(far, echo);
+    }
+
+    [Fact]
+    public async Task WithoutAHelloNothingIsServed()
+    {
+        var (far, echo) = await FarAsync();
+        var stranger = new PeerHost(new PeerHostOptions { Identity = EdgeMesh.LibP2P.Cryptography.Ed25519KeyPair.Create(), Security = [NoiseSession.Protocol] }, NullLogger.Instance);
+        _peers.Add(stranger);
+        var connection = await DialAsync(stranger, far);
+        var stream = await OpenAsync(connection, echo);
+        await connection.Closed.WaitAsync(_lab.Token);
+        await Assert.ThrowsAnyAsync<IOException>(() => Negotiation.ReadMessageAsync(stream, 512, _lab.Token));
+        Assert.Equal(0, far.ReadStatus().Counts.StreamsServed);
+        await OthersGoOnAsync(far, echo);
+    }
+
+    [Fact]
+    public async Task AHundredThousandStreamsAreCutAtTheLimit()
+    {
+        var (far, echo) = await FarAsync(o => o with { Limits = new TunnelLimits { StreamsInPerPeer = 50 } });
+        var (connection, _) = await MemberAsync(far, "greedy", new YamuxOptions { MaxUnacknowledged = 200_000, MaxOutboundStreams = 200_000 });
+        var worst = 0;
+        for (var i = 0; i < 100_000; i++)
+        {
+            try
+            {
+                await OpenAsync(connection, echo);
+            }
+            catch (IOException)
+            {
+                // The session itself was ended, which is the other side's right.
+                break;
+            }
+
+            if (i % 1000 == 0)
+                worst = Math.Max(worst, far.ReadStatus().Counts.StreamsIn);
+        }
+
+        Assert.True(worst <= 50, $"{worst} streams stood");
+        await OthersGoOnAsync(far, echo);
+        Assert.True(far.ReadStatus().Counts.RefusedIn["Limit"] > 0);
+    }
+
+    [Fact]
+    public async Task GiantLengthsAreRefusedWithTheirStreamAlone()
+    {
+        var (far, echo) = await FarAsync();
+        var (connection, _) = await MemberAsync(far, "giant");
+        foreach (var protocol in new[] { OpenMessage.ProtocolName, LegacyProxyMessage.ProtocolName, RelayServer.HopProtocol })
+        {
+            await using var stream = await connection.OpenStreamAsync(protocol, _lab.Token);
+            await stream.WriteAsync(new byte[] { 0xFF, 0xFF, 0xFF, 0xFF, 0x7F }, _lab.Token);
+            await Assert.ThrowsAnyAsync<IOException>(async () =>
+            {
+                var answer = AnswerMessage.Decode(await Negotiation.ReadMessageAsync(stream, 512, _lab.Token));
+                Assert.Equal(AnswerCode.Malformed, answer.Code);
+                throw new IOException("it was refused with a reason");
+            });
+        }
+
+        await using var good = await OpenAsync(connection, echo);
+        Assert.Equal(AnswerCode.Ok, AnswerMessage.Decode(await Negotiation.ReadMessageAsync(good, 512, _lab.Token)).Code);
+    }
+
+    [Fact]
+    public async Task HandshakesThatStallKeepNobodyElseOut()
+    {
+        var (far, echo) = await FarAsync(o => o with { DialTimeout = TimeSpan.FromMilliseconds(500) });
+        var silent = new List<Socket>();
+        for (var i = 0; i < 100; i++)
+        {
+            var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+            await socket.ConnectAsync(far.Listeners[0].Address.ToIPAddress(), far.Listeners[0].Port, _lab.Token);
+            silent.Add(socket);
+        }
+
+        await OthersGoOnAsync(far, echo);
+        await MeshLab.Until(() => far.ReadStatus().Counts.StrangersRefused > 0);
+        foreach (var socket in silent)
+        {
+            // Each was closed from the other side, some with its greeting unread.
+            var closed = await Record.ExceptionAsync(() => MeshLab.ReceiveAllAsync(socket, _lab.Token));
+            Assert.True(closed is null or SocketException);
+            socket.Dispose();
+        }
+    }
+
+    [Fact]
+    public async Task APeerThatNeverReadsHoldsUpItsOwnStreamsOnly()
+    {
+        var flood = _lab.Endpoint(async (socket, token) =>
+        {
+            var bytes = new byte[64 * 1024];
+            while (true)
+                await MeshLab.SendAsync(socket, bytes, token);
+        });
+        var (far, echo) = await FarAsync();
+        MeshLab.Serve(far, (echo, TransportProtocol.Tcp), (flood, TransportProtocol.Tcp));
+        var (connection, _) = await MemberAsync(far, "deaf");
+        for (var i = 0; i < 20; i++)
+        {
+            var stream = await OpenAsync(connection, flood);
+            await stream.WaitToReadAsync(_lab.Token);
+        }
+
+        await OthersGoOnAsync(far, echo);
+        // The same session too: one stream's window is not another's.
+        await using var good = await OpenAsync(connection, echo);
+        Assert.Equal(AnswerCode.Ok, AnswerMessage.Decode(await Negotiation.ReadMessageAsync(good, 512, _lab.Token)).Code);
+    }
+
+    [Fact]
+    public async Task WhatIsNoEndpointHereIsNotDialledWhoeverAsks()
+    {
+        var (far, _) = await FarAsync();
+        var hidden = _lab.Echo();
+        var (connection, _) = await MemberAsync(far, "curious");
+        foreach (var asked in new[] { InetEndpoint.Parse("127.0.0.1:22"), hidden, InetEndpoint.Parse("[::1]:22") })
+        {
+            await using var stream = await OpenAsync(connection, asked);
+            Assert.Equal(AnswerCode.NotListed, AnswerMessage.Decode(await Negotiation.ReadMessageAsync(stream, 512, _lab.Token)).Code);
+            await using var legacy = await connection.OpenStreamAsync(LegacyProxyMessage.ProtocolName, _lab.Token);
+            var request = new LegacyProxyMessage(LegacyProxyType.Connect, TransportProtocol.Tcp, "far", asked);
+            await Negotiation.WriteMessageAsync(legacy, request.Encode(), _lab.Token);
+            Assert.Equal(LegacyProxyType.Failed, LegacyProxyMessage.Decode(await Negotiation.ReadMessageAsync(legacy, 1024, _lab.Token)).Type);
+        }
+
+        Assert.Equal(6, far.ReadStatus().Counts.RefusedIn["NotListed"]);
+        Assert.Equal(0, far.ReadStatus().Counts.StreamsServed);
+    }
+
+    [Fact]
+    public async Task AFloodOfReservationsTakesOnePlaceAndStrangersGetNone()
+    {
+        var relay = await _lab.RelayAsync("relay", "127.0.61.9");
+        var (connection, host) = await MemberAsync(relay, "flood");
+        var client = RelayClient.Attach(host);
+        for (var i = 0; i < 500; i++)
+            await client.ReserveAsync(connection, _lab.Token);
+        Assert.Equal(1, relay.ReadStatus().Counts.Reservations);
+
+        var stranger = Peer("nobody", OtherKey);
+        var unknown = await DialAsync(stranger, relay);
+        var refused = await Assert.ThrowsAsync<RelayRefusedException>(() => RelayClient.Attach(stranger).ReserveAsync(unknown, _lab.Token));
+        Assert.Equal(RelayStatus.PermissionDenied, refused.Status);
+        Assert.Equal(1, relay.ReadStatus().Counts.Reservations);
+    }
+
+    [Fact]
+    public async Task ANodeOfTheFirstProtocolIsServedAndUsed()
+    {
+        // A peer that knows the key and speaks nothing of ours but the first proxy protocol.
+        var old = Peer("old");
+        EdgeMesh.LibP2P.Identify.IdentifyProtocol.Attach(old);
+        old.Handle(LegacyProxyMessage.ProtocolName, async (stream, token) =>
+        {
+            var asked = LegacyProxyMessage.Decode(await Negotiation.ReadMessageAsync(stream, 1024, token));
+            await Negotiation.WriteMessageAsync(stream, (asked with { Type = LegacyProxyType.Success }).Encode(), token);
+            var buffer = new byte[1024];
+            int count;
+            while ((count = await stream.ReadAsync(buffer, token)) > 0)
+                await stream.WriteAsync(buffer.AsMemory(0, count), token);
+        });
+        Assert.True(old.Listen(new IPEndPoint(IPAddress.Parse("127.0.62.1"), 0)).TryGetTcpEndPoint(out var at));
+        var near = await _lab.NodeAsync("near", "127.0.62.2", change: o => o with { Relays = [new RelayNode("old", [new InetEndpoint(InetAddress.From(at!.Address), (ushort)at.Port)])] });
+        await MeshLab.UntilState(near, "old", PeerState.Direct);
+        var client = await _lab.CarryAsync(near, "old", InetEndpoint.Parse("10.1.1.1:80"), "before"u8.ToArray());
+        Assert.Equal("before"u8.ToArray(), await client.ReceiveAsync(6));
+
+        var echo = _lab.Echo();
+        MeshLab.Serve(near, (echo, TransportProtocol.Tcp));
+        await using var stream = await old.Connections.First().OpenStreamAsync(LegacyProxyMessage.ProtocolName, _lab.Token);
+        await Negotiation.WriteMessageAsync(stream, new LegacyProxyMessage(LegacyProxyType.Connect, TransportProtocol.Tcp, "near", echo).Encode(), _lab.Token);
+        Assert.Equal(LegacyProxyType.Success, LegacyProxyMessage.Decode(await Negotiation.ReadMessageAsync(stream, 1024, _lab.Token)).Type);
+        await stream.WriteAsync("after"u8.ToArray(), _lab.Token);
+        var echoed = new byte[5];
+        await stream.ReadExactlyAsync(echoed, _lab.Token);
+        Assert.Equal("after"u8.ToArray(), echoed);
+    }
+
+    private async Task<(MeshNode Far, InetEndpoint Echo)> FarAsync(Func<MeshOptions, MeshOptions>? change = null)
+    {
+        var far = await _lab.NodeAsync("far", "127.0.61.1", change: o => (change?.Invoke(o) ?? o) with { IsRelay = true });
+        var echo = _lab.Echo();
+        MeshLab.Serve(far, (echo, TransportProtocol.Tcp));
+        return (far, echo);
+    }
+
+    private async Task OthersGoOnAsync(MeshNode far, InetEndpoint echo)
+    {
+        var near = await _lab.NodeAsync($"near-{Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(4))}", "127.0.61.2", [far]);
+        await MeshLab.UntilState(near, "far", PeerState.Direct);
+        var client = await _lab.CarryAsync(near, "far", echo, [1, 2, 3]);
+        Assert.Equal([1, 2, 3], await client.ReceiveAsync(3));
+    }
+
+    /// <summary>A peer with the identity of a node, whose behaviour is the test's.</summary>
+    private PeerHost Peer(string host, string? key = null, YamuxOptions? yamux = null)
+    {
+        var peer = new PeerHost(
+            new PeerHostOptions
+            {
+                Identity = MeshLab.Keys(key ?? MeshLab.KeyText).DeriveOwn(host),
+                Security = [NoiseSession.Protocol],
+                Yamux = yamux ?? new YamuxOptions(),
+            },
+            NullLogger.Instance);
+        _peers.Add(peer);
+        return peer;
+    }
+
+    private Task<PeerConnection> DialAsync(PeerHost host, MeshNode node) =>
+        host.DialAsync(Multiaddr.FromEndPoint(new IPEndPoint(node.Listeners[0].Address.ToIPAddress(), node.Listeners[0].Port)), _lab.Token);
+
+    private async Task<(PeerConnection Connection, PeerHost Host)> MemberAsync(MeshNode node, string name, YamuxOptions? yamux = null)
+    {
+        var host = Peer(name, yamux: yamux);
+        var connection = await DialAsync(host, node);
+        await HelloAsync(connection, name);
+        return (connection, host);
+    }
+
+    private async Task HelloAsync(PeerConnection connection, string name)
+    {
+        await using var stream = await connection.OpenStreamAsync(HelloMessage.Protocol, _lab.Token);
+        await Negotiation.WriteMessageAsync(stream, new HelloMessage { Node = name, ProxyVersions = [2] }.Encode(), _lab.Token);
+        HelloMessage.Decode(await Negotiation.ReadMessageAsync(stream, HelloMessage.MaxLength, _lab.Token));
+    }
+
+    private async Task<PeerStream> OpenAsync(PeerConnection connection, InetEndpoint endpoint)
+    {
+        using var flight = new ByteQueue(OpenMessage.MaxLength);
+        OpenMessage.Of(MeshLab.Destination("far", endpoint, TransportProtocol.Tcp)).Append(flight);
+        return await connection.OpenEagerlyAsync(OpenMessage.ProtocolName, flight.Memory, _lab.Token);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var peer in _peers)
+            await peer.DisposeAsync();
+        await _lab.DisposeAsync();
+    }
+}

@@ -83,7 +83,7 @@ public sealed partial class PeerHost : IAsyncDisposable
         try
         {
             Options.PrepareSocket?.Invoke(socket);
-            using var deadline = Deadline.After(Options.HandshakeTimeout, Options.Time, cancellationToken);
+            using var deadline = Deadline.After(Options.ConnectTimeout, Options.Time, cancellationToken);
             await socket.ConnectAsync(endPoint, deadline.Token);
         }
         catch (Exception e) when (e is SocketException or OperationCanceledException)

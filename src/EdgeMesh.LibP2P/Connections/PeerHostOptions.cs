@@ -25,6 +25,9 @@ public sealed record PeerHostOptions
     /// <summary>What identify says this program is.</summary>
     public string AgentVersion { get; init; } = "edgemesh-libp2p/0.1.0";
 
+    /// <summary>How long a TCP connection may take to be made.</summary>
+    public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(10);
+
     /// <summary>How long an upgrade may take, from the first byte to the muxer.</summary>
     public TimeSpan HandshakeTimeout { get; init; } = TimeSpan.FromSeconds(10);
 

@@ -167,7 +167,7 @@ public sealed class PeerStream : AsyncOnlyStream
         if (Connection.Failure is { } failure)
             throw new IOException($"the connection to {Connection.RemotePeer} is closed: {failure.Message}", failure);
         if (_reset)
-            throw new IOException($"the stream to {Connection.RemotePeer} was reset");
+            throw new StreamResetException($"the stream to {Connection.RemotePeer} was reset");
     }
 
     protected override void Dispose(bool disposing)

@@ -23,18 +23,29 @@ internal static class RelayedCircuit
 
     private static async Task CopyAsync(PeerStream from, PeerStream to, long? limit, CancellationToken cancellationToken)
     {
-        var buffer = ArrayPool<byte>.Shared.Rent(Chunk);
         try
         {
             var left = limit ?? long.MaxValue;
             int count;
-            while ((count = await from.ReadAsync(buffer, cancellationToken)) > 0)
+            do
             {
-                if (count > left)
-                    throw new IOException("the relayed connection has carried as many bytes as it may");
-                left -= count;
-                await to.WriteAsync(buffer.AsMemory(0, count), cancellationToken);
+                // Thousands of circuits may stand idle: none holds a buffer meanwhile.
+                await from.WaitToReadAsync(cancellationToken);
+                var buffer = ArrayPool<byte>.Shared.Rent(Chunk);
+                try
+                {
+                    count = await from.ReadAsync(buffer, cancellationToken);
+                    if (count > left)
+                        throw new IOException("the relayed connection has carried as many bytes as it may");
+                    left -= count;
+                    await to.WriteAsync(buffer.AsMemory(0, count), cancellationToken);
+                }
+                finally
+                {
+                    ArrayPool<byte>.Shared.Return(buffer);
+                }
             }
+            while (count > 0);
 
             to.CloseWrite();
         }
@@ -44,10 +55,6 @@ internal static class RelayedCircuit
             from.Reset();
             to.Reset();
             throw;
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(buffer);
         }
     }
 }

@@ -58,7 +58,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
         var directory = new NodeDirectory(options.Keys, options.MaxPeers);
         var counters = new MeshCounters();
         var faults = new MeshFaults(logger, time);
-        var sessions = new SessionRegistry(directory, counters, time);
+        var sessions = new SessionRegistry(directory, counters, 2 * options.SessionWait, time);
         _identity = options.Keys.DeriveOwn(options.NodeName);
         var host = new PeerHost(HostOptions(options, _identity, sessions, counters, faults, time), logger);
         _mesh = new MeshContext
@@ -100,11 +100,11 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
     /// <summary>This node's name in libp2p.</summary>
     public string PeerId => _identity.PeerId.ToString();
 
-    /// <summary>Listens, and begins to keep sessions.</summary>
+    /// <summary>Listens, and begins to keep sessions. After a failure it can be called again and goes on where it was.</summary>
     /// <exception cref="IOException">An address is not on this node, or its port is taken.</exception>
     public Task StartAsync()
     {
-        foreach (var endpoint in _options.Listen)
+        foreach (var endpoint in _options.Listen.Skip(_mesh.Host.ListenAddresses.Count))
         {
             try
             {
@@ -284,6 +284,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
     private RelayServerOptions RelayOptions() => new()
     {
         MaxReservations = _options.MaxPeers,
+        MaxCircuitsPerPeer = 1024,
         Admits = peer => _mesh.Directory.NameOf(peer) is { } name && _links.TryGetValue(name, out var link) && link.Best is not null,
         ConnectionOf = peer => _mesh.Directory.NameOf(peer) is { } name && _links.TryGetValue(name, out var link) && link.Best is { IsDirect: true } best ? best.Connection : null,
     };
@@ -293,9 +294,10 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
         Identity = identity,
         Security = [NoiseSession.Protocol],
         AgentVersion = "edgemesh-agent",
-        Yamux = new YamuxOptions { MaxOutboundStreams = options.Limits.StreamsOutPerPeer + 4096 },
+        Yamux = new YamuxOptions { MaxOutboundStreams = (int)Math.Min((long)options.Limits.StreamsOutPerPeer + 4096, int.MaxValue) },
         StreamsOfStrangers = SessionRegistry.StreamsOfStrangers,
-        HandshakeTimeout = options.DialTimeout,
+        ConnectTimeout = options.DialTimeout,
+        HandshakeTimeout = 2 * options.DialTimeout,
         WriteTimeout = TimeSpan.FromSeconds(10),
         KeepAlive = options.Heartbeat,
         MaxConnections = 4 * options.MaxPeers,

@@ -63,7 +63,7 @@ public sealed record MeshOptions
     /// <summary>The longest wait between two attempts to reach a relay or a peer that was reachable lately.</summary>
     public TimeSpan LongestBackOff { get; init; } = TimeSpan.FromSeconds(3);
 
-    /// <summary>How long a TCP connect and the handshake after it may take, each.</summary>
+    /// <summary>How long a TCP connect may take; the handshake after it has twice that time.</summary>
     public TimeSpan DialTimeout { get; init; } = TimeSpan.FromSeconds(3);
 
     /// <summary>How long an endpoint on this node may take to answer.</summary>

@@ -60,9 +60,10 @@ public sealed class Reachability
 
     /// <summary>Whether the same ranges are direct: round trips and reasons may differ.</summary>
     public bool DecidesAs(Reachability other) =>
-        _nodes.Count == other._nodes.Count
-        && _nodes.All(node => other._nodes.TryGetValue(node.Key, out var ranges)
-            && node.Value.Select(r => (r.Range, r.State == RangeState.Direct)).SequenceEqual(ranges.Select(r => (r.Range, r.State == RangeState.Direct))));
+        Direct().ToHashSet().SetEquals(other.Direct());
+
+    private IEnumerable<(string Node, AddressRange Range)> Direct() =>
+        _nodes.SelectMany(node => node.Value.Where(r => r.State == RangeState.Direct).Select(r => (node.Key, r.Range)));
 
     private static int Rank(RangeReach range) => (range.State == RangeState.Direct ? 1000 : 0) + range.Range.PrefixLength;
 }

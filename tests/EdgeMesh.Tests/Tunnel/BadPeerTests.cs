@@ -60,7 +60,7 @@ public sealed class BadPeerTests : IAsyncDisposable
     [Fact]
     public async Task WithoutAHelloNothingIsServed()
     {
-        var (far, echo) = await FarAsync();
+        var (far, echo) = await FarAsync(o => o with { SessionWait = TimeSpan.FromMilliseconds(500) });
         var stranger = new PeerHost(new PeerHostOptions { Identity = EdgeMesh.LibP2P.Cryptography.Ed25519KeyPair.Create(), Security = [NoiseSession.Protocol] }, NullLogger.Instance);
         _peers.Add(stranger);
         var connection = await DialAsync(stranger, far);

@@ -99,7 +99,7 @@ public sealed class CarryingTests : IAsyncDisposable
         await socket.SendAsync(new byte[10], _lab.Token);
         Assert.Equal(10, await socket.ReceiveAsync(new byte[100], _lab.Token));
         await MeshLab.Until(() => near.ReadStatus().Counts.StreamsOut == 0 && far.ReadStatus().Counts.StreamsIn == 0);
-        Assert.Throws<SocketException>(() => socket.Send(new byte[1]));
+        await Assert.ThrowsAsync<SocketException>(() => socket.SendAsync(new byte[1], _lab.Token).AsTask());
     }
 
     [Fact]
@@ -195,13 +195,13 @@ public sealed class CarryingTests : IAsyncDisposable
                 reset.SetResult(true);
             }
         });
-        var (near, _, _) = await TwoNodesAsync(endpoint);
+        var (near, far, _) = await TwoNodesAsync(endpoint);
         var first = await _lab.CarryAsync(near, "far", endpoint, [1]);
         Assert.Equal(TunnelEnd.EndpointReset, (await first.Outcome).End);
         await Assert.ThrowsAsync<SocketException>(first.ReceiveAllAsync);
 
         var second = await _lab.CarryAsync(near, "far", endpoint, [2]);
-        await MeshLab.Until(() => near.ReadStatus().Counts.StreamsCarried == 2);
+        await MeshLab.Until(() => far.ReadStatus().Counts.StreamsServed == 2);
         second.Socket.LingerState = new LingerOption(true, 0);
         second.Socket.Dispose();
         Assert.Equal(TunnelEnd.ClientReset, (await second.Outcome).End);

@@ -71,7 +71,7 @@ public sealed class SessionTests : IAsyncDisposable
     [InlineData(false)]
     public async Task ADeadRelayIsLeftForAnotherOne(bool silently)
     {
-        var (first, second) = (await _lab.RelayAsync("first", "127.0.52.1"), await _lab.RelayAsync("second", "127.0.52.2"));
+        var (first, second) = (await BehindDoorsAsync("first", "127.0.52.1"), await BehindDoorsAsync("second", "127.0.52.2"));
         var (nearDoor, farDoor) = (Open(first.Listeners[0]), Open(first.Listeners[0]));
         var slow = Open(second.Listeners[0], delay: 20);
         var near = await BehindAsync("near", new RelayNode("first", [nearDoor.Address]), new RelayNode("second", [slow.Address]));
@@ -102,7 +102,7 @@ public sealed class SessionTests : IAsyncDisposable
     [Fact]
     public async Task SessionsReturnWhenALinkThatSwallowedEverythingComesBack()
     {
-        var relay = await _lab.RelayAsync("relay", "127.0.53.1");
+        var relay = await BehindDoorsAsync("relay", "127.0.53.1");
         var door = Open(relay.Listeners[0]);
         var near = await BehindAsync("near", new RelayNode("relay", [door.Address]));
         await MeshLab.UntilState(near, "relay", PeerState.Direct);
@@ -157,6 +157,10 @@ public sealed class SessionTests : IAsyncDisposable
         await MeshLab.UntilState(done, "relay", PeerState.Direct);
         await MeshLab.UntilState(relay, "old", PeerState.Direct);
     }
+
+    /// <summary>A relay that announces none of its addresses: it is reached through doors alone.</summary>
+    private Task<MeshNode> BehindDoorsAsync(string name, string address) =>
+        _lab.NodeAsync(name, address, change: o => o with { IsRelay = true, Advertise = [InetEndpoint.Parse("127.0.0.1:1")] });
 
     private Task<MeshNode> BehindAsync(string name, params RelayNode[] relays) =>
         _lab.NodeAsync(name, "127.0.0.1", change: o => o with { Listen = [], Relays = [.. relays] });

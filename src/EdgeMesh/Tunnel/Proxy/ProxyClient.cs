@@ -38,6 +38,11 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
         {
             outcome = await CarryAsync(client, socket);
         }
+        catch (StreamResetException)
+        {
+            // The endpoint took the connection and broke it off before the answer was read.
+            outcome = outcome with { End = TunnelEnd.EndpointReset };
+        }
         catch (Exception e) when (e is IOException or TimeoutException or SocketException or ObjectDisposedException)
         {
             outcome = outcome with { End = TunnelEnd.SessionLost };

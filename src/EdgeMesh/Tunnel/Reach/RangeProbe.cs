@@ -37,7 +37,7 @@ internal sealed partial class RangeProbe(PeerLink link, IPEndPoint via, MeshCont
         {
             try
             {
-                await using var connection = await link.DialAsync(Multiaddr.FromEndPoint(via), mesh.Stopping);
+                await using var connection = await link.DialAsync(Multiaddr.FromEndPoint(via), strict: false, mesh.Stopping);
                 if (mesh.Sessions.Of(connection) is not { } session)
                     throw new IOException("the connection was lost at once");
                 session.IsProbe = true;

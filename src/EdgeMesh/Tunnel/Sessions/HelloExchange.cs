@@ -23,6 +23,8 @@ internal sealed partial class HelloExchange
     private readonly ulong _instance = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong)));
     private ImmutableArray<AddressRange> _ranges;
 
+    private int StreamsOfNodes => (int)Math.Min((long)_mesh.Options.Limits.StreamsInPerPeer + StreamsBesides, int.MaxValue);
+
     /// <param name="linkOf">The link of a node, made if need be; null: as many are kept as may.</param>
     internal HelloExchange(MeshContext mesh, Func<string, PeerLink?> linkOf)
     {
@@ -127,7 +129,7 @@ internal sealed partial class HelloExchange
             throw new PeerProtocolException("the peer's identity is not that of the node that it says it is");
         }
 
-        Admit(session, hello, _mesh.Options.Limits.StreamsInPerPeer + StreamsBesides);
+        Admit(session, hello, StreamsOfNodes);
     }
 
     private void Admit(MeshSession session, HelloMessage hello, int streams)
@@ -149,7 +151,7 @@ internal sealed partial class HelloExchange
         if (!identity.Protocols.Contains(LegacyProxyMessage.ProtocolName))
             throw new PeerProtocolException("the peer speaks no proxy protocol that is known here");
         LogLegacy(_mesh.Logger, node, session.Connection.RemoteAddress);
-        Admit(session, new HelloMessage { Node = node, ProxyVersions = [1], Addresses = [.. identity.ListenAddresses.Take(8)] }, _mesh.Options.Limits.StreamsInPerPeer + StreamsBesides);
+        Admit(session, new HelloMessage { Node = node, ProxyVersions = [1], Addresses = [.. identity.ListenAddresses.Take(8)] }, StreamsOfNodes);
     }
 
     private HelloMessage Own(bool isProbe) => new()

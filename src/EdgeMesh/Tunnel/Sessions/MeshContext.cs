@@ -35,7 +35,11 @@ internal sealed record MeshContext
     /// <summary>Waits, or ends early with false when the node stops or <paramref name="early"/> ends.</summary>
     internal async Task<bool> WaitAsync(TimeSpan time, Task? early = null)
     {
-        var waiting = Task.Delay(time, Time, Stopping);
-        return await Task.WhenAny(waiting, early ?? waiting) == waiting && waiting.IsCompletedSuccessfully;
+        using var over = CancellationTokenSource.CreateLinkedTokenSource(Stopping);
+        var waiting = Task.Delay(time, Time, over.Token);
+        var whole = await Task.WhenAny(waiting, early ?? waiting) == waiting && waiting.IsCompletedSuccessfully;
+        // The timer would stand for its whole time otherwise.
+        await over.CancelAsync();
+        return whole;
     }
 }

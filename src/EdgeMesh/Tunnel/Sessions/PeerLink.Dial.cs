@@ -13,6 +13,10 @@ internal sealed partial class PeerLink
     private static readonly TimeSpan HeadStart = TimeSpan.FromMilliseconds(300);
 
     private static readonly TimeSpan Shortest = TimeSpan.FromMilliseconds(100);
+
+    /// <summary>However often a node that does not answer is asked for.</summary>
+    private static readonly TimeSpan LongestWhenNeeded = TimeSpan.FromSeconds(1);
+
     private static readonly TimeSpan LongestWithoutHope = TimeSpan.FromSeconds(30);
 
     /// <summary>Dials for as long as the node runs and the link is not idle. Once at a time.</summary>
@@ -33,11 +37,11 @@ internal sealed partial class PeerLink
         var backOff = new BackOff();
         while (_running && !_mesh.Stopping.IsCancellationRequested)
         {
-            var woken = _wake.Next;
+            var (woken, needed) = (_wake.Next, _need.Next);
             if (Best is { IsDirect: true } || !(IsWanted || Best is not null))
             {
                 backOff.Succeeded();
-                await _mesh.WaitAsync(LongestWithoutHope, woken);
+                await _mesh.WaitAsync(LongestWithoutHope, Task.WhenAny(woken, needed));
                 continue;
             }
 
@@ -45,8 +49,18 @@ internal sealed partial class PeerLink
             if (Best is { IsDirect: true })
                 continue;
             var longest = IsRelay || (_stoodAt != 0 && _mesh.Time.GetElapsedTime(_stoodAt) < NeededFor) ? _mesh.Options.LongestBackOff : LongestWithoutHope;
+            if (Best is null)
+            {
+                Volatile.Write(ref _notFoundAt, _mesh.Time.GetTimestamp());
+                Interlocked.Increment(ref _failedRounds);
+                Changed.Tell();
+            }
+
+            var pause = backOff.AfterFailure(longest);
+            var least = pause < LongestWhenNeeded ? pause : LongestWhenNeeded;
+            if (await _mesh.WaitAsync(least, woken))
+                await _mesh.WaitAsync(pause - least, Task.WhenAny(woken, needed));
             await _mesh.WaitAsync(Shortest);
-            await _mesh.WaitAsync(backOff.AfterFailure(longest), woken);
         }
     }
 
@@ -88,9 +102,10 @@ internal sealed partial class PeerLink
     private async Task<bool> TryAddressAsync(IPEndPoint endPoint, CancellationToken cancellationToken)
     {
         var address = Multiaddr.FromEndPoint(endPoint);
+        var isConfigured = _configured.Contains(endPoint);
         try
         {
-            var connection = await DialAsync(address, cancellationToken);
+            var connection = await DialAsync(address, isConfigured, cancellationToken);
             return await GreetAsync(connection, cancellationToken);
         }
         catch (UnexpectedPeerException e)
@@ -98,7 +113,7 @@ internal sealed partial class PeerLink
             LastFault = $"{endPoint}: another node answers there, or its key is another";
             _mesh.Counters.CountStranger();
             // An announced address may be this node's own, or that of somebody else with the same range: no fault of anybody.
-            if (_configured.Contains(endPoint) && !e.Actual.Equals(_mesh.Host.PeerId))
+            if (isConfigured && !e.Actual.Equals(_mesh.Host.PeerId))
                 _mesh.Faults.OtherPeer(address, Name);
         }
         catch (Exception e) when (e is IOException or TimeoutException or OperationCanceledException)
@@ -112,9 +127,11 @@ internal sealed partial class PeerLink
     }
 
     /// <summary>A connection to one of the node's addresses, and to nobody else there.</summary>
-    internal async Task<PeerConnection> DialAsync(Multiaddr address, CancellationToken cancellationToken)
+    /// <param name="strict">Break off the handshake with anybody else, which tells that one that its key or name differs. Where
+    /// an address is only said to be the node's, somebody else there is no fault and is left without a word.</param>
+    internal async Task<PeerConnection> DialAsync(Multiaddr address, bool strict, CancellationToken cancellationToken)
     {
-        if (PeerIds.Length == 1)
+        if (strict && PeerIds.Length == 1)
             return await _mesh.Host.DialAsync(address.Append($"/p2p/{PeerIds[0]}"), cancellationToken);
         // While a new key is rolled out the node may have either identity.
         var connection = await _mesh.Host.DialAsync(address, cancellationToken);
@@ -149,9 +166,6 @@ internal sealed partial class PeerLink
                 }
             }
         }
-
-        if (Best is null && Addresses().IsEmpty)
-            Volatile.Write(ref _notFoundAt, _mesh.Time.GetTimestamp());
     }
 
     private async Task<bool> GreetAsync(PeerConnection connection, CancellationToken cancellationToken)

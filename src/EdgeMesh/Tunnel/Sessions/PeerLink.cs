@@ -22,18 +22,24 @@ internal sealed partial class PeerLink
     /// <summary>How long a node that somebody wanted to reach is kept within reach.</summary>
     private static readonly TimeSpan NeededFor = TimeSpan.FromMinutes(10);
 
+    private static readonly TimeSpan DiscoveredFor = TimeSpan.FromSeconds(10);
+
     private readonly MeshContext _mesh;
     private readonly RelaySet _relays;
     private readonly Func<MeshSession, string?, CancellationToken, Task> _greet;
     private readonly Lock _gate = new();
     private readonly List<MeshSession> _sessions = [];
     private readonly Change _wake = new();
+    private readonly Change _need = new();
     private volatile MeshSession? _best;
     private ImmutableArray<IPEndPoint> _configured = [];
     private ImmutableArray<IPEndPoint> _discovered = [];
+    private long _discoveredAt;
     private long _neededAt;
     private long _notFoundAt;
     private long _stoodAt;
+    private long _lostAt;
+    private int _failedRounds;
     private volatile bool _running;
 
     /// <param name="greet">Exchanges hellos on a session that this side dialled; throws if the peer is not admitted.</param>
@@ -66,8 +72,11 @@ internal sealed partial class PeerLink
     /// <summary>What the node said last of itself, also after its session ended.</summary>
     internal HelloMessage? Hello { get; private set; }
 
-    /// <summary>No relay knew it a moment ago, and no address of it is known.</summary>
-    internal bool WasNotFound => Volatile.Read(ref _notFoundAt) is not 0 and var at && _mesh.Time.GetElapsedTime(at) < _mesh.Options.SessionWait;
+    /// <summary>A moment ago it answered neither at its addresses nor through a relay.</summary>
+    internal bool WasNotFound => !WasLostLately && Volatile.Read(ref _notFoundAt) is not 0 and var at && _mesh.Time.GetElapsedTime(at) < _mesh.Options.SessionWait;
+
+    /// <summary>It had a session a moment ago: it is waited for, because another way is being looked for.</summary>
+    private bool WasLostLately => Volatile.Read(ref _lostAt) is not 0 and var at && _mesh.Time.GetElapsedTime(at) < 2 * _mesh.Options.SessionWait;
 
     /// <summary>Nobody needs it and nothing stands: it can be forgotten.</summary>
     internal bool IsIdle => !IsWanted && Best is null;
@@ -83,11 +92,12 @@ internal sealed partial class PeerLink
     internal void Discovered(ImmutableArray<IPEndPoint> addresses)
     {
         Need();
-        if (addresses.Except(_discovered).Any())
-        {
-            _discovered = [.. addresses.Take(MaxAddresses)];
-            _wake.Tell();
-        }
+        // Announcements cost their sender nothing: others are believed only after a while.
+        if (!addresses.Except(_discovered).Any() || (_discoveredAt != 0 && _mesh.Time.GetElapsedTime(_discoveredAt) < DiscoveredFor))
+            return;
+        _discovered = [.. addresses.Take(MaxAddresses)];
+        _discoveredAt = _mesh.Time.GetTimestamp();
+        _wake.Tell();
     }
 
     /// <summary>Somebody wants to reach the node now.</summary>
@@ -96,7 +106,7 @@ internal sealed partial class PeerLink
         Volatile.Write(ref _neededAt, _mesh.Time.GetTimestamp());
         Start();
         if (Best is null)
-            _wake.Tell();
+            _need.Tell();
     }
 
     /// <summary>Ends the dialling of a link that is idle; <see cref="Need"/> begins it again.</summary>
@@ -116,16 +126,20 @@ internal sealed partial class PeerLink
     /// <summary>The network changed, or a relay came back: do not wait for the back-off.</summary>
     internal void TryNow() => _wake.Tell();
 
-    /// <summary>The best session; waits for one if there is none. Null if none came in time.</summary>
+    /// <summary>The best session; waits for one if there is none. Null if none came in time, or every way was tried in vain.</summary>
     internal async Task<MeshSession?> FindAsync(TimeSpan wait, CancellationToken cancellationToken)
     {
         using var limit = new CancellationTokenSource(wait, _mesh.Time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);
+        var failedBefore = Volatile.Read(ref _failedRounds);
         while (true)
         {
             var changed = Changed.Next;
             if (Best is { } best)
                 return best;
+            // The first round that fails may have begun before this was asked.
+            if (Volatile.Read(ref _failedRounds) - failedBefore >= 2 && !WasLostLately)
+                return null;
             Need();
             try
             {
@@ -168,6 +182,7 @@ internal sealed partial class PeerLink
         lock (_gate)
         {
             _sessions.Remove(session);
+            Volatile.Write(ref _lostAt, _mesh.Time.GetTimestamp());
             Settle();
         }
 

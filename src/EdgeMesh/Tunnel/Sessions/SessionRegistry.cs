@@ -6,13 +6,12 @@ namespace EdgeMesh.Tunnel.Sessions;
 
 /// <summary>Every connection of this node from its handshake on. Whoever is not known by its peer id has a few seconds to say
 /// which node it is, and only so many may be in that state.</summary>
-internal sealed class SessionRegistry(NodeDirectory directory, MeshCounters counters, TimeProvider time)
+internal sealed class SessionRegistry(NodeDirectory directory, MeshCounters counters, TimeSpan toSayHello, TimeProvider time)
 {
     /// <summary>Streams of a peer before it is admitted: hello, identify and ping. Each can make this side hold one window.</summary>
     internal const int StreamsOfStrangers = 4;
 
     private const int MaxStrangers = 64;
-    private static readonly TimeSpan ToSayHello = TimeSpan.FromSeconds(10);
 
     private readonly ConcurrentDictionary<PeerConnection, MeshSession> _sessions = new();
     private int _strangers;
@@ -37,7 +36,7 @@ internal sealed class SessionRegistry(NodeDirectory directory, MeshCounters coun
         try
         {
             if (!tooMany)
-                await Task.WhenAny(session.Admitted, session.Connection.Closed, Task.Delay(ToSayHello, time));
+                await Task.WhenAny(session.Admitted, session.Connection.Closed, Task.Delay(toSayHello, time));
         }
         finally
         {

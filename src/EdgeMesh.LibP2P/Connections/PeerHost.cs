@@ -15,19 +15,21 @@ public delegate Task StreamHandler(PeerStream stream, CancellationToken cancella
 /// <summary>A libp2p node over TCP: listens, dials, upgrades, and hands streams to the handlers of their protocols.</summary>
 public sealed partial class PeerHost : IAsyncDisposable
 {
+    private static readonly TimeSpan AfterAcceptFailure = TimeSpan.FromMilliseconds(50);
+
     private readonly TlsSecurity _tls;
     private readonly ConcurrentDictionary<string, StreamHandler> _handlers = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<PeerConnection, Task> _connections = new();
-    private readonly SemaphoreSlim _handshakes;
+    private readonly Dictionary<IPAddress, int> _handshakes = [];
     private readonly CancellationTokenSource _stopping = new();
     private ImmutableList<(Socket Socket, Task Accepting)> _listeners = [];
+    private int _handshakeCount;
 
     public PeerHost(PeerHostOptions options, ILogger logger)
     {
         Options = options;
         Logger = logger;
         _tls = new TlsSecurity(options.Identity, options.Time);
-        _handshakes = new SemaphoreSlim(options.MaxHandshakes, options.MaxHandshakes);
     }
 
     public PeerHostOptions Options { get; }
@@ -181,14 +183,17 @@ public sealed partial class PeerHost : IAsyncDisposable
             try
             {
                 var socket = await listener.AcceptAsync(_stopping.Token);
-                if (_connections.Count >= Options.MaxConnections || !await _handshakes.WaitAsync(0))
+                var from = (socket.RemoteEndPoint as IPEndPoint)?.Address ?? IPAddress.None;
+                if (_connections.Count >= Options.MaxConnections || !TryBeginHandshake(from))
                     socket.Dispose();
                 else
-                    _ = AdmitAsync(socket);
+                    _ = AdmitAsync(socket, from);
             }
             catch (SocketException e)
             {
                 LogAcceptFailed(Logger, e.Message);
+                // Without descriptors the next call fails as quickly as this one.
+                await Task.WhenAny(Task.Delay(AfterAcceptFailure, Options.Time, _stopping.Token));
             }
             catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException)
             {
@@ -197,7 +202,30 @@ public sealed partial class PeerHost : IAsyncDisposable
         }
     }
 
-    private async Task AdmitAsync(Socket socket)
+    private bool TryBeginHandshake(IPAddress from)
+    {
+        lock (_handshakes)
+        {
+            var ofAddress = _handshakes.GetValueOrDefault(from);
+            if (_handshakeCount >= Options.MaxHandshakes || ofAddress >= Options.MaxHandshakesPerAddress)
+                return false;
+            _handshakeCount++;
+            _handshakes[from] = ofAddress + 1;
+            return true;
+        }
+    }
+
+    private void EndHandshake(IPAddress from)
+    {
+        lock (_handshakes)
+        {
+            _handshakeCount--;
+            if (--_handshakes[from] == 0)
+                _handshakes.Remove(from);
+        }
+    }
+
+    private async Task AdmitAsync(Socket socket, IPAddress from)
     {
         Multiaddr? address = null;
         try
@@ -215,7 +243,7 @@ public sealed partial class PeerHost : IAsyncDisposable
         }
         finally
         {
-            _handshakes.Release();
+            EndHandshake(from);
         }
     }
 

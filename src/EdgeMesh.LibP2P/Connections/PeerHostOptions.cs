@@ -44,7 +44,10 @@ public sealed record PeerHostOptions
     public int MaxConnections { get; init; } = 4096;
 
     /// <summary>Inbound connections that may be in their handshake at the same time.</summary>
-    public int MaxHandshakes { get; init; } = 64;
+    public int MaxHandshakes { get; init; } = 256;
+
+    /// <summary>Of these, from one IP address: whoever lets handshakes stall keeps only his own neighbours out.</summary>
+    public int MaxHandshakesPerAddress { get; init; } = 64;
 
     /// <summary>Streams that a peer may have open before <see cref="PeerConnection.AllowStreams"/>; null: as many as
     /// <see cref="Yamux"/> says. A host that tells friends from strangers only after the handshake gives strangers few.</summary>

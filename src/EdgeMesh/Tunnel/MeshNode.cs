@@ -275,8 +275,10 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
         {
             foreach (var link in _links.Values)
             {
-                if (link.IsIdle && link.TryForget())
-                    _links.TryRemove(link.Name, out _);
+                if (!link.TryForget())
+                    continue;
+                _links.TryRemove(link.Name, out _);
+                _mesh.Directory.Forget(link.Name);
             }
         }
     }

@@ -53,6 +53,9 @@ public sealed record MeshOptions
     /// <summary>Multicast DNS on these addresses of this node; none: no discovery.</summary>
     public ImmutableArray<InetAddress> DiscoveryAddresses { get; init; } = [];
 
+    /// <summary>Loopback addresses that peers announce are dialled too: for several nodes on one machine.</summary>
+    public bool AllowLoopback { get; init; }
+
     /// <summary>How often a sign of life is asked of every session; one that gives none for two periods is left. It bounds
     /// how long a dead relay is used.</summary>
     public TimeSpan Heartbeat { get; init; } = TimeSpan.FromSeconds(3);

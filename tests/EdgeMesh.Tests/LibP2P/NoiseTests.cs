@@ -1,6 +1,7 @@
 using System.Text;
 using EdgeMesh.LibP2P;
 using EdgeMesh.LibP2P.Addresses;
+using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.LibP2P.Cryptography;
 using EdgeMesh.LibP2P.Noise;
 using EdgeMesh.LibP2P.Wire;
@@ -113,7 +114,7 @@ public sealed class NoiseTests : IDisposable
         using (alice)
         using (bob)
         {
-            var refused = Assert.Throws<PeerProtocolException>(() => Exchange(alice, bob, 1000));
+            var refused = Assert.Throws<UnexpectedPeerException>(() => Exchange(alice, bob, 1000));
             Assert.Contains(carol.PeerId.ToString(), refused.Message, StringComparison.Ordinal);
             Assert.False(alice.IsEstablished);
         }

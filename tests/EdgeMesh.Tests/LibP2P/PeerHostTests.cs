@@ -104,7 +104,7 @@ public sealed class PeerHostTests : IAsyncDisposable
         var connection = await one.DialAsync(other.Listen(Loopback), Token);
         await using var failing = await connection.OpenStreamAsync("/test/fails", Token);
         await failing.WriteAsync(new byte[1], Token);
-        await Assert.ThrowsAsync<IOException>(() => ReadAllAsync(failing));
+        await Assert.ThrowsAsync<StreamResetException>(() => ReadAllAsync(failing));
         await using var stream = await connection.OpenStreamAsync(Echo, Token);
         await WriteAllAsync(stream, [1]);
         Assert.Equal([1], await ReadAllAsync(stream));
@@ -139,6 +139,58 @@ public sealed class PeerHostTests : IAsyncDisposable
         var stranger = Host(o => o with { PreSharedKey = new PreSharedKey(RandomNumberGenerator.GetBytes(32)), HandshakeTimeout = TimeSpan.FromSeconds(2) });
         await Assert.ThrowsAnyAsync<Exception>(() => stranger.DialAsync(address, Token));
         Assert.Empty(stranger.Connections);
+    }
+
+    [Fact]
+    public async Task WhoLetsHandshakesStallKeepsOnlyItsOwnAddressOut()
+    {
+        var host = Host(o => o with { MaxHandshakesPerAddress = 2, MaxHandshakes = 4 });
+        var address = host.Listen(Loopback);
+        Assert.True(address.TryGetTcpEndPoint(out var at));
+        var stalled = new List<Socket>();
+        for (var i = 0; i < 3; i++)
+        {
+            var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+            await socket.ConnectAsync(at!, Token);
+            stalled.Add(socket);
+        }
+
+        // The third is over the bound and is closed; the first two go on waiting for a word.
+        Assert.Equal(0, await stalled[2].ReceiveAsync(new byte[100], Token));
+        var elsewhere = Host(o => o with { PrepareSocket = s => s.Bind(new IPEndPoint(IPAddress.Parse("127.0.0.7"), 0)) });
+        Assert.Equal(host.PeerId, (await elsewhere.DialAsync(address, Token)).RemotePeer);
+        stalled.ForEach(s => s.Dispose());
+    }
+
+    [Fact]
+    public async Task AnEagerStreamCarriesItsFirstBytesAndIsResetWhereNobodyServesIt()
+    {
+        var (one, other) = (Host(), Host());
+        var connection = await one.DialAsync(other.Listen(Loopback), Token);
+        await using var stream = await connection.OpenEagerlyAsync(Echo, new byte[] { 1, 2, 3 }, Token);
+        stream.CloseWrite();
+        Assert.Equal([1, 2, 3], await ReadAllAsync(stream));
+
+        await using var large = await connection.OpenEagerlyAsync(Echo, new byte[250_000], Token);
+        large.CloseWrite();
+        Assert.Equal(250_000, (await ReadAllAsync(large)).Length);
+
+        await using var refused = await connection.OpenEagerlyAsync("/test/nobody", new byte[] { 1 }, Token);
+        await Assert.ThrowsAsync<StreamResetException>(() => ReadAllAsync(refused));
+    }
+
+    [Fact]
+    public async Task AStrangerHasFewStreamsUntilItIsAllowedMore()
+    {
+        var accepted = new TaskCompletionSource<PeerConnection>();
+        var (one, other) = (Host(), Host(o => o with { StreamsOfStrangers = 1, Connected = c => accepted.TrySetResult(c) }));
+        var connection = await one.DialAsync(other.Listen(Loopback), Token);
+        await using var first = await connection.OpenStreamAsync(Echo, Token);
+        await Assert.ThrowsAnyAsync<IOException>(() => connection.OpenStreamAsync(Echo, Token));
+        (await accepted.Task).AllowStreams(2);
+        await using var second = await connection.OpenStreamAsync(Echo, Token);
+        await WriteAllAsync(second, [5]);
+        Assert.Equal([5], await ReadAllAsync(second));
     }
 
     [Fact]
@@ -179,7 +231,7 @@ public sealed class PeerHostTests : IAsyncDisposable
         var connection = await one.DialAsync(other.Listen(Loopback), Token);
         await using var stream = await connection.OpenStreamAsync(Echo, Token);
         await connection.DisposeAsync();
-        await Assert.ThrowsAsync<IOException>(() => ReadAllAsync(stream));
+        await Assert.ThrowsAnyAsync<IOException>(() => ReadAllAsync(stream));
         await Until(() => other.Connections.Count == 0 && one.Connections.Count == 0);
     }
 

@@ -39,6 +39,7 @@ internal sealed class MeshLab : IAsyncDisposable
             Listen = [InetEndpoint.Parse(address + ":0")],
             Relays = [.. (relays ?? []).Select(RelayOf)],
             DialMark = 0,
+            AllowLoopback = true,
             Heartbeat = TimeSpan.FromMilliseconds(500),
             RangeCheck = TimeSpan.FromMilliseconds(200),
             LongestBackOff = TimeSpan.FromMilliseconds(500),

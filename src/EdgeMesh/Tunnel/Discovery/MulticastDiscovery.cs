@@ -152,7 +152,8 @@ internal sealed partial class MulticastDiscovery
             .GroupBy(a => a!.Peer!);
         foreach (var peer in found)
         {
-            var endPoints = peer.Select(a => a!.TryGetTcpEndPoint(out var e) ? e : null).OfType<IPEndPoint>().Take(MaxAddresses).ToImmutableArray();
+            var endPoints = peer.Select(a => a!.TryGetTcpEndPoint(out var e) ? e : null).OfType<IPEndPoint>()
+                .Where(e => AnnouncedAddress.IsDialable(e.Address, _mesh.Options.AllowLoopback)).Take(MaxAddresses).ToImmutableArray();
             if (_mesh.Directory.NameOf(peer.Key) is { } name)
                 _linkOf(name)?.Discovered(endPoints);
             else if (!endPoints.IsEmpty && IsNewStranger(peer.Key))

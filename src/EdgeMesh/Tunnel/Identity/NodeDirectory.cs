@@ -47,6 +47,17 @@ internal sealed class NodeDirectory(PresharedKeys keys, int limit)
         return true;
     }
 
+    internal void Forget(string node)
+    {
+        lock (_gate)
+        {
+            if (!_byName.Remove(node, out var peers))
+                return;
+            foreach (var peer in peers)
+                _byPeer.Remove(peer);
+        }
+    }
+
     /// <summary>The node with this peer id; null if no known name gives it.</summary>
     internal string? NameOf(PeerId peer)
     {

@@ -18,11 +18,16 @@ internal sealed partial class RangeProbe(PeerLink link, IPEndPoint via, MeshCont
 
     private static readonly TimeSpan LongestBackOff = TimeSpan.FromSeconds(5);
 
+    private long _roundTripTicks;
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     internal RangeState State { get; private set; }
 
-    internal TimeSpan? RoundTrip { get; private set; }
+    internal TimeSpan? RoundTrip
+    {
+        get => Volatile.Read(ref _roundTripTicks) is not 0 and var ticks ? new TimeSpan(ticks) : null;
+        private set => Volatile.Write(ref _roundTripTicks, value?.Ticks ?? 0);
+    }
 
     internal string Reason { get; private set; } = "not asked yet";
 

@@ -18,6 +18,9 @@ internal sealed partial class HelloExchange
     /// <summary>Beyond the streams that the limits give a peer: hello, ping, and what passes through a relay.</summary>
     private const int StreamsBesides = 1024;
 
+    private const int MaxProbesPerNode = 16;
+    private const int GreetingsAtOnce = 32;
+
     private readonly MeshContext _mesh;
     private readonly Func<string, PeerLink?> _linkOf;
     private readonly ulong _instance = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong)));
@@ -67,17 +70,19 @@ internal sealed partial class HelloExchange
         if (ranges.SequenceEqual(_ranges))
             return;
         _ranges = ranges;
-        foreach (var session in _mesh.Sessions.All.Where(s => s is { Hello: not null, IsProbe: false, SpeaksProxy2: true }))
+        var sessions = _mesh.Sessions.All.Where(s => s is { Hello: not null, IsProbe: false, SpeaksProxy2: true });
+        var bounds = new ParallelOptions { MaxDegreeOfParallelism = GreetingsAtOnce, CancellationToken = cancellationToken };
+        await Parallel.ForEachAsync(sessions, bounds, async (session, token) =>
         {
             try
             {
-                await GreetAsync(session, session.Node, cancellationToken);
+                await GreetAsync(session, session.Node, token);
             }
             catch (Exception e) when (e is IOException or TimeoutException)
             {
                 // The session is lost: the next one begins with a hello.
             }
-        }
+        });
     }
 
     private async Task AnswerAsync(PeerStream stream, CancellationToken cancellationToken)
@@ -136,6 +141,8 @@ internal sealed partial class HelloExchange
     {
         if (_linkOf(hello.Node) is not { } link)
             throw new PeerProtocolException($"{_mesh.Options.MaxPeers} nodes are known already");
+        if (hello.IsProbe && _mesh.Sessions.All.Count(s => s.IsProbe && s.Node == hello.Node) >= MaxProbesPerNode)
+            throw new PeerProtocolException("too many probes of one node");
         session.Admit(hello);
         session.Connection.AllowStreams(session.IsProbe ? SessionRegistry.StreamsOfStrangers : streams);
         if (!session.IsProbe && !link.TryAdd(session))

@@ -82,7 +82,8 @@ internal sealed partial class PeerLink
     private ImmutableArray<IPEndPoint> Addresses()
     {
         var announced = (Hello?.Addresses ?? []).Select(a => a.TryGetTcpEndPoint(out var endPoint) && !a.IsRelayed ? endPoint : null).OfType<IPEndPoint>();
-        return [.. _configured.Concat(_discovered).Concat(announced).Distinct().Take(MaxAddresses)];
+        var told = _discovered.Concat(announced).Where(e => AnnouncedAddress.IsDialable(e.Address, _mesh.Options.AllowLoopback));
+        return [.. _configured.Concat(told).Distinct().Take(MaxAddresses)];
     }
 
     private async Task TryAddressesAsync(CancellationToken cancellationToken)

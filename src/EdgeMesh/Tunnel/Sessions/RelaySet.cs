@@ -39,6 +39,7 @@ internal sealed partial class RelayPlace(PeerLink link, MeshContext mesh, Action
     private static readonly TimeSpan LeastRenewal = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan AfterRefusal = TimeSpan.FromSeconds(5);
 
+    private long _reservedTicks;
     private readonly TaskCompletionSource _removed = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     internal PeerLink Link => link;
@@ -47,7 +48,11 @@ internal sealed partial class RelayPlace(PeerLink link, MeshContext mesh, Action
     internal MeshSession? Session => link.Best is { IsDirect: true, Hello.IsRelay: true } session ? session : null;
 
     /// <summary>Until when this node can be found there.</summary>
-    internal DateTimeOffset? Reserved { get; private set; }
+    internal DateTimeOffset? Reserved
+    {
+        get => Volatile.Read(ref _reservedTicks) is not 0 and var ticks ? new DateTimeOffset(ticks, TimeSpan.Zero) : null;
+        private set => Volatile.Write(ref _reservedTicks, value?.UtcTicks ?? 0);
+    }
 
     internal string LastFault { get; private set; } = "";
 

@@ -11,6 +11,7 @@ public sealed class CatalogBuilder
 {
     private readonly FactsJoin _join = new();
     private readonly AddressClaims _claims = new();
+    private readonly LocalEndpoints _local = new();
     private CatalogPolicy? _policy;
     private string? _zone;
     private ServiceCatalog _catalog = ServiceCatalog.Empty;
@@ -32,11 +33,15 @@ public sealed class CatalogBuilder
         }
 
         var differs = _join.Services.Count != _catalog.Services.Length;
+        var localDiffers = false;
         foreach (var joined in changed)
         {
             var result = joined.Service is { } service
                 ? CatalogServiceBuilder.Build(service, joined.Slices, joined.Endpoints, policy, zone, joined.Result)
                 : null;
+            var local = LocalEndpoints.Of(joined, policy.NodeName);
+            localDiffers |= _local.Replace(joined.Local, local);
+            joined.Local = local;
             if (ReferenceEquals(result, joined.Result))
                 continue;
             _claims.Replace(joined.Result, result);
@@ -45,7 +50,9 @@ public sealed class CatalogBuilder
         }
 
         if (differs)
-            _catalog = new ServiceCatalog(_claims.GiveEachAddressOnce(_join.Services));
+            _catalog = new ServiceCatalog(_claims.GiveEachAddressOnce(_join.Services)) { LocalEndpoints = _local.Set };
+        else if (localDiffers)
+            _catalog = _catalog with { LocalEndpoints = _local.Set };
         return _catalog;
     }
 }

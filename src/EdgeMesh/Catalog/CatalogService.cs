@@ -103,4 +103,7 @@ public sealed record CatalogService
 public sealed record ServiceCatalog(ImmutableArray<CatalogService> Services)
 {
     public static ServiceCatalog Empty { get; } = new([]);
+
+    /// <summary>Endpoints of all services, handled or not, that run on this node and are ready or still serve.</summary>
+    public ImmutableHashSet<(InetEndpoint Endpoint, TransportProtocol Protocol)> LocalEndpoints { get; init; } = [];
 }

@@ -1,5 +1,7 @@
+using System.Collections.Immutable;
 using EdgeMesh.Kubernetes;
 using EdgeMesh.Kubernetes.Api;
+using EdgeMesh.Linux;
 
 namespace EdgeMesh.Catalog;
 
@@ -17,6 +19,9 @@ internal sealed class JoinedService(ObjectName name)
     public List<EndpointSlice> Slices { get; } = [];
 
     public CatalogService? Result { get; set; }
+
+    /// <summary>Its endpoints on this node, as last looked at.</summary>
+    public ImmutableArray<(InetEndpoint Endpoint, TransportProtocol Protocol)> Local { get; set; } = [];
 
     /// <summary>Set when another service of an earlier name has one of its addresses.</summary>
     public CatalogService? Taken { get; set; }

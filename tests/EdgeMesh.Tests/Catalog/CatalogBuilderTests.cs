@@ -116,4 +116,61 @@ public sealed class CatalogBuilderTests
 
         Assert.Equal(["a/b", "a/z", "b/a", "c/c"], _builder.Build(facts, TestOptions.Policy).Services.Select(s => s.Name.ToString()));
     }
+
+    [Fact]
+    public void OnlyEndpointsOnThisNodeThatServeAreLocalWhoeverHandlesTheirService()
+    {
+        var facts = Facts(
+            Service("demo/web", "10.0.0.1", "80"),
+            On("me", Slice("demo/web-1", "demo/web", "8080", "10.244.0.1", "10.244.0.2"), ready: [true, false]),
+            On("other", Slice("demo/web-2", "demo/web", "8080", "10.244.1.1")),
+            Slice("demo/web-3", "demo/web", "8080", "10.244.2.1"),
+            Service("demo/left", "10.0.0.2", "53/UDP").Labelled(CatalogLabels.FilterLabel),
+            On("me", Slice("demo/left-1", "demo/left", "53/UDP", "10.244.0.3")),
+            On("me", Slice("demo/nobodys-1", "demo/nobodys", "22", "10.244.0.4")));
+
+        Assert.Equal(
+            ["10.244.0.1:8080 Tcp", "10.244.0.3:53 Udp"],
+            Local(_builder.Build(facts, TestOptions.Policy)));
+    }
+
+    [Fact]
+    public void AnEndpointOfTwoServicesStaysLocalUntilBothAreGone()
+    {
+        var facts = Facts(
+            Service("demo/a", "10.0.0.1", "80"), On("me", Slice("demo/a-1", "demo/a", "8080", "10.244.0.1")),
+            Service("demo/b", "10.0.0.2", "80"), On("me", Slice("demo/b-1", "demo/b", "8080", "10.244.0.1")));
+        _builder.Build(facts, TestOptions.Policy);
+
+        facts = facts with { Services = facts.Services.Remove(new ObjectName("demo", "a")) };
+        Assert.Equal(["10.244.0.1:8080 Tcp"], Local(_builder.Build(facts, TestOptions.Policy)));
+        facts = facts.With(On("other", Slice("demo/b-1", "demo/b", "8080", "10.244.0.1")));
+        Assert.Empty(Local(_builder.Build(facts, TestOptions.Policy)));
+    }
+
+    [Fact]
+    public void LocalEndpointsFollowTheirServicesAlsoWhereTheCatalogStaysTheSame()
+    {
+        var facts = Facts(Service("demo/a", "10.0.0.1", "80").Labelled(CatalogLabels.FilterLabel));
+        var before = _builder.Build(facts, TestOptions.Policy);
+        var after = _builder.Build(facts.With(On("me", Slice("demo/a-1", "demo/a", "8080", "10.244.0.1"))), TestOptions.Policy);
+
+        Assert.Equal(before.Services, after.Services);
+        Assert.Equal(["10.244.0.1:8080 Tcp"], Local(after));
+    }
+
+    private static IEnumerable<string> Local(ServiceCatalog catalog) =>
+        catalog.LocalEndpoints.Select(local => $"{local.Endpoint} {local.Protocol}").Order(StringComparer.Ordinal);
+
+    private static EndpointSlice On(string node, EndpointSlice slice, bool[]? ready = null) => slice with
+    {
+        Endpoints =
+        [
+            .. slice.Endpoints.Select((endpoint, i) => endpoint with
+            {
+                NodeName = node,
+                Conditions = new EndpointConditions { Ready = ready?[i] ?? true, Serving = ready?[i] ?? true },
+            }),
+        ],
+    };
 }

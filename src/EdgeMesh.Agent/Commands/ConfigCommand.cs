@@ -50,9 +50,20 @@ internal static class ConfigCommand
             await output.WriteLineAsync($"  source   {options.Source.Description}");
             await output.WriteLineAsync($"  rules    backend {loaded.Config!.TextOf(EdgeProxyKeys.Backend)}, chains {loaded.Config.TextOf(EdgeProxyKeys.Prefix)}-PORTALS-CONTAINER and -HOST");
             await output.WriteLineAsync($"  handles  {Handled(options.Proxy)}");
+            await output.WriteLineAsync($"  tunnel   {Tunnel(options)}");
             return ExitCodes.Ok;
         });
         return command;
+    }
+
+    private static string Tunnel(AgentOptions options)
+    {
+        var tunnel = options.Tunnel;
+        if (!tunnel.Enable)
+            return "none";
+        var relays = tunnel.RelayNodes.IsEmpty ? "no relay" : $"relays {string.Join(", ", tunnel.RelayNodes.Select(relay => relay.NodeName))}";
+        var self = tunnel.RelayNodes.Any(relay => relay.NodeName == options.NodeName) ? " (this node is one)" : "";
+        return $"TCP port {tunnel.ListenPort}, {relays}{self}, PSK {tunnel.PskPath}";
     }
 
     private static string Handled(EdgeProxyOptions proxy)

@@ -36,6 +36,8 @@ internal sealed record AgentOptions
     public required LogLevel LogLevel { get; init; }
 
     public required EdgeProxyOptions Proxy { get; init; }
+
+    public required EdgeTunnelOptions Tunnel { get; init; }
 }
 
 internal sealed record EdgeProxyOptions
@@ -69,6 +71,29 @@ internal sealed record EdgeProxyOptions
 
     public required int MaxUdpFlows { get; init; }
 }
+
+internal sealed record EdgeTunnelOptions
+{
+    /// <summary>True only where nodes can know each other: with a PSK.</summary>
+    public required bool Enable { get; init; }
+
+    public required int ListenPort { get; init; }
+
+    public required ImmutableArray<RelayNode> RelayNodes { get; init; }
+
+    public required TimeSpan HeartbeatPeriod { get; init; }
+
+    public required string PskPath { get; init; }
+
+    public required ImmutableArray<IPNetwork> AddressRanges { get; init; }
+
+    /// <summary>Null: the tunnel's own bounds.</summary>
+    public required EdgeTunnelLimits? Limits { get; init; }
+
+    public required DevicePattern Devices { get; init; }
+}
+
+internal sealed record EdgeTunnelLimits(int StreamsIn, int StreamsOut, int PeerStreamsIn, int PeerStreamsOut);
 
 /// <summary>Who says what exists.</summary>
 internal abstract record ClusterSource

@@ -49,8 +49,25 @@ internal static class AgentOptionsResolver
                 MaxPendingDials = config.Get(EdgeProxyKeys.MaxPendingDials),
                 MaxUdpFlows = config.Get(EdgeProxyKeys.MaxUdpFlows),
             },
+            Tunnel = Tunnel(config),
         };
     }
+
+    private static EdgeTunnelOptions Tunnel(AgentConfig config) => new()
+    {
+        Enable = config.Get(EdgeTunnelKeys.TunnelEnable) && config.Get(EdgeTunnelKeys.PskEnable),
+        ListenPort = config.Get(EdgeTunnelKeys.ListenPort),
+        RelayNodes = config.Get(EdgeTunnelKeys.RelayNodes),
+        HeartbeatPeriod = TimeSpan.FromSeconds(config.Get(EdgeTunnelKeys.HeartbeatPeriod)),
+        PskPath = config.Get(EdgeTunnelKeys.PskPath),
+        AddressRanges = config.Get(EdgeTunnelKeys.AddressRanges),
+        Limits = config.Get(EdgeTunnelKeys.LimitEnable)
+            ? new EdgeTunnelLimits(
+                config.Get(EdgeTunnelKeys.StreamsIn), config.Get(EdgeTunnelKeys.StreamsOut),
+                config.Get(EdgeTunnelKeys.PeerStreamsIn), config.Get(EdgeTunnelKeys.PeerStreamsOut))
+            : null,
+        Devices = new DevicePattern(config.Get(EdgeTunnelKeys.ListenInterfaces), config.Get(EdgeTunnelKeys.FilteredInterfaces)),
+    };
 
     private static string NodeName(AgentEnvironment environment, ConfigOverrides overrides, FindingList findings)
     {
@@ -102,8 +119,35 @@ internal static class AgentOptionsResolver
             config.Get(KubeApiKeys.MetaServerCertificate), config.Get(KubeApiKeys.MetaServerKey)));
     }
 
+    private static void CheckTunnel(AgentConfig config, FindingList findings)
+    {
+        if (!config.Get(EdgeTunnelKeys.TunnelEnable))
+            return;
+        if (config.Get(EdgeTunnelKeys.Transport) != TunnelTransport.Tcp)
+        {
+            findings.Fault(config.MarkOf(EdgeTunnelKeys.Transport), EdgeTunnelKeys.Transport.Path,
+                $"{config.TextOf(EdgeTunnelKeys.Transport)} is not built; this release carries the tunnel over TCP only", "write tcp, on every node");
+        }
+
+        if (config.Get(EdgeTunnelKeys.Identity) != TunnelIdentity.Psk)
+            findings.Fault(config.MarkOf(EdgeTunnelKeys.Identity), EdgeTunnelKeys.Identity.Path, "edgemesh is not built yet", "write psk, on every node");
+        if (!config.Get(EdgeTunnelKeys.PskEnable))
+        {
+            findings.Warn(config.MarkOf(EdgeTunnelKeys.PskEnable), EdgeTunnelKeys.PskEnable.Path,
+                "is false, so the tunnel stays off: the PSK is what nodes know each other by", "write true, and give every node the same PSK file");
+        }
+
+        foreach (var relay in config.Get(EdgeTunnelKeys.RelayNodes).Where(relay => relay.NodeName.Length == 0 || relay.AdvertiseAddress.IsEmpty))
+        {
+            findings.Warn(config.MarkOf(EdgeTunnelKeys.RelayNodes), EdgeTunnelKeys.RelayNodes.Path,
+                relay.NodeName.Length == 0 ? "a relay node has no nodeName, and is passed over" : $"{relay.NodeName} has no advertiseAddress, so nobody can reach it from elsewhere",
+                "write nodeName and advertiseAddress");
+        }
+    }
+
     private static void CheckTogether(AgentConfig config, FindingList findings)
     {
+        CheckTunnel(config, findings);
         var admin = config.Get(CommonKeys.AdminAddress);
         var mark = config.MarkOf(CommonKeys.AdminAddress);
         if (!IPAddress.IsLoopback(admin.Address))
@@ -113,6 +157,12 @@ internal static class AgentOptionsResolver
         }
 
         var shared = admin.Address.Equals(IPAddress.Any) || admin.Address.Equals(IPAddress.IPv6Any) || admin.Address.Equals(config.Get(CommonKeys.DeviceAddress));
+        if (config.Get(EdgeTunnelKeys.TunnelEnable) && config.Get(EdgeTunnelKeys.ListenPort) == config.Get(EdgeProxyKeys.ListenPort))
+        {
+            findings.Fault(config.MarkOf(EdgeTunnelKeys.ListenPort), EdgeTunnelKeys.ListenPort.Path,
+                $"port {config.Get(EdgeTunnelKeys.ListenPort)} is also {EdgeProxyKeys.ListenPort.Path}", "give them different ports");
+        }
+
         if (shared && admin.Port == config.Get(EdgeProxyKeys.ListenPort))
             findings.Fault(mark, CommonKeys.AdminAddress.Path, $"port {admin.Port} is also {EdgeProxyKeys.ListenPort.Path}", "give them different ports");
 

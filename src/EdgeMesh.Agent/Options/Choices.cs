@@ -14,3 +14,19 @@ internal enum NodeKind
     Cloud,
     Edge,
 }
+
+internal enum TunnelTransport
+{
+    Tcp,
+    WebSocket,
+    Quic,
+}
+
+internal enum TunnelIdentity
+{
+    /// <summary>Derived from the PSK and the node's name.</summary>
+    Psk,
+
+    /// <summary>Derived from the name alone, as the Go agent does.</summary>
+    EdgeMesh,
+}

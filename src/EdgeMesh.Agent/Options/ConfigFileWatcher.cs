@@ -93,6 +93,7 @@ internal sealed partial class ConfigFileWatcher(
                 ExcludeServices = options.Proxy.ExcludeServices,
                 DrainTimeout = options.Proxy.DrainTimeout,
             },
+            Tunnel = _inForce.Tunnel with { RelayNodes = options.Tunnel.RelayNodes },
         };
         if (live.Length > 0)
             TookOver(_path, string.Join(", ", live));

@@ -10,7 +10,7 @@ internal static class ConfigSchema
     public const string KindValue = "EdgeMeshAgent";
 
     public static ImmutableArray<ConfigKey> Keys { get; } =
-        [.. KubeApiKeys.Root, .. KubeApiKeys.All, .. CommonKeys.All, .. EdgeProxyKeys.All, .. NotBuiltKeys.All, .. RetiredKeys.All];
+        [.. KubeApiKeys.Root, .. KubeApiKeys.All, .. CommonKeys.All, .. EdgeProxyKeys.All, .. EdgeTunnelKeys.All, .. NotBuiltKeys.All, .. RetiredKeys.All];
 
     public static FrozenDictionary<string, ConfigKey> ByPath { get; } = Keys.ToFrozenDictionary(k => k.Path, StringComparer.Ordinal);
 
@@ -20,6 +20,8 @@ internal static class ConfigSchema
         ["kubeAPIConfig"] = "Where services and endpoints come from: manifests, else master or kubeConfig, else on a cloud node the pod's service account, else the metaServer of the edge node.",
         ["commonConfig"] = "The agent itself.",
         ["modules.edgeProxy"] = "Takes the connections of services before kube-proxy sees them, and forwards them.",
+        ["modules.edgeTunnel"] = "Carries connections to nodes that cannot be reached directly: another LAN, behind NAT, cloud to edge.",
+        ["modules.edgeTunnel.tunnelLimitConfig"] = "Bounds of the tunnel; above them new connections are refused and counted, and those that stand go on.",
         ["modules.edgeProxy.limits"] = "Bounds of the user-mode proxy; above them new connections are refused and counted, and the agent lives on.",
     }.ToFrozenDictionary(StringComparer.Ordinal);
 

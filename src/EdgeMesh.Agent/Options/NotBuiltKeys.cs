@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using static EdgeMesh.Agent.Options.KeyKinds;
 
 namespace EdgeMesh.Agent.Options;
@@ -7,10 +6,6 @@ namespace EdgeMesh.Agent.Options;
 /// is right when the part arrives.</summary>
 internal static class NotBuiltKeys
 {
-    public static readonly ConfigKey<bool> TunnelEnable = Boolean("modules.edgeTunnel.enable", false, "Connections to nodes without a route.");
-    public static readonly ConfigKey<bool> PskEnable = Boolean("modules.edgeTunnel.psk.enable", true, "Only nodes with the same key may join.");
-    public static readonly ConfigKey<string> PskPath = Text("modules.edgeTunnel.psk.path", "/etc/edgemesh/psk", "File of that key; openssl rand -base64 32 makes one.");
-
     public static IReadOnlyList<ConfigKey> All { get; } =
     [
         .. Of("commonConfig.pprofConfig", "commonConfig.pprofConfig.enableProfiling",
@@ -31,28 +26,6 @@ internal static class NotBuiltKeys
             Boolean("modules.edgeDNS.cacheDNS.autoDetect", true, "Find the cluster DNS by itself."),
             TextList("modules.edgeDNS.cacheDNS.upstreamServers", "Or name its addresses."),
             Integer("modules.edgeDNS.cacheDNS.cacheTTL", 30, 0, 86_400, "Seconds that an answer is kept.")),
-        .. Of("modules.edgeTunnel", "modules.edgeTunnel.enable",
-            TunnelEnable,
-            Port("modules.edgeTunnel.listenPort", 20006, "Its port."),
-            Word("modules.edgeTunnel.transport", "tcp", Same("tcp", "ws", "quic"), "What carries it."),
-            Text("modules.edgeTunnel.rendezvous", "EDGEMESH_PLAYGOUND", "Name of the group of nodes."),
-            new ConfigKey<ImmutableArray<RelayNode>>("modules.edgeTunnel.relayNodes", "list", [], "Nodes that pass connections on: nodeName and advertiseAddress.",
-                RelayNode.ReadList, v => v.Length == 0 ? "[]" : $"[{string.Join(", ", v.Select(r => r.ToText()))}]"),
-            Boolean("modules.edgeTunnel.enableIpfsLog", false, "Logs of the Go agent's library."),
-            Integer("modules.edgeTunnel.maxCandidates", 5, 0, 10_000, "Relay candidates that are kept."),
-            Integer("modules.edgeTunnel.heartbeatPeriod", 120, 1, 86_400, "Seconds between signs of life to relays."),
-            Integer("modules.edgeTunnel.finderPeriod", 60, 1, 86_400, "Seconds between searches for relays."),
-            PskEnable,
-            PskPath,
-            Boolean("modules.edgeTunnel.tunnelLimitConfig.enable", true, "Bound the streams."),
-            Integer("modules.edgeTunnel.tunnelLimitConfig.tunnelBaseStreamIn", 10240, 0, int.MaxValue, "Streams in."),
-            Integer("modules.edgeTunnel.tunnelLimitConfig.tunnelBaseStreamOut", 10240, 0, int.MaxValue, "Streams out."),
-            Integer("modules.edgeTunnel.tunnelLimitConfig.tunnelPeerBaseStreamIn", 1024, 0, int.MaxValue, "Streams in from one peer."),
-            Integer("modules.edgeTunnel.tunnelLimitConfig.tunnelPeerBaseStreamOut", 1024, 0, int.MaxValue, "Streams out to one peer."),
-            Text("modules.edgeTunnel.listenInterfaces", "*", "Network devices to listen on, with commas."),
-            Text("modules.edgeTunnel.extraFilteredInterfaces", "", "Network devices to leave out, with commas."),
-            Boolean("modules.edgeTunnel.metricConfig.enable", false, "Metrics of the tunnel alone."),
-            Port("modules.edgeTunnel.metricConfig.port", 9999, "Their port.")),
         .. Of("modules.edgeCNI", "modules.edgeCNI.enable",
             Boolean("modules.edgeCNI.enable", false, "Pod addresses across networks."),
             Text("modules.edgeCNI.encapsulationIP", "", "Outer address."),
@@ -63,6 +36,4 @@ internal static class NotBuiltKeys
 
     private static IEnumerable<ConfigKey> Of(string part, string? @switch, params ConfigKey[] keys) =>
         keys.Select(key => key.OfPart(part, @switch));
-
-    private static Dictionary<string, string> Same(params string[] words) => words.ToDictionary(w => w, StringComparer.Ordinal);
 }

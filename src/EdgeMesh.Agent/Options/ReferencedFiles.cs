@@ -22,8 +22,8 @@ internal static class ReferencedFiles
                 break;
         }
 
-        if (config.Get(NotBuiltKeys.TunnelEnable) && config.Get(NotBuiltKeys.PskEnable))
-            Secret(config, NotBuiltKeys.PskPath, "the PSK", findings);
+        if (config.Get(EdgeTunnelKeys.TunnelEnable) && config.Get(EdgeTunnelKeys.PskEnable))
+            Secret(config, EdgeTunnelKeys.PskPath, "the PSK", findings);
     }
 
     private static bool Exists(AgentConfig config, ConfigKey<string> key, string noun, FindingList findings)

@@ -158,6 +158,36 @@ public sealed class ConfigMeaningTests
         Assert.DoesNotContain(warnings, w => w.ToString().Contains("secret", StringComparison.Ordinal));
     }
 
+    [Fact]
+    public void TheTunnelHasEdgeMeshsDefaults()
+    {
+        var tunnel = ConfigSample.Options("modules: {edgeTunnel: {enable: true}}").Tunnel;
+        Assert.Equal((true, 20006, TimeSpan.FromSeconds(120), "/etc/edgemesh/psk"), (tunnel.Enable, tunnel.ListenPort, tunnel.HeartbeatPeriod, tunnel.PskPath));
+        Assert.Equal(new EdgeTunnelLimits(10240, 10240, 1024, 1024), tunnel.Limits);
+        Assert.True(tunnel.Devices.Matches("eth0"));
+        Assert.Null(ConfigSample.Options("modules: {edgeTunnel: {enable: true, tunnelLimitConfig: {enable: false}}}").Tunnel.Limits);
+    }
+
+    [Theory]
+    [InlineData("*", "", "eth0", true)]
+    [InlineData("eth0,eth1", "", "eth1", true)]
+    [InlineData("eth0, eth1", "", "eth10", false)]
+    [InlineData("*", "docker0, veth*", "veth12", false)]
+    [InlineData("eth*", "eth1", "eth0", true)]
+    public void DevicesAreNamedWithCommasAndAnEnding(string wanted, string unwanted, string device, bool matches) =>
+        Assert.Equal(matches, new DevicePattern(wanted, unwanted).Matches(device));
+
+    [Fact]
+    public void WhatKeepsTheTunnelOffOrARelayUnreachableIsAWarning()
+    {
+        Assert.Contains("the tunnel stays off", Warning("psk: {enable: false}"), StringComparison.Ordinal);
+        Assert.Contains("r has no advertiseAddress", Warning("relayNodes: [{nodeName: r}]"), StringComparison.Ordinal);
+        Assert.Contains("a relay node has no nodeName", Warning("relayNodes: [{advertiseAddress: [192.0.2.1]}]"), StringComparison.Ordinal);
+
+        static string Warning(string tunnel) => string.Join('\n', ConfigSample.Read(
+            $"modules: {{edgeProxy: {{enable: true}}, edgeTunnel: {{enable: true, {tunnel}}}}}").Warnings);
+    }
+
     private static void SetMode(string path, UnixFileMode mode)
     {
         if (OperatingSystem.IsLinux())

@@ -39,7 +39,7 @@ public sealed class ConfigTextTests
                 "modules.edgeProxy.excludeServices", "modules.edgeProxy.chainPrefix", "modules.edgeProxy.backend", "modules.edgeProxy.dataPath",
                 "modules.edgeProxy.loadBalancer.policy", "modules.edgeProxy.masqueradeAll", "modules.edgeProxy.listenPort",
                 "modules.edgeProxy.drainTimeout", "modules.edgeProxy.ruleLease", "modules.edgeProxy.limits.maxConnections", "modules.edgeProxy.limits.maxPendingDials",
-                "modules.edgeProxy.limits.maxUdpFlows",
+                "modules.edgeProxy.limits.maxUdpFlows", "modules.edgeTunnel.identity", "modules.edgeTunnel.addressRanges",
             ],
             ConfigSchema.Keys.Where(k => k.Reason is not null).Select(k => k.Path));
 

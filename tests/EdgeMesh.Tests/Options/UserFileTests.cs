@@ -16,20 +16,24 @@ public sealed class UserFileTests
     {
         var loaded = Read("release-1.17-quickstart", ConfigSample.Cloud);
         Assert.True(loaded.Options!.Proxy.Enable);
-        var notBuilt = Assert.Single(loaded.Warnings, w => w.What.Contains("does not have these parts", StringComparison.Ordinal));
-        Assert.EndsWith(": modules.edgeTunnel (line 6)", notBuilt.What, StringComparison.Ordinal);
+        Assert.True(loaded.Options.Tunnel.Enable);
+        Assert.Equal(["k8s-master", "edge-1"], loaded.Options.Tunnel.RelayNodes.Select(relay => relay.NodeName));
+        Assert.Equal(EdgeTunnelKeys.PskPath.Path, Assert.Single(loaded.Warnings).Path);
     }
 
     [Fact]
-    public void AFullFileHasOneWarningThatNamesTheMissingParts()
+    public void AFullFileHasOneWarningThatNamesTheMissingPartsAndOneOfTheTunnelWithoutAKey()
     {
         var loaded = Read("release-1.17-full", ConfigSample.Cloud);
         Assert.Equal(ServiceFilterMode.FilterIfLabelDoesNotExists, loaded.Options!.Proxy.FilterMode);
         Assert.IsType<ClusterSource.InCluster>(loaded.Options.Source);
-        var warning = Assert.Single(loaded.Warnings);
+        Assert.False(loaded.Options.Tunnel.Enable);
+        Assert.Equal((54, EdgeTunnelKeys.PskEnable.Path), (loaded.Warnings[1].Line, loaded.Warnings[1].Path));
+        Assert.Equal(2, loaded.Warnings.Length);
+        var warning = loaded.Warnings[0];
         Assert.Equal(
             "this release does not have these parts, and works without them: modules.edgeProxy.socks5Proxy (line 38), "
-            + "modules.edgeProxy.loadBalancer.consistentHash (line 42), modules.edgeDNS (line 26), modules.edgeTunnel (line 46), modules.edgeCNI (line 68)",
+            + "modules.edgeProxy.loadBalancer.consistentHash (line 42), modules.edgeDNS (line 26), modules.edgeCNI (line 68)",
             warning.What);
     }
 

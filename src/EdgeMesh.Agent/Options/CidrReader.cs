@@ -1,0 +1,37 @@
+using System.Collections.Immutable;
+using System.Net;
+
+namespace EdgeMesh.Agent.Options;
+
+/// <summary>Reads a list of address ranges like 10.244.3.0/24.</summary>
+internal static class CidrReader
+{
+    public static bool Read(YamlValue node, FaultSink fault, out ImmutableArray<IPNetwork> value)
+    {
+        value = [];
+        if (!ValueReaders.TextList(node, fault, out var texts))
+            return false;
+        var items = ((YamlValue.Sequence)node).Items;
+        var networks = ImmutableArray.CreateBuilder<IPNetwork>();
+        var good = true;
+        for (var i = 0; i < texts.Length; i++)
+        {
+            if (IPNetwork.TryParse(texts[i], out var network) && network.PrefixLength > 0)
+            {
+                networks.Add(network);
+                continue;
+            }
+
+            // The commonest slip is an address of the range instead of its first.
+            var slash = texts[i].Split('/');
+            var remedy = slash.Length == 2 && IPAddress.TryParse(slash[0], out _)
+                ? "write the first address of the range and its length, like 10.244.3.0/24"
+                : "write it like 10.244.3.0/24";
+            fault(items[i].Mark, $"'{texts[i]}' is not an address range", remedy);
+            good = false;
+        }
+
+        value = networks.ToImmutable();
+        return good;
+    }
+}

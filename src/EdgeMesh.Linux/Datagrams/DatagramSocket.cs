@@ -77,6 +77,9 @@ public sealed unsafe class DatagramSocket : IDisposable
         return errno;
     }
 
+    /// <summary>Takes over a connected, non-blocking datagram socket of any family.</summary>
+    public static DatagramSocket Own(int descriptor) => new(new DescriptorHandle(descriptor));
+
     /// <summary>Talks to <paramref name="remote"/> from now on; it must be of the socket's family.</summary>
     /// <returns>0, or the error number.</returns>
     public int Reconnect(in InetEndpoint remote)

@@ -52,10 +52,16 @@ public sealed class ServiceBalancer
     public void Succeeded(Route route, InetAddress client, InetEndpoint endpoint, long now)
     {
         ArgumentNullException.ThrowIfNull(route);
-        if (_failures is not null && _failures.Remove(endpoint) && _failures.Count == 0)
-            _failures = null;
+        Answered(endpoint);
         if (route.ClientIPAffinity is { } idle)
             Affinity?.Set(client, endpoint, (long)idle.TotalMilliseconds, now);
+    }
+
+    /// <summary>The endpoint answered somebody: it is in good standing.</summary>
+    public void Answered(InetEndpoint endpoint)
+    {
+        if (_failures is not null && _failures.Remove(endpoint) && _failures.Count == 0)
+            _failures = null;
     }
 
     /// <summary>The endpoint did not answer.</summary>

@@ -18,6 +18,8 @@ internal sealed class ForwarderContext(ForwarderOptions options, Func<RouteTable
 
     public AffinityTables Affinities { get; } = new();
 
+    public CarriedConnections Carried { get; } = new();
+
     public SetAsidePolicy SetAside { get; } = new();
 
     public Pulse Pulse { get; } = new(heartbeat, logger);
@@ -32,7 +34,7 @@ internal sealed class ForwarderContext(ForwarderOptions options, Func<RouteTable
 
     public bool HasRoomForConnection()
     {
-        long active = 0;
+        var active = Carried.Active;
         foreach (var loop in _loops)
             active += Volatile.Read(ref loop.Counters.Active);
         return active < Options.MaxConnections;

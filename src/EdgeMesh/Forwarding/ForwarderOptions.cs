@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Tunnel;
 
 namespace EdgeMesh.Forwarding;
 
@@ -33,6 +34,9 @@ public sealed record ForwarderOptions
     [
         TimeSpan.FromMilliseconds(250), TimeSpan.FromMilliseconds(500), TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(2),
     ];
+
+    /// <summary>Brings connections to endpoints whose route names a node; null: those are dialled like all others.</summary>
+    public ITunnelDialer? Tunnel { get; init; }
 
     /// <summary>When the kernel gives up on a client or endpoint that is gone.</summary>
     public PeerWatch PeerWatch { get; init; } = new();

@@ -43,6 +43,9 @@ public sealed record ForwarderStatistics
 
     public required long Active { get; init; }
 
+    /// <summary>Of <see cref="Active"/>, those that the tunnel carries.</summary>
+    public required long Carried { get; init; }
+
     public required long PendingDials { get; init; }
 
     /// <summary>From clients to endpoints, and back.</summary>

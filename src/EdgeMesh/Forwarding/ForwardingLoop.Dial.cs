@@ -53,12 +53,12 @@ internal sealed unsafe partial class ForwardingLoop
     {
         while (!dial.IsExhausted && TryChoose(connection, dial, out var endpoint))
         {
+            if (TryCarry(connection, dial, endpoint, inBuffer))
+                return;
             var limit = (long)_options.DialLimits[dial.Attempts].TotalMilliseconds;
             dial.Try(endpoint);
             Counters.DialAttempts++;
             connection.Endpoint = endpoint;
-            // From here on an endpoint is a descriptor. One that is reached by a stream instead of a route will hand over
-            // one end of a socket pair here, and the relay will not know the difference.
             var descriptor = TcpSocket.Connect(endpoint, _options.DialMark, inBuffer > 0 || connection.ToEndpoint.Buffer is not null);
             if (descriptor >= 0)
             {

@@ -1,5 +1,6 @@
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
+using EdgeMesh.Tunnel;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Forwarding;
@@ -20,4 +21,10 @@ internal sealed unsafe partial class ForwardingLoop
 
     [LoggerMessage(3104, LogLevel.Critical, "Forwarding loop {Loop} has failed: its connections are cut, and the kernel sends new ones to kube-proxy within seconds. Restart the agent, and please report it.")]
     private static partial void LogLoopFailed(ILogger logger, int loop, Exception exception);
+
+    [LoggerMessage(3105, LogLevel.Debug, "{Service}: {Client} to {Endpoint} through the tunnel to {Node}, {BytesToEndpoint} bytes there, {BytesToClient} bytes back: {End}.")]
+    private static partial void LogCarried(ILogger logger, ServicePortName service, InetEndpoint client, InetEndpoint endpoint, string node, long bytesToEndpoint, long bytesToClient, TunnelEnd end);
+
+    [LoggerMessage(3106, LogLevel.Debug, "{Service}: node {Node} did not take a connection to endpoint {Endpoint}: {Refusal}.")]
+    private static partial void LogTunnelRefused(ILogger logger, ServicePortName service, InetEndpoint endpoint, string node, TunnelRefusal refusal);
 }

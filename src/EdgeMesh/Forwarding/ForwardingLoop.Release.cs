@@ -68,6 +68,12 @@ internal sealed unsafe partial class ForwardingLoop
                 connection.ToEndpoint.Bytes, connection.ToClient.Bytes, _now - connection.StartedMilliseconds, outcome);
         }
 
+        Forget(connection);
+    }
+
+    /// <summary>The object goes back to its pool; it owns no descriptor any more.</summary>
+    private void Forget(Connection connection)
+    {
         Counters.Active--;
         connection.Service.Active--;
         Empty(ref connection.ToEndpoint);

@@ -273,6 +273,7 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
         }
 
         _due.Clear();
+        Learn();
         ResumeListeners();
         if (_closeListeners)
             CloseListeners();
@@ -302,7 +303,10 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
         }
 
         if (Index == 0)
+        {
             _context.Affinities.Sweep(_context.Routes(), _now);
+            _context.Carried.Forget(name => _context.Loops.Any(loop => loop._services.ContainsKey(name)));
+        }
     }
 
     // Not the context's clock: a test turns that one, and this measures what the machine does.

@@ -42,6 +42,9 @@ internal sealed class LoopService(ServicePortName name, ServiceBalancer balancer
     /// <summary>Under which the service was last found; tells whether it still exists.</summary>
     public RouteKey LastKey;
 
+    /// <summary>1 while an endpoint behind the tunnel has failed since the last one answered. Set by any thread.</summary>
+    public int TunnelFailures;
+
     // Written by the loop alone, read with Volatile.
     public long Connections;
     public long Active;

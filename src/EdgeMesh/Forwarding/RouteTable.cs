@@ -22,10 +22,18 @@ public sealed record Route
     /// <summary>Usable endpoints, in a stable order; empty: the client is refused.</summary>
     public required ImmutableArray<InetEndpoint> Endpoints { get; init; }
 
+    /// <summary>At the place of each endpoint the node through which the tunnel brings connections to it; null there: it is
+    /// dialled directly. Default: all are.</summary>
+    public ImmutableArray<string?> Nodes { get; init; }
+
     public BalancingPolicy Policy { get; init; } = BalancingPolicy.RoundRobin;
 
     /// <summary>Null: no affinity. Else how long an idle client address keeps its endpoint (sliding).</summary>
     public TimeSpan? ClientIPAffinity { get; init; }
+
+    /// <summary>The node through which the tunnel brings connections to an endpoint; null: it is dialled directly.</summary>
+    public string? NodeOf(InetEndpoint endpoint) =>
+        !Nodes.IsDefault && Endpoints.IndexOf(endpoint) is var place and >= 0 ? Nodes[place] : null;
 }
 
 /// <summary>All routes of the user-mode path. Readers take the reference once per connection; a change swaps it.

@@ -108,7 +108,7 @@ public sealed class TcpForwarder : IAsyncDisposable
     }
 
     /// <summary>Stops accepting (see <see cref="StopAcceptingAsync"/>), waits until all connections have ended, cuts those that have not at the limit, and returns
-    /// how many it cut.</summary>
+    /// how many it cut. Those that the tunnel carries count; cutting them is the tunnel's own affair.</summary>
     public async Task<int> DrainAsync(TimeSpan limit)
     {
         var cutAt = _context.NowMilliseconds() + (long)limit.TotalMilliseconds;
@@ -117,7 +117,8 @@ public sealed class TcpForwarder : IAsyncDisposable
             loop.FinishBy(cutAt);
         await closed;
         var cut = await Task.WhenAll(_loops.Select(loop => loop.Finished));
-        return cut.Sum();
+        var left = TimeSpan.FromMilliseconds(Math.Max(0, cutAt - _context.NowMilliseconds()));
+        return cut.Sum() + (int)await _context.Carried.EndedAsync(left, _time);
     }
 
     /// <summary>How long ago the slowest loop came round; every loop does so at least twice a second.</summary>
@@ -130,14 +131,16 @@ public sealed class TcpForwarder : IAsyncDisposable
     public ForwarderStatistics ReadStatistics()
     {
         var counters = _loops.Select(loop => loop.Counters).ToArray();
+        var refused = Sum(counters, c => c.Refused, Enum.GetValues<RefusalReason>().Length);
         return new ForwarderStatistics
         {
             Accepted = counters.Sum(c => Volatile.Read(ref c.Accepted)),
-            Active = counters.Sum(c => Volatile.Read(ref c.Active)),
+            Active = counters.Sum(c => Volatile.Read(ref c.Active)) + _context.Carried.Active,
+            Carried = _context.Carried.Active,
             PendingDials = counters.Sum(c => Volatile.Read(ref c.PendingDials)),
-            BytesToEndpoints = counters.Sum(c => Volatile.Read(ref c.BytesToEndpoints)),
-            BytesToClients = counters.Sum(c => Volatile.Read(ref c.BytesToClients)),
-            Refused = Sum(counters, c => c.Refused, Enum.GetValues<RefusalReason>().Length),
+            BytesToEndpoints = counters.Sum(c => Volatile.Read(ref c.BytesToEndpoints)) + _context.Carried.BytesToEndpoints,
+            BytesToClients = counters.Sum(c => Volatile.Read(ref c.BytesToClients)) + _context.Carried.BytesToClients,
+            Refused = refused.SetItem((int)RefusalReason.AllEndpointsFailed, refused[(int)RefusalReason.AllEndpointsFailed] + _context.Carried.Refused),
             DialAttempts = counters.Sum(c => Volatile.Read(ref c.DialAttempts)),
             DialFailures = Sum(counters, c => c.DialFailures, Enum.GetValues<DialFailure>().Length),
             DialLatency = new DialLatency
@@ -155,13 +158,20 @@ public sealed class TcpForwarder : IAsyncDisposable
 
     /// <summary>Of every service port that has had a connection and still exists or has connections.</summary>
     public ImmutableArray<ServiceStatistics> ReadServices()
-        => [.. _loops.SelectMany(loop => loop.Services).GroupBy(service => service.Name).Select(group => new ServiceStatistics(
-            group.Key,
-            group.Sum(s => Volatile.Read(ref s.Connections)),
-            group.Sum(s => Volatile.Read(ref s.Active)),
-            group.Sum(s => Volatile.Read(ref s.Failed)),
-            group.Sum(s => Volatile.Read(ref s.BytesToEndpoints)),
-            group.Sum(s => Volatile.Read(ref s.BytesToClients))))];
+    {
+        var carried = _context.Carried.Services.ToDictionary();
+        return [.. _loops.SelectMany(loop => loop.Services).GroupBy(service => service.Name).Select(group =>
+        {
+            var tunnel = carried.GetValueOrDefault(group.Key) ?? new CarriedService();
+            return new ServiceStatistics(
+                group.Key,
+                group.Sum(s => Volatile.Read(ref s.Connections)),
+                group.Sum(s => Volatile.Read(ref s.Active)) + Volatile.Read(ref tunnel.Active),
+                group.Sum(s => Volatile.Read(ref s.Failed)) + Volatile.Read(ref tunnel.Failed),
+                group.Sum(s => Volatile.Read(ref s.BytesToEndpoints)) + Volatile.Read(ref tunnel.BytesToEndpoints),
+                group.Sum(s => Volatile.Read(ref s.BytesToClients)) + Volatile.Read(ref tunnel.BytesToClients));
+        })];
+    }
 
     /// <summary>Cuts all connections at once and ends the threads.</summary>
     public async ValueTask DisposeAsync()

@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Netfilter;
+using EdgeMesh.Tunnel;
 
 namespace EdgeMesh.Planning;
 
@@ -12,29 +13,49 @@ public sealed class ForwardingPlanner
 {
     private PlanningOptions? _options;
     private ServiceCatalog? _catalog;
+    private Reachability? _reachability;
     private ForwardingPlan _plan = ForwardingPlan.Empty;
 
+    /// <param name="reachability">Which endpoints of other nodes are reached directly; null: there is no tunnel, and all are.
+    /// A change replans the services with an endpoint that goes another way now, and no other.</param>
     /// <returns>The same object as last time where nothing has changed.</returns>
-    public ForwardingPlan Plan(ServiceCatalog catalog, PlanningOptions options)
+    public ForwardingPlan Plan(ServiceCatalog catalog, PlanningOptions options, Reachability? reachability = null)
     {
         ArgumentNullException.ThrowIfNull(catalog);
         ArgumentNullException.ThrowIfNull(options);
         var sameOptions = ReferenceEquals(options, _options);
-        if (sameOptions && ReferenceEquals(catalog, _catalog))
+        if (sameOptions && ReferenceEquals(catalog, _catalog) && ReferenceEquals(reachability, _reachability))
             return _plan;
 
-        var services = Services(catalog, options, sameOptions);
-        _plan = new ForwardingPlan
+        var services = Services(catalog, options, reachability, sameOptions);
+        if (!sameOptions || !AreSame(services, _plan.Services))
         {
-            Services = services,
-            Portals = Portals(services, options),
-            Routes = Routes(services),
-        };
-        (_catalog, _options) = (catalog, options);
+            _plan = new ForwardingPlan
+            {
+                Services = services,
+                Portals = Portals(services, options),
+                Routes = Routes(services),
+            };
+        }
+
+        (_catalog, _options, _reachability) = (catalog, options, reachability);
         return _plan;
     }
 
-    private ImmutableArray<PlannedService> Services(ServiceCatalog catalog, PlanningOptions options, bool sameOptions)
+    private static bool AreSame(ImmutableArray<PlannedService> one, ImmutableArray<PlannedService> other)
+    {
+        if (one.Length != other.Length)
+            return false;
+        for (var i = 0; i < one.Length; i++)
+        {
+            if (!ReferenceEquals(one[i], other[i]))
+                return false;
+        }
+
+        return true;
+    }
+
+    private ImmutableArray<PlannedService> Services(ServiceCatalog catalog, PlanningOptions options, Reachability? reachability, bool sameOptions)
     {
         // Both are in the same order, so one walk over the two finds every service's plan of last time.
         var before = _plan.Services.AsSpan();
@@ -50,9 +71,9 @@ public sealed class ForwardingPlanner
             }
 
             var known = !before.IsEmpty && before[0].Service.Name == service.Name ? before[0] : null;
-            services[i] = sameOptions && known is not null && ReferenceEquals(known.Service, service)
+            services[i] = sameOptions && known is not null && ReferenceEquals(known.Service, service) && EndpointWays.AreSame(service, _reachability, reachability)
                 ? known
-                : ServicePlanner.Plan(service, options, sameOptions ? known : null);
+                : ServicePlanner.Plan(service, options, reachability, sameOptions ? known : null, _reachability);
             if (known is not null)
                 before = before[1..];
         }

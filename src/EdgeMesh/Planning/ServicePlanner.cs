@@ -4,6 +4,7 @@ using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Linux;
 using EdgeMesh.Netfilter;
+using EdgeMesh.Tunnel;
 
 namespace EdgeMesh.Planning;
 
@@ -11,7 +12,9 @@ namespace EdgeMesh.Planning;
 internal static class ServicePlanner
 {
     /// <param name="known">The service's plan under the same options; its ports that did not change are taken over.</param>
-    public static PlannedService Plan(CatalogService service, PlanningOptions options, PlannedService? known)
+    /// <param name="knownReachability">What <paramref name="known"/> was planned with.</param>
+    public static PlannedService Plan(
+        CatalogService service, PlanningOptions options, Reachability? reachability, PlannedService? known, Reachability? knownReachability)
     {
         if (service.Ports.IsEmpty)
             return new PlannedService(service, []);
@@ -24,7 +27,8 @@ internal static class ServicePlanner
                 // A hand-written manifest may list one number twice; the API server would have refused it.
                 if (!caught.Add(new RouteKey(new InetEndpoint(address.Address, port.Port), port.Name.Protocol)))
                     continue;
-                ports.Add(Known(known, port, address) ?? PlanPort(port, address, options));
+                var kept = EndpointWays.AreSame(port, knownReachability, reachability) ? Known(known, port, address) : null;
+                ports.Add(kept ?? PlanPort(port, address, options, reachability));
             }
         }
 
@@ -44,16 +48,18 @@ internal static class ServicePlanner
         return null;
     }
 
-    private static PlannedPort PlanPort(CatalogPort port, CatchAddress address, PlanningOptions options)
+    private static PlannedPort PlanPort(CatalogPort port, CatchAddress address, PlanningOptions options, Reachability? reachability)
     {
         var endpoints = Endpoints(port, address);
-        var (path, reason) = ChoosePath(port, address, endpoints, options);
+        var nodes = EndpointWays.Nodes(port, endpoints, reachability);
+        var (path, reason) = ChoosePath(port, address, endpoints, EndpointWays.InWords(nodes), options);
         var key = new RouteKey(new InetEndpoint(address.Address, port.Port), port.Name.Protocol);
         var route = path is (ForwardingPath.Listener or ForwardingPath.Refused) && port.Name.Protocol != TransportProtocol.Sctp
             ? new Route
             {
                 Service = port.Name,
                 Endpoints = endpoints,
+                Nodes = nodes,
                 Policy = options.Policy,
                 ClientIPAffinity = port.ClientIPAffinity,
             }
@@ -84,7 +90,7 @@ internal static class ServicePlanner
     }
 
     private static (ForwardingPath Path, string Reason) ChoosePath(
-        CatalogPort port, CatchAddress address, ImmutableArray<InetEndpoint> endpoints, PlanningOptions options)
+        CatalogPort port, CatchAddress address, ImmutableArray<InetEndpoint> endpoints, string? tunnelled, PlanningOptions options)
     {
         var family = address.Address.IsIPv6 ? IpFamily.IPv6 : IpFamily.IPv4;
         if (!options.Listeners.ContainsKey(family))
@@ -103,6 +109,8 @@ internal static class ServicePlanner
 
         return options.DataPath switch
         {
+            DataPath.Kernel when tunnelled is not null => (ForwardingPath.NotCaught, $"{tunnelled}, and dataPath is kernel"),
+            _ when tunnelled is not null => (ForwardingPath.Listener, tunnelled),
             DataPath.Userspace => (ForwardingPath.Listener, "dataPath is userspace"),
             _ when expressible => (ForwardingPath.Kernel, "every endpoint is reached directly"),
             DataPath.Kernel => (ForwardingPath.NotCaught, $"the rule backend cannot express {choice}"),

@@ -7,6 +7,7 @@ using EdgeMesh.Kubernetes;
 using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Planning;
+using EdgeMesh.Tunnel;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Reconciling;
@@ -54,12 +55,15 @@ public sealed partial class Reconciler : IDisposable
     private readonly HashSet<string> _touched = new(StringComparer.Ordinal);
     private volatile bool _repairRequested;
     private long _checkTicks;
+    private volatile Reachability? _reachability;
     private RouteTable _routes = RouteTable.Empty;
     private Dictionary<ObjectName, ImmutableArray<string>> _saidFaults = [];
+    private ServiceCatalog? _saidCatalog;
 
     // The inputs of the last sync that succeeded: a wake-up that finds the same ones has nothing to do.
     private ClusterFacts? _appliedFacts;
     private ReconcilerOptions? _appliedOptions;
+    private Reachability? _appliedReachability;
 
     public Reconciler(
         IClusterSource source,
@@ -90,6 +94,17 @@ public sealed partial class Reconciler : IDisposable
         _options = options;
         Wake();
     }
+
+    /// <summary>Says which endpoints of other nodes can be reached directly; all others go through the tunnel. Never said:
+    /// there is no tunnel.</summary>
+    public void Change(Reachability reachability)
+    {
+        _reachability = reachability;
+        Wake();
+    }
+
+    /// <summary>Told what runs on this node whenever that changes, by the loop: it must be quick.</summary>
+    public Action<ServiceCatalog>? CatalogChanged { get; init; }
 
     /// <summary>Asks for a look at the kernel: somebody may have changed our rules or their place.</summary>
     public void RequestRepair() => RequestRepair([]);
@@ -204,12 +219,14 @@ public sealed partial class Reconciler : IDisposable
     {
         ExceptionDispatchInfo? syncFault = null;
         var options = _options;
-        if (_source.Current is { } facts && (!ReferenceEquals(facts, _appliedFacts) || !ReferenceEquals(options, _appliedOptions)))
+        var reachability = _reachability;
+        if (_source.Current is { } facts
+            && (!ReferenceEquals(facts, _appliedFacts) || !ReferenceEquals(options, _appliedOptions) || !ReferenceEquals(reachability, _appliedReachability)))
         {
             try
             {
-                await SyncAsync(facts, options, cancellationToken);
-                (_appliedFacts, _appliedOptions) = (facts, options);
+                await SyncAsync(facts, options, reachability, cancellationToken);
+                (_appliedFacts, _appliedOptions, _appliedReachability) = (facts, options, reachability);
             }
             catch (NetfilterException fault)
             {
@@ -245,7 +262,7 @@ public sealed partial class Reconciler : IDisposable
             _state = _state with { Fault = null, FaultSince = null };
     }
 
-    private async Task SyncAsync(ClusterFacts facts, ReconcilerOptions options, CancellationToken cancellationToken)
+    private async Task SyncAsync(ClusterFacts facts, ReconcilerOptions options, Reachability? reachability, CancellationToken cancellationToken)
     {
         var started = _time.GetTimestamp();
         if (facts.Origin == FactsOrigin.Cache && _state.Facts is null)
@@ -254,7 +271,15 @@ public sealed partial class Reconciler : IDisposable
             LogSourceAnswered(_source.Description);
         _state = _state with { Facts = facts, Syncs = _state.Syncs + 1 };
         var before = _state.Plan;
-        var plan = _planner.Plan(_catalog.Build(facts, options.Catalog), options.Planning);
+        var catalog = _catalog.Build(facts, options.Catalog);
+        if (!ReferenceEquals(catalog, _saidCatalog))
+        {
+            // Before the rules: a peer may know of an endpoint here sooner than this node's own plan is in force.
+            _saidCatalog = catalog;
+            CatalogChanged?.Invoke(catalog);
+        }
+
+        var plan = _planner.Plan(catalog, options.Planning, reachability);
         ReportServiceFaults(plan);
 
         SyncResult result;

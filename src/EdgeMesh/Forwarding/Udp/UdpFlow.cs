@@ -29,6 +29,9 @@ internal sealed class UdpFlow
 
     internal required DatagramSocket Socket { get; init; }
 
+    /// <summary>The socket's other end is the tunnel: it leads to this endpoint and to no other.</summary>
+    internal required bool IsTunnelled { get; init; }
+
     internal required long OpenedAt { get; init; }
 
     internal required Route Route { get; set; }

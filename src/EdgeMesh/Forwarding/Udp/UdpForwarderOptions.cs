@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using EdgeMesh.Balancing;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Tunnel;
 
 namespace EdgeMesh.Forwarding.Udp;
 
@@ -29,6 +30,9 @@ public sealed record UdpForwarderOptions
 
     /// <summary>SO_MARK of everything sent, which our own rules let pass; 0: none. Needs CAP_NET_ADMIN.</summary>
     public uint Mark { get; init; } = 0x1000;
+
+    /// <summary>Brings datagrams to endpoints whose route names a node; null: those are sent to like all others.</summary>
+    public ITunnelDialer? Tunnel { get; init; }
 
     /// <summary>Datagrams per system call; each place is 64 KiB of address space.</summary>
     public int BatchSize { get; init; } = 32;

@@ -4,6 +4,7 @@ using EdgeMesh.Linux;
 using EdgeMesh.Linux.Datagrams;
 using EdgeMesh.Linux.Netlink;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Tunnel;
 
 namespace EdgeMesh.Forwarding.Udp;
 
@@ -41,7 +42,7 @@ internal sealed partial class UdpLoop
             Close(_flows.Oldest!, UdpCloseReason.Evicted);
 
         var service = ServiceOf(route);
-        var refused = Connect(service, route, client, out var endpoint, out var socket);
+        var refused = Connect(service, route, client, out var endpoint, out var socket, out var tunnelled);
         if (refused is { } reason)
             return Refuse(reason, datagrams);
         var flow = new UdpFlow
@@ -50,6 +51,7 @@ internal sealed partial class UdpLoop
             OriginalDestination = original,
             Service = service,
             Socket = socket!,
+            IsTunnelled = tunnelled,
             OpenedAt = _now,
             Route = route,
             Table = table,
@@ -75,15 +77,18 @@ internal sealed partial class UdpLoop
 
     /// <returns>Null: connected.</returns>
     private UdpDropReason? Connect(
-        UdpService service, Route route, in InetEndpoint client, out InetEndpoint endpoint, out DatagramSocket? socket)
+        UdpService service, Route route, in InetEndpoint client, out InetEndpoint endpoint, out DatagramSocket? socket, out bool tunnelled)
     {
         socket = null;
+        tunnelled = false;
         List<InetEndpoint>? tried = null;
         while (service.Balancer.TryChoose(
             route, client.Address, System.Runtime.InteropServices.CollectionsMarshal.AsSpan(tried), _now, out endpoint))
         {
             // An endpoint that is this listener would make the datagram go round for ever.
-            var errno = endpoint == _address ? DatagramErrors.ConnectionRefused : DatagramSocket.TryConnect(endpoint, _options.Mark, out socket);
+            var errno = endpoint == _address ? DatagramErrors.ConnectionRefused
+                : TunnelTo(route, endpoint) is { } node ? TryTunnel(service, node, endpoint, client, out socket, out tunnelled)
+                : DatagramSocket.TryConnect(endpoint, _options.Mark, out socket);
             switch (errno)
             {
                 case 0:
@@ -107,6 +112,19 @@ internal sealed partial class UdpLoop
         }
 
         return UdpDropReason.AllEndpointsFailed;
+    }
+
+    /// <summary>The node through which the tunnel reaches an endpoint; null: datagrams are sent to it directly.</summary>
+    private string? TunnelTo(Route route, in InetEndpoint endpoint) =>
+        _options.Tunnel is { } tunnel && route.NodeOf(endpoint) is { } node && tunnel.CanReach(node) ? node : null;
+
+    private int TryTunnel(
+        UdpService service, string node, in InetEndpoint endpoint, in InetEndpoint client, out DatagramSocket? socket, out bool tunnelled)
+    {
+        var descriptor = _options.Tunnel!.TryOpenDatagrams(new TunnelDestination(node, endpoint, TransportProtocol.Udp, service.Name, client));
+        tunnelled = descriptor >= 0;
+        socket = tunnelled ? DatagramSocket.Own(descriptor) : null;
+        return tunnelled ? 0 : -descriptor;
     }
 
     private UdpFlow? Refuse(UdpDropReason reason, int datagrams)

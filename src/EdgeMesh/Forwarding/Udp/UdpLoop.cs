@@ -251,6 +251,10 @@ internal sealed partial class UdpLoop : IDisposable
             return false;
         }
 
+        // A flow over the tunnel is left alone when the direct way opens; one whose direct way is lost is not of use.
+        if (!flow.IsTunnelled && TunnelTo(route, flow.Endpoint) is not null)
+            return false;
+
         flow.Route = route;
         flow.Table = table;
         return true;
@@ -341,11 +345,15 @@ internal sealed partial class UdpLoop : IDisposable
     private bool MoveToNextEndpoint(UdpFlow flow)
     {
         EndpointFailed(flow.Service, flow.Endpoint);
+        if (flow.IsTunnelled)
+            return false;
         flow.Answered = false;
         (flow.Tried ??= []).Add(flow.Endpoint);
         while (flow.Service.Balancer.TryChoose(
             flow.Route, flow.Client.Address, System.Runtime.InteropServices.CollectionsMarshal.AsSpan(flow.Tried), _now, out var next))
         {
+            if (TunnelTo(flow.Route, next) is not null)
+                return false;
             if (flow.Socket.Reconnect(next) == 0)
             {
                 LogMoved(flow.Service.Name, flow.Client, flow.Endpoint, next);

@@ -102,6 +102,7 @@ public sealed class UdpFlowTableTests : IDisposable
             OriginalDestination = InetEndpoint.Parse("10.96.0.1:53"),
             Service = new UdpService(service, new ServiceBalancer(new Random(1), new SetAsidePolicy())),
             Socket = _socket,
+            IsTunnelled = false,
             OpenedAt = now,
             Route = new Route { Service = service, Endpoints = ImmutableArray<InetEndpoint>.Empty },
             Table = RouteTable.Empty,

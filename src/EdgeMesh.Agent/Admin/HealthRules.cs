@@ -27,6 +27,9 @@ internal sealed record HealthFacts
 
     /// <summary>Parts that ended by a fault of the program, each as a sentence.</summary>
     public required ImmutableList<string> FailedParts { get; init; }
+
+    /// <summary>Why the tunnel does not work although it is enabled; null while it does, or where it is not.</summary>
+    public string? TunnelFault { get; init; }
 }
 
 internal static class HealthRules
@@ -67,6 +70,8 @@ internal static class HealthRules
         if (facts.FaultAge > StuckSync)
             reasons.Add($"changes could not be applied for {facts.FaultAge.Value.TotalSeconds:F0} s: {facts.Reconciler.Fault}");
         reasons.AddRange(facts.FailedParts);
+        if (facts.TunnelFault is { } tunnel)
+            reasons.Add(tunnel);
         return reasons.ToImmutable();
     }
 }

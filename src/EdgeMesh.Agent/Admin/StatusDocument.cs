@@ -17,6 +17,9 @@ internal sealed record StatusDocument
 
     public required DataPathStatus DataPath { get; init; }
 
+    /// <summary>Absent where the tunnel is off.</summary>
+    public TunnelStatus? Tunnel { get; init; }
+
     public required ImmutableArray<ServiceStatus> Services { get; init; }
 }
 
@@ -157,12 +160,101 @@ internal sealed record ServicePortStatus
 
     public required ImmutableArray<string> Endpoints { get; init; }
 
+    /// <summary>In the order of <see cref="Endpoints"/>; absent where the tunnel is off.</summary>
+    public ImmutableArray<EndpointWayStatus>? Ways { get; init; }
+
     public required string Balancing { get; init; }
 
     /// <summary>Of the user-mode path; the kernel does not report connections it forwards.</summary>
     public required long ActiveConnections { get; init; }
 
     public required long TotalConnections { get; init; }
+}
+
+/// <summary>How one endpoint is reached.</summary>
+internal sealed record EndpointWayStatus
+{
+    public required string Endpoint { get; init; }
+
+    public string? Node { get; init; }
+
+    /// <summary>local, direct or tunnel.</summary>
+    public required string Way { get; init; }
+
+    public required string Reason { get; init; }
+
+    public double? RoundTripMilliseconds { get; init; }
+}
+
+internal sealed record TunnelStatus
+{
+    public required string PeerId { get; init; }
+
+    public required ImmutableArray<string> Listening { get; init; }
+
+    public required ImmutableArray<TunnelRelayStatus> Relays { get; init; }
+
+    public required ImmutableArray<TunnelNodeStatus> Nodes { get; init; }
+
+    public required long StreamsIn { get; init; }
+
+    public required long StreamsOut { get; init; }
+
+    /// <summary>Connections and flows of peers that this node did not serve.</summary>
+    public required long RefusedIn { get; init; }
+
+    public required long RefusedOut { get; init; }
+
+    public required long StrangersRefused { get; init; }
+}
+
+internal sealed record TunnelRelayStatus
+{
+    public required string Name { get; init; }
+
+    public required bool Connected { get; init; }
+
+    public double? RoundTripMilliseconds { get; init; }
+
+    /// <summary>Until when others can reach this node through it.</summary>
+    public DateTimeOffset? ReservedUntil { get; init; }
+
+    public string? Fault { get; init; }
+}
+
+internal sealed record TunnelNodeStatus
+{
+    public required string Name { get; init; }
+
+    public required string PeerId { get; init; }
+
+    /// <summary>connecting, relayed or direct.</summary>
+    public required string State { get; init; }
+
+    public string? Address { get; init; }
+
+    /// <summary>The relay that a relayed session runs through.</summary>
+    public string? Relay { get; init; }
+
+    public double? RoundTripMilliseconds { get; init; }
+
+    public required int Streams { get; init; }
+
+    public required ImmutableArray<TunnelRangeStatus> Ranges { get; init; }
+
+    public string? Fault { get; init; }
+}
+
+internal sealed record TunnelRangeStatus
+{
+    public required string Range { get; init; }
+
+    /// <summary>unverified, direct, lost or returning.</summary>
+    public required string State { get; init; }
+
+    public required string Reason { get; init; }
+
+    public double? RoundTripMilliseconds { get; init; }
 }
 
 [JsonSourceGenerationOptions(

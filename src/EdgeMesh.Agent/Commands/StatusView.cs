@@ -31,8 +31,12 @@ internal static class StatusView
         var data = status.DataPath;
         facts.AddRow("Listener", Markup.Escape(
             $"{data.Listener}: {data.ActiveConnections} connections now, {data.TotalConnections} in all; {data.ActiveFlows} UDP flows now, {data.TotalFlows} in all; {data.Refused} refused, {data.Shed} shed, {data.DialFailures} failed dials"));
+        if (status.Tunnel is { } tunnel)
+            TunnelView.AddFacts(facts, tunnel);
         console.Write(facts);
         console.WriteLine();
+        if (status.Tunnel is { Nodes.IsEmpty: false } mesh)
+            console.Write(TunnelView.Nodes(mesh));
         console.Write(Services(status));
         var left = status.Services.Where(s => !s.Handled).ToList();
         if (left.Count > 0)
@@ -75,7 +79,7 @@ internal static class StatusView
     private static string Endpoints(ServicePortStatus port)
     {
         const int shown = 3;
-        var text = string.Join(", ", port.Endpoints.Take(shown));
+        var text = string.Join(", ", port.Ways is { } ways ? ways.Take(shown).Select(TunnelView.Way) : port.Endpoints.Take(shown));
         return port.Endpoints.Length > shown ? $"{text}, and {port.Endpoints.Length - shown} more"
             : port.Endpoints.IsEmpty ? "none" : text;
     }

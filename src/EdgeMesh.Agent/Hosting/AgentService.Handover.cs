@@ -201,6 +201,8 @@ internal sealed partial class AgentService
         _handedOver = true;
         await _stop.CancelAsync();
         await Task.WhenAll(_tcp!.StopAcceptingAsync(), _udp!.HandOverAsync(time));
+        // Both agents are the same peer to all others, and the port has room for one.
+        await LeaveMeshAsync();
     }
 
     private async Task FinishAsync(Task successorGone)

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Net.Sockets;
 using EdgeMesh.Agent.Admin;
+using EdgeMesh.Agent.Hosting.Tunnel;
 using EdgeMesh.Agent.Options;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
@@ -54,6 +55,7 @@ internal sealed partial class AgentService
                 MaxPendingDials = _options.Proxy.MaxPendingDials,
                 DialMark = OwnMark,
                 PollingLimit = ProcessorQuota.IsLimited() ? TimeSpan.Zero : TimeSpan.FromMicroseconds(50),
+                Tunnel = _tunnel?.Dialer,
             },
             () => Volatile.Read(ref _routes), _heart, loggers, time);
         _listen = () =>
@@ -65,11 +67,27 @@ internal sealed partial class AgentService
                     Listeners = listeners,
                     MaxFlows = _options.Proxy.MaxUdpFlows,
                     Mark = OwnMark,
+                    Tunnel = _tunnel?.Dialer,
                 },
                 Volatile.Read(ref _routes), time, loggers.CreateLogger<UdpForwarder>());
             _metrics = new ForwardingMetrics(_tcp, _udp);
             LogListening(string.Join(", ", listeners), ConnectionBudget.Connections(descriptors, _options.Proxy.MaxConnections, _options.Proxy.MaxUdpFlows));
         };
+    }
+
+    private void PrepareTunnel()
+    {
+        _tunnel = TunnelPart.Create(_options, OwnMark, loggers, time, out _tunnelOff);
+        if (_tunnelOff is not { } notice)
+            return;
+        _notices = _notices.Add(notice);
+        LogNotice(notice);
+    }
+
+    private async Task LeaveMeshAsync()
+    {
+        if (Interlocked.Exchange(ref _tunnel, null) is { } tunnel)
+            await tunnel.DisposeAsync();
     }
 
     private void Listen()
@@ -89,7 +107,10 @@ internal sealed partial class AgentService
         var cleaner = new ConntrackCleaner(loggers.CreateLogger<ConntrackCleaner>());
         _reconciler = new Reconciler(
             _source!, _rules!.Backend, new ReconcilerOptions(Policy(_options), planning), SetRoutes,
-            (stale, token) => CleanConntrackAsync(cleaner, stale, token), time, loggers.CreateLogger<Reconciler>());
+            (stale, token) => CleanConntrackAsync(cleaner, stale, token), time, loggers.CreateLogger<Reconciler>())
+        {
+            CatalogChanged = catalog => _tunnel?.Update(catalog),
+        };
         _guard = new OrderGuard(
             _rules.IsLegacy,
             new RuleWatch
@@ -99,6 +120,14 @@ internal sealed partial class AgentService
                 IsOwn = _rules.Senders.Contains,
             },
             _options.DeviceName, ListenerAddresses.Of(_options.DeviceAddress), _reconciler, time, loggers.CreateLogger<OrderGuard>());
+        if (_tunnel is not null)
+        {
+            var tunnel = _tunnel;
+            tunnel.ReachabilityChanged = _reconciler.Change;
+            _reconciler.Change(tunnel.Reachability);
+            _parts.Add(RunPartAsync("The tunnel", token => tunnel.RunAsync(() => _inForce.Tunnel.RelayNodes, token), _stop.Token));
+        }
+
         if (_options.Proxy.Enable)
         {
             StartWriting();
@@ -142,7 +171,7 @@ internal sealed partial class AgentService
     private async Task StartAdminAsync(CancellationToken cancellationToken)
     {
         var status = new StatusBuilder(
-            _options, _rules!, () => [.. _notices, .. _rules!.FoundAtFirstSync(), .. _failedParts], _source!, _reconciler!, _tcp!, _udp!, _startedAt);
+            _options, _rules!, () => [.. _notices, .. _rules!.FoundAtFirstSync(), .. _failedParts], _source!, _reconciler!, _tcp!, _udp!, () => _tunnel?.ReadStatus(), _startedAt);
         var admin = new AdminServer(_options.AdminAddress, Health, token => status.BuildAsync(_draining ? "draining" : "running", token), loggers);
         try
         {

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using EdgeMesh.Agent.Admin;
 using EdgeMesh.Agent.Commands;
 using EdgeMesh.Agent.Hosting.Handover;
+using EdgeMesh.Agent.Hosting.Tunnel;
 using EdgeMesh.Agent.Options;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Forwarding.Udp;
@@ -46,6 +47,8 @@ internal sealed partial class AgentService(
     private IClusterSource? _source;
     private Reconciler? _reconciler;
     private AdminServer? _admin;
+    private TunnelPart? _tunnel;
+    private string? _tunnelOff;
 
     public async Task StartAsync(CancellationToken cancellationToken)
     {
@@ -70,9 +73,10 @@ internal sealed partial class AgentService(
             LogNotice(notice);
         LogStarting(AgentVersion.Text, _options.NodeName, _options.NodeKind.ToString(), _source!.Description, _rules.Backend.Name, _rules.Reason);
 
-        // 7. The listeners: nothing leads to them yet. Those of a predecessor share their port, so there they wait for routes.
+        // 7. The tunnel's place in the mesh, and the listeners: nothing leads to them yet. Those of a predecessor share their port, so there they wait for routes.
         var listeners = ListenerAddresses.Listeners(
             _options.DeviceAddress, _options.Proxy.ListenPort, device.IPv6Missing is null, _rules.Backend.Families);
+        PrepareTunnel();
         PrepareForwarding([.. listeners.Values.Select(l => new InetEndpoint(InetAddress.From(l.Address), (ushort)l.Port))], descriptors);
         if (_predecessor is null)
             Listen();
@@ -115,8 +119,10 @@ internal sealed partial class AgentService(
         var limit = _inForce.Proxy.DrainTimeout;
         LogDraining(_tcp?.ReadStatistics().Active ?? 0, _udp?.Statistics().FlowsActive ?? 0, limit.TotalSeconds);
         var flows = _udp?.DrainAsync(limit, time) ?? Task.FromResult(true);
+        var served = _tunnel?.DrainAsync(limit) ?? Task.CompletedTask;
         var cut = _tcp is null ? 0 : await _tcp.DrainAsync(limit);
-        await flows;
+        await Task.WhenAll(flows, served);
+        await LeaveMeshAsync();
         LogStopped(cut);
     }
 
@@ -136,6 +142,7 @@ internal sealed partial class AgentService(
             await _tcp.DisposeAsync();
         if (_udp is not null)
             await _udp.DisposeAsync();
+        await LeaveMeshAsync();
         (_source as IDisposable)?.Dispose();
         _heart?.Dispose();
         _rules?.Dispose();
@@ -160,5 +167,6 @@ internal sealed partial class AgentService(
         Handles = _options.Proxy.Enable,
         HasBeaten = _heart?.HasBeaten ?? true,
         FailedParts = _failedParts,
+        TunnelFault = _tunnelOff ?? _tunnel?.Fault,
     };
 }

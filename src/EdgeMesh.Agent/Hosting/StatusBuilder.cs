@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using EdgeMesh.Agent.Admin;
+using EdgeMesh.Agent.Hosting.Tunnel;
 using EdgeMesh.Agent.Options;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
@@ -8,6 +9,7 @@ using EdgeMesh.Kubernetes;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Planning;
 using EdgeMesh.Reconciling;
+using EdgeMesh.Tunnel;
 
 namespace EdgeMesh.Agent.Hosting;
 
@@ -20,6 +22,7 @@ internal sealed class StatusBuilder(
     Reconciler reconciler,
     TcpForwarder tcp,
     UdpForwarder udp,
+    Func<MeshStatus?> mesh,
     DateTimeOffset startedAt)
 {
     private sealed record Traffic(long Active, long Total);
@@ -40,6 +43,8 @@ internal sealed class StatusBuilder(
         }
 
         var traffic = ReadTraffic();
+        var peers = mesh();
+        var ways = peers is null ? null : new EndpointWayWords(peers, state.Reachability);
         return new StatusDocument
         {
             Version = AgentVersion.Text,
@@ -76,7 +81,8 @@ internal sealed class StatusBuilder(
                 })],
             },
             DataPath = DataPath(),
-            Services = [.. state.Plan.Services.Select(service => Service(service, traffic))],
+            Tunnel = peers is null ? null : TunnelStatusWords.Of(peers, state.Reachability),
+            Services = [.. state.Plan.Services.Select(service => Service(service, traffic, ways))],
         };
     }
 
@@ -128,16 +134,16 @@ internal sealed class StatusBuilder(
         return traffic;
     }
 
-    private static ServiceStatus Service(PlannedService service, Dictionary<ServicePortName, Traffic> traffic) => new()
+    private static ServiceStatus Service(PlannedService service, Dictionary<ServicePortName, Traffic> traffic, EndpointWayWords? ways) => new()
     {
         Name = service.Service.Name.ToString(),
         Handled = service.Service.Handling == Handling.Handled,
         Reason = Words(service.Service.Handling),
         Faults = service.Service.Faults,
-        Ports = [.. service.Ports.Select(port => Port(port, traffic.GetValueOrDefault(port.Port.Name)))],
+        Ports = [.. service.Ports.Select(port => Port(port, traffic.GetValueOrDefault(port.Port.Name), ways))],
     };
 
-    private static ServicePortStatus Port(PlannedPort port, Traffic? traffic) => new()
+    private static ServicePortStatus Port(PlannedPort port, Traffic? traffic, EndpointWayWords? ways) => new()
     {
         Name = port.Port.Name.ToString(),
         Protocol = port.Port.Name.Protocol.ToString().ToLowerInvariant(),
@@ -157,11 +163,15 @@ internal sealed class StatusBuilder(
             _ => "notCaught",
         },
         Reason = port.Reason,
-        Endpoints = [.. port.Port.Endpoints.Where(e => e.Address.Address.IsIPv6 == port.Address.Address.IsIPv6).Select(e => e.Address.ToString())],
+        Endpoints = [.. Endpoints(port).Select(e => e.Address.ToString())],
+        Ways = ways is null ? null : [.. Endpoints(port).Select(ways.Of)],
         Balancing = port.Port.ClientIPAffinity is { } affinity ? $"ClientIP {affinity.TotalSeconds:F0} s" : "none",
         ActiveConnections = traffic?.Active ?? 0,
         TotalConnections = traffic?.Total ?? 0,
     };
+
+    private static IEnumerable<ServiceEndpoint> Endpoints(PlannedPort port) =>
+        port.Port.Endpoints.Where(e => e.Address.Address.IsIPv6 == port.Address.Address.IsIPv6);
 
     private static string? Words(Handling handling) => handling switch
     {

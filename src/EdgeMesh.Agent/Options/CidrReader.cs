@@ -22,12 +22,7 @@ internal static class CidrReader
                 continue;
             }
 
-            // The commonest slip is an address of the range instead of its first.
-            var slash = texts[i].Split('/');
-            var remedy = slash.Length == 2 && IPAddress.TryParse(slash[0], out _)
-                ? "write the first address of the range and its length, like 10.244.3.0/24"
-                : "write it like 10.244.3.0/24";
-            fault(items[i].Mark, $"'{texts[i]}' is not an address range", remedy);
+            fault(items[i].Mark, $"'{texts[i]}' is not an address range", "write it like 10.244.3.0/24");
             good = false;
         }
 

@@ -1,3 +1,5 @@
+using EdgeMesh.Tunnel.Identity;
+
 namespace EdgeMesh.Agent.Options;
 
 /// <summary>Looks at the files that a configuration names. All of it is warnings: a file may still come, and the part that reads it
@@ -23,7 +25,19 @@ internal static class ReferencedFiles
         }
 
         if (config.Get(EdgeTunnelKeys.TunnelEnable) && config.Get(EdgeTunnelKeys.PskEnable))
-            Secret(config, EdgeTunnelKeys.PskPath, "the PSK", findings);
+            Psk(config, findings);
+    }
+
+    private static void Psk(AgentConfig config, FindingList findings)
+    {
+        try
+        {
+            _ = PresharedKeys.Read(config.Get(EdgeTunnelKeys.PskPath));
+        }
+        catch (PresharedKeyException fault)
+        {
+            findings.Warn(config.MarkOf(EdgeTunnelKeys.PskPath), EdgeTunnelKeys.PskPath.Path, $"the tunnel stays off: {fault.Message}", "");
+        }
     }
 
     private static bool Exists(AgentConfig config, ConfigKey<string> key, string noun, FindingList findings)

@@ -147,8 +147,9 @@ internal sealed unsafe partial class ForwardingLoop
 
     private void Refuse(int descriptor, InetEndpoint client, RefusalReason reason, LoopService? service)
     {
-        TcpSocket.Abort(descriptor);
+        // Counted first: whoever sees the reset finds the number.
         Counters.Refused[(int)reason]++;
+        TcpSocket.Abort(descriptor);
         LogRefused(_context.Logger, client, service?.Name, reason);
     }
 

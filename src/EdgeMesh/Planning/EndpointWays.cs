@@ -7,7 +7,7 @@ namespace EdgeMesh.Planning;
 
 /// <summary>Which endpoints are reached directly and which through the tunnel: this node's and those that nobody places on a
 /// node directly, another node's only where that node was met at an address of the endpoint's range.</summary>
-internal static class EndpointWays
+public static class EndpointWays
 {
     private const int NodesNamed = 3;
 

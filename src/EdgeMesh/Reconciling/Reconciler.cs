@@ -301,6 +301,7 @@ public sealed partial class Reconciler : IDisposable
         _state = _state with
         {
             Plan = plan,
+            Reachability = reachability,
             LastSync = now,
             LastSyncDuration = elapsed,
             Fault = null,

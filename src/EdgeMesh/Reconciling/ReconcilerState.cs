@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using EdgeMesh.Catalog;
 using EdgeMesh.Kubernetes;
 using EdgeMesh.Planning;
+using EdgeMesh.Tunnel;
 
 namespace EdgeMesh.Reconciling;
 
@@ -17,6 +18,9 @@ public sealed record ReconcilerState
 
     /// <summary>The plan that the kernel holds; the one before a failed sync.</summary>
     public ForwardingPlan Plan { get; init; } = ForwardingPlan.Empty;
+
+    /// <summary>What the plan was made with; null: there is no tunnel.</summary>
+    public Reachability? Reachability { get; init; }
 
     /// <summary>Null until rules have been applied once.</summary>
     public DateTimeOffset? LastSync { get; init; }

@@ -42,8 +42,8 @@ public sealed class ListenDeviceTests
         Assert.Empty(Ensure(lab).Repairs);
 
         var addresses = lab.Node.Run(NodeAddresses.List);
-        Assert.Contains(new NodeAddress(_v6, 128, "edgemesh0", IsGlobal: true), addresses);
-        Assert.Contains(new NodeAddress(_v4, 32, "edgemesh0", IsGlobal: false), addresses);
+        Assert.Contains(new NodeAddress(_v6, 128, "edgemesh0", "bridge", IsGlobal: true), addresses);
+        Assert.Contains(new NodeAddress(_v4, 32, "edgemesh0", "bridge", IsGlobal: false), addresses);
         Assert.Contains(addresses, a => a.Address == InetAddress.Parse(LabAddresses.Node) && a.Device == "uplink");
 
         Assert.True(lab.Node.Run(() => ListenDevice.Remove("edgemesh0")));

@@ -1,6 +1,7 @@
 using System.Diagnostics.Metrics;
 using EdgeMesh.Agent.Admin;
 using EdgeMesh.Agent.Hosting;
+using EdgeMesh.Agent.Hosting.Tunnel;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Forwarding.Udp;
 using EdgeMesh.Linux;
@@ -8,6 +9,8 @@ using EdgeMesh.Linux.Netlink;
 using EdgeMesh.Reconciling;
 using EdgeMesh.Testing.Cluster;
 using EdgeMesh.Tests.Deploy;
+using EdgeMesh.Tunnel;
+using EdgeMesh.Tunnel.Identity;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
@@ -99,11 +102,20 @@ public sealed class MetricsTests
             RouteTable.Empty, TimeProvider.System, NullLogger<UdpForwarder>.Instance);
 
         private readonly ForwardingMetrics _forwarding;
+        private readonly MeshNode _mesh = new(
+            new MeshOptions { NodeName = "me", Keys = PresharedKeys.Parse("bGFiIG1lc2gga2V5IGZvciB0ZXN0cyBvbmx5LCAwMDE=", "the key"), Listen = [], DialMark = 0 },
+            NullLoggerFactory.Instance, TimeProvider.System);
+
+        private readonly TunnelMetrics _tunnel;
         private readonly SourceMetrics _source = new(new ScriptedSource(), TimeProvider.System);
 
         private readonly DirectChanges _direct = new((_, _) => 0, NullLogger<DirectChanges>.Instance);
 
-        public AgentInstruments() => _forwarding = new ForwardingMetrics(_tcp, _udp);
+        public AgentInstruments()
+        {
+            _forwarding = new ForwardingMetrics(_tcp, _udp);
+            _tunnel = new TunnelMetrics(_mesh);
+        }
 
         public ReconcilerMetrics Reconciler { get; } = new(() => ReconcilerState.Initial);
 
@@ -113,6 +125,8 @@ public sealed class MetricsTests
             _direct.Dispose();
             _source.Dispose();
             _forwarding.Dispose();
+            _tunnel.Dispose();
+            await _mesh.DisposeAsync();
             await _udp.DisposeAsync();
             await _tcp.DisposeAsync();
         }

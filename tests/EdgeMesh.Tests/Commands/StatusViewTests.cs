@@ -72,10 +72,58 @@ public sealed class StatusViewTests
         ],
     };
 
+    private static readonly StatusDocument Tunnelled = Document with
+    {
+        Tunnel = new TunnelStatus
+        {
+            PeerId = "12D3KooWJWoaqZhDaoEFshF7Rh1bpY9ohihFhzcW6d69Lr2NASuq",
+            Listening = ["0.0.0.0:20006"],
+            Relays =
+            [
+                new TunnelRelayStatus { Name = "cloud-1", Connected = true, RoundTripMilliseconds = 12.34, ReservedUntil = Now.AddHours(1) },
+                new TunnelRelayStatus { Name = "cloud-2", Connected = false, Fault = "198.51.100.2:20006 does not answer" },
+            ],
+            Nodes =
+            [
+                new TunnelNodeStatus { Name = "cloud-1", PeerId = "12D3KooWA", State = "direct", Address = "198.51.100.1:20006", RoundTripMilliseconds = 12.34, Streams = 2, Ranges = [new TunnelRangeStatus { Range = "10.244.1.1/24", State = "direct", Reason = "cloud-1 answers at 10.244.1.1:20006", RoundTripMilliseconds = 12.5 }] },
+                new TunnelNodeStatus { Name = "edge-9", PeerId = "12D3KooWB", State = "relayed", Relay = "cloud-1", RoundTripMilliseconds = 31, Streams = 7, Ranges = [new TunnelRangeStatus { Range = "172.17.0.1/16", State = "unverified", Reason = "somebody else answers at 172.17.0.1:20006" }] },
+                new TunnelNodeStatus { Name = "edge-4", PeerId = "12D3KooWC", State = "connecting", Streams = 0, Ranges = [], Fault = "no relay knows it" },
+            ],
+            StreamsIn = 3,
+            StreamsOut = 9,
+            RefusedIn = 1,
+            RefusedOut = 0,
+            StrangersRefused = 5,
+        },
+        Services =
+        [
+            Document.Services[0] with
+            {
+                Ports =
+                [
+                    Document.Services[0].Ports[0] with
+                    {
+                        Path = "listener",
+                        Reason = "2 of 4 endpoints on edge-9 through the tunnel",
+                        Ways =
+                        [
+                            new EndpointWayStatus { Endpoint = "10.244.0.11:8080", Node = "edge-7", Way = "local", Reason = "runs on this node" },
+                            new EndpointWayStatus { Endpoint = "10.244.0.12:8080", Way = "direct", Reason = "nobody says on which node it runs" },
+                            new EndpointWayStatus { Endpoint = "10.244.0.13:8080", Node = "edge-9", Way = "tunnel", Reason = "relayed via cloud-1; somebody else answers at 172.17.0.1:20006", RoundTripMilliseconds = 31 },
+                        ],
+                    },
+                ],
+            },
+        ],
+    };
+
     [Theory]
     [InlineData(100)]
     [InlineData(200)]
     public void APersonReadsItAtAnyWidth(int width) => AssertGolden($"status-{width}.txt", Show(Document, width));
+
+    [Fact]
+    public void WithATunnelItShowsHowEachNodeAndEachEndpointIsReached() => AssertGolden("status-tunnel.txt", Show(Tunnelled, 200));
 
     [Fact]
     public void WhereNothingIsEnabledItSaysSoAndShowsNoJump()
@@ -88,7 +136,7 @@ public sealed class StatusViewTests
     [Fact]
     public void TheFieldsOfTheJsonAreThoseOfTheDocument()
     {
-        var json = System.Text.Json.JsonSerializer.Serialize(Document, StatusJson.Default.StatusDocument);
+        var json = System.Text.Json.JsonSerializer.Serialize(Tunnelled with { Services = Document.Services.AddRange(Tunnelled.Services) }, StatusJson.Default.StatusDocument);
         AssertGolden("status.json", json + "\n");
         var described = File.ReadAllText(Repository.PathOf("docs/status.md"));
         foreach (var field in json.Split('"').Where((_, i) => i % 2 == 1).Where(text => json.Contains($"\"{text}\":", StringComparison.Ordinal)).Distinct())

@@ -44,12 +44,14 @@ internal sealed class LoopbackForwarder : IAsyncDisposable
 
     public long DialFailures(DialFailure reason) => Forwarder.ReadStatistics().DialFailures[(int)reason];
 
-    public void SetEndpoints(IEnumerable<EndPoint> endpoints) => _routes = new RouteTable(new Dictionary<RouteKey, Route>
+    /// <param name="nodes">Through which node the tunnel reaches each; null: directly.</param>
+    public void SetEndpoints(IEnumerable<EndPoint> endpoints, params string?[] nodes) => _routes = new RouteTable(new Dictionary<RouteKey, Route>
     {
         [new RouteKey(Service, TransportProtocol.Tcp)] = new Route
         {
             Service = Name,
             Endpoints = [.. endpoints.Cast<IPEndPoint>().Select(e => new InetEndpoint(InetAddress.From(e.Address), (ushort)e.Port))],
+            Nodes = nodes.Length == 0 ? default : [.. nodes],
         },
     }.ToFrozenDictionary());
 

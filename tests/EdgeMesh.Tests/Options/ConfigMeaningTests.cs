@@ -154,7 +154,8 @@ public sealed class ConfigMeaningTests
             """;
         var warnings = ConfigSample.Read(text).Warnings;
         var about = Assert.Single(warnings, w => w.Path.Length > 0);
-        Assert.Contains($"can be read by every user of this machine (mode 404); chmod 600 {psk}", about.ToString(), StringComparison.Ordinal);
+        Assert.Equal((1, EdgeTunnelKeys.PskPath.Path), (about.Line, about.Path));
+        Assert.Contains($"the tunnel stays off: The key file {psk} has mode 404: others could read it. Run: chmod 600 {psk}", about.ToString(), StringComparison.Ordinal);
         Assert.DoesNotContain(warnings, w => w.ToString().Contains("secret", StringComparison.Ordinal));
     }
 
@@ -186,6 +187,20 @@ public sealed class ConfigMeaningTests
 
         static string Warning(string tunnel) => string.Join('\n', ConfigSample.Read(
             $"modules: {{edgeProxy: {{enable: true}}, edgeTunnel: {{enable: true, {tunnel}}}}}").Warnings);
+    }
+
+    [Theory]
+    [InlineData("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "key 1 is too short or too regular and could be guessed")]
+    [InlineData("bGFiIG1lc2gga2V5IGZvciB0ZXN0cyBvbmx5LCAwMDE=\nshort", "key 2 is too short")]
+    [InlineData("# nothing yet\n", "holds 0 keys")]
+    public void AKeyThatCouldBeGuessedIsTold(string text, string says)
+    {
+        using var folder = new TemporaryFolder();
+        var psk = folder.Write("psk", text);
+        SetMode(psk, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        var warning = Assert.Single(ConfigSample.Read($"modules: {{edgeProxy: {{enable: true}}, edgeTunnel: {{enable: true, psk: {{path: {psk}}}}}}}").Warnings);
+        Assert.Contains(says, warning.What, StringComparison.Ordinal);
+        Assert.DoesNotContain(text.Split('\n')[0][2..], warning.ToString(), StringComparison.Ordinal);
     }
 
     private static void SetMode(string path, UnixFileMode mode)

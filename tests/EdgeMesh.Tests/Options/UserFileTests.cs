@@ -28,7 +28,7 @@ public sealed class UserFileTests
         Assert.Equal(ServiceFilterMode.FilterIfLabelDoesNotExists, loaded.Options!.Proxy.FilterMode);
         Assert.IsType<ClusterSource.InCluster>(loaded.Options.Source);
         Assert.False(loaded.Options.Tunnel.Enable);
-        Assert.Equal((54, EdgeTunnelKeys.PskEnable.Path), (loaded.Warnings[1].Line, loaded.Warnings[1].Path));
+        Assert.Equal((55, EdgeTunnelKeys.PskEnable.Path), (loaded.Warnings[1].Line, loaded.Warnings[1].Path));
         Assert.Equal(2, loaded.Warnings.Length);
         var warning = loaded.Warnings[0];
         Assert.Equal(

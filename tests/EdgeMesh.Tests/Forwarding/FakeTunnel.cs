@@ -1,0 +1,68 @@
+using System.Collections.Concurrent;
+using System.Net;
+using System.Net.Sockets;
+using EdgeMesh.Linux;
+using EdgeMesh.Tunnel;
+using Microsoft.Win32.SafeHandles;
+
+namespace EdgeMesh.Tests.Forwarding;
+
+/// <summary>A mesh in one process: a node takes a connection where <see cref="Refuses"/> says nothing, and its endpoint is
+/// dialled at once. Datagrams go to a socket pair whose other end sends back what it gets.</summary>
+internal sealed class FakeTunnel : ITunnelDialer
+{
+    /// <summary>Node by node why it does not take connections.</summary>
+    public ConcurrentDictionary<string, TunnelRefusal> Refuses { get; } = new();
+
+    /// <summary>Nodes to which no session stands.</summary>
+    public ConcurrentDictionary<string, bool> Unreachable { get; } = new();
+
+    public ConcurrentQueue<TunnelledClient> Carried { get; } = new();
+
+    public bool CanReach(string node) => !Unreachable.ContainsKey(node);
+
+    public void Carry(TunnelledClient client)
+    {
+        Carried.Enqueue(client);
+        _ = CarryAsync(client);
+    }
+
+    public int TryOpenDatagrams(TunnelDestination destination) => -111;
+
+    private async Task CarryAsync(TunnelledClient client)
+    {
+        await Task.Yield();
+        using var near = new Socket(new SafeSocketHandle(client.Descriptor, ownsHandle: true));
+        TunnelDestination? destination = client.Destination;
+        while (Refuses.TryGetValue(destination.Node, out var refusal))
+        {
+            var last = destination;
+            destination = client.Next(destination, refusal);
+            if (destination is not null)
+                continue;
+            near.LingerState = new LingerOption(true, 0);
+            near.Close();
+            client.Finished(new TunnelOutcome(last, TunnelEnd.Refused, 0, 0));
+            return;
+        }
+
+        using var far = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        await far.ConnectAsync(new IPEndPoint(destination.Endpoint.Address.ToIPAddress(), destination.Endpoint.Port));
+        await far.SendAsync(client.FirstBytes);
+        var there = PumpAsync(near, far);
+        var back = PumpAsync(far, near);
+        var outcome = new TunnelOutcome(destination, TunnelEnd.Completed, client.FirstBytes.Length + await there, await back);
+        near.Close();
+        client.Finished(outcome);
+    }
+
+    private static async Task<long> PumpAsync(Socket from, Socket to)
+    {
+        var buffer = new byte[16 * 1024];
+        long moved = 0;
+        for (int read; (read = await from.ReceiveAsync(buffer)) > 0; moved += read)
+            await to.SendAsync(buffer.AsMemory(0, read));
+        to.Shutdown(SocketShutdown.Send);
+        return moved;
+    }
+}

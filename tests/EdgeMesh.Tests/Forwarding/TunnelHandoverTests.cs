@@ -1,0 +1,118 @@
+using System.Net.Sockets;
+using System.Text;
+using EdgeMesh.Forwarding;
+using EdgeMesh.Tunnel;
+using Xunit;
+using static EdgeMesh.Tests.Forwarding.LoopbackForwarder;
+
+namespace EdgeMesh.Tests.Forwarding;
+
+/// <summary>Connections to endpoints of other nodes leave the loop for the tunnel.</summary>
+public sealed class TunnelHandoverTests
+{
+    private readonly FakeTunnel _tunnel = new();
+
+    private static CancellationToken Stop => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task AConnectionLeavesWithItsFirstBytesAndIsCountedLikeAnyOther()
+    {
+        using var backend = StartBackend();
+        await using var forwarder = Start([backend.LocalEndpoint], "edge-b");
+        using var client = await forwarder.ConnectAsync();
+        await client.SendAsync("hello"u8.ToArray(), Stop);
+        using var server = await backend.AcceptSocketAsync(Stop);
+
+        Assert.Equal("hello", await ReadAsync(server, 5));
+        Assert.Equal((1, 1, 1), (forwarder.Forwarder.ReadStatistics().Active, forwarder.Forwarder.ReadStatistics().Carried, forwarder.Forwarder.ReadServices()[0].Active));
+        await server.SendAsync("good day"u8.ToArray(), Stop);
+        Assert.Equal("good day", await ReadAsync(client, 8));
+        client.Shutdown(SocketShutdown.Send);
+        server.Shutdown(SocketShutdown.Send);
+        Assert.Equal(0, await client.ReceiveAsync(new byte[1], Stop));
+
+        await UntilAsync(() => forwarder.Forwarder.ReadStatistics().Active == 0, "the connection is counted as ended");
+        var service = forwarder.Forwarder.ReadServices()[0];
+        Assert.Equal((1, 0, 5, 8), (service.Connections, service.Active, service.BytesToEndpoints, service.BytesToClients));
+        var carried = Assert.Single(_tunnel.Carried);
+        Assert.Equal(("edge-b", Name), (carried.Destination.Node, carried.Destination.Service));
+        Assert.Equal(((System.Net.IPEndPoint)client.LocalEndPoint!).Port, carried.Destination.Client.Port);
+    }
+
+    [Fact]
+    public async Task ANodeWithoutASessionIsDialledDirectly()
+    {
+        using var backend = StartBackend();
+        await using var forwarder = Start([backend.LocalEndpoint], "edge-b");
+        _tunnel.Unreachable["edge-b"] = true;
+        using var client = await forwarder.ConnectAsync();
+        using var server = await backend.AcceptSocketAsync(Stop);
+        Assert.Empty(_tunnel.Carried);
+    }
+
+    [Fact]
+    public async Task ANodeThatRefusesIsFollowedByTheNextAndSetAsideAfterAWhile()
+    {
+        using var backend = StartBackend();
+        using var dead = StartBackend();
+        await using var forwarder = Start([dead.LocalEndpoint, backend.LocalEndpoint], "edge-a", "edge-b");
+        _tunnel.Refuses["edge-a"] = TunnelRefusal.DialFailed;
+        for (var i = 0; i < 10; i++)
+        {
+            using var client = await forwarder.ConnectAsync();
+            using var server = await backend.AcceptSocketAsync(Stop);
+        }
+
+        // Failures in a row are remembered, so that later clients do not meet the dead one first.
+        Assert.True(_tunnel.Carried.Count(c => c.Destination.Node == "edge-a") < 6, "every other client met the dead node first");
+    }
+
+    [Fact]
+    public async Task AClientIsResetWhenEveryNodeHasRefused()
+    {
+        using var one = StartBackend();
+        using var other = StartBackend();
+        await using var forwarder = Start([one.LocalEndpoint, other.LocalEndpoint], "edge-a", "edge-b");
+        _tunnel.Refuses["edge-a"] = _tunnel.Refuses["edge-b"] = TunnelRefusal.NotListed;
+        await forwarder.AssertRefusesAsync();
+        await UntilAsync(() => forwarder.Refused(RefusalReason.AllEndpointsFailed) == 1, "the refusal is counted");
+        Assert.Equal(0, forwarder.Forwarder.ReadStatistics().Active);
+    }
+
+    [Fact]
+    public async Task DrainingWaitsForWhatTheTunnelCarriesAndCountsWhatIsLeft()
+    {
+        using var backend = StartBackend();
+        await using var forwarder = Start([backend.LocalEndpoint], "edge-b");
+        using var staying = await forwarder.ConnectAsync();
+        using var server = await backend.AcceptSocketAsync(Stop);
+        Assert.Equal(1, await forwarder.Forwarder.DrainAsync(TimeSpan.FromMilliseconds(700)));
+    }
+
+    [Fact]
+    public async Task CarriedConnectionsCountAgainstTheMostThatMayBeOpen()
+    {
+        using var backend = StartBackend();
+        await using var forwarder = new LoopbackForwarder([], options => options with { Tunnel = _tunnel, MaxConnections = 1 });
+        forwarder.SetEndpoints([backend.LocalEndpoint], "edge-b");
+        using var first = await forwarder.ConnectAsync();
+        using var server = await backend.AcceptSocketAsync(Stop);
+        await forwarder.AssertRefusesAsync();
+        Assert.Equal(1, forwarder.Refused(RefusalReason.ConnectionLimit));
+    }
+
+    private LoopbackForwarder Start(IEnumerable<System.Net.EndPoint> endpoints, params string?[] nodes)
+    {
+        var forwarder = new LoopbackForwarder([], options => options with { Tunnel = _tunnel });
+        forwarder.SetEndpoints(endpoints, nodes);
+        return forwarder;
+    }
+
+    private static async Task<string> ReadAsync(Socket socket, int bytes)
+    {
+        var buffer = new byte[bytes];
+        for (var read = 0; read < bytes;)
+            read += await socket.ReceiveAsync(buffer.AsMemory(read), Stop);
+        return Encoding.ASCII.GetString(buffer);
+    }
+}

@@ -21,6 +21,9 @@ public sealed record ManifestService
 
     public ImmutableArray<string> Endpoints { get; init; } = [];
 
+    /// <summary>On which node an endpoint runs; peer-node where nothing is said.</summary>
+    public ImmutableDictionary<string, string> Nodes { get; init; } = ImmutableDictionary<string, string>.Empty;
+
     public ImmutableSortedDictionary<string, string> Labels { get; init; } = ImmutableSortedDictionary<string, string>.Empty;
 
     /// <summary>Seconds; null: no affinity.</summary>
@@ -61,7 +64,7 @@ public sealed record ManifestService
                 yaml.Append($"- {{name: \"{port.Name}\", port: {port.TargetPort}, protocol: {port.Protocol}}}\n");
             yaml.Append("endpoints:\n");
             foreach (var address in addresses)
-                yaml.Append($"- {{addresses: [\"{address}\"], conditions: {{ready: true}}, nodeName: peer-node}}\n");
+                yaml.Append($"- {{addresses: [\"{address}\"], conditions: {{ready: true}}, nodeName: {Nodes.GetValueOrDefault(address, "peer-node")}}}\n");
         }
 
         return yaml.ToString();

@@ -21,9 +21,8 @@ public sealed partial class NamespaceLab
         options ??= new AgentOptions();
         Configure(options.Config);
         string[] source = options.Manifests ? ["--manifests", Manifests.Path] : [];
-        string[] command = [.. options.Launcher, AgentProgram(), "run", "--config-file", ConfigFile, .. source, "--node-name", options.NodeName, .. options.Arguments];
-        // Whoever runs the tests on a node of a cluster has these set; the agent in the lab shall not find that cluster.
-        var environment = new Dictionary<string, string?> { ["KUBERNETES_PORT"] = "", ["KUBERNETES_SERVICE_HOST"] = "", ["KUBECONFIG"] = "", ["NODE_NAME"] = "" };
+        string[] command = [.. options.Launcher, AgentProgram, "run", "--config-file", ConfigFile, .. source, "--node-name", options.NodeName, .. options.Arguments];
+        var environment = NoCluster();
         foreach (var (key, value) in options.Environment)
             environment[key] = value;
         var process = new LabProcess(
@@ -38,16 +37,24 @@ public sealed partial class NamespaceLab
     }
 
     /// <summary>Runs another command of the agent's program on the node, such as <c>status</c> or <c>cleanup</c>, to its end.</summary>
-    public Task<CommandResult> AgentCommandAsync(params string[] arguments) => RunAsync("node", AgentProgram(), arguments);
+    public Task<CommandResult> AgentCommandAsync(params string[] arguments) => RunAsync("node", AgentProgram, arguments);
 
-    private static string AgentProgram()
+    /// <summary>Whoever runs the tests on a node of a cluster has these set; the agent in the lab shall not find that cluster.</summary>
+    internal static Dictionary<string, string?> NoCluster() =>
+        new() { ["KUBERNETES_PORT"] = "", ["KUBERNETES_SERVICE_HOST"] = "", ["KUBECONFIG"] = "", ["NODE_NAME"] = "" };
+
+    /// <summary>The program that tests run.</summary>
+    public static string AgentProgram
     {
-        string?[] candidates =
-        [
-            Environment.GetEnvironmentVariable("EDGEMESH_AGENT"),
-            Path.Combine(AppContext.BaseDirectory, "edgemesh-agent"),
-        ];
-        return candidates.FirstOrDefault(path => !string.IsNullOrEmpty(path) && File.Exists(path))
-            ?? throw new InvalidOperationException("There is no edgemesh-agent program beside the tests. Build it (./build.sh) and name it in EDGEMESH_AGENT.");
+        get
+        {
+            string?[] candidates =
+            [
+                Environment.GetEnvironmentVariable("EDGEMESH_AGENT"),
+                Path.Combine(AppContext.BaseDirectory, "edgemesh-agent"),
+            ];
+            return candidates.FirstOrDefault(path => !string.IsNullOrEmpty(path) && File.Exists(path))
+                ?? throw new InvalidOperationException("There is no edgemesh-agent program beside the tests. Build it (./build.sh) and name it in EDGEMESH_AGENT.");
+        }
     }
 }

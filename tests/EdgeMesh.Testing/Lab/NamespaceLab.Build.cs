@@ -1,5 +1,3 @@
-using System.Text;
-
 namespace EdgeMesh.Testing.Lab;
 
 public sealed partial class NamespaceLab
@@ -147,15 +145,5 @@ public sealed partial class NamespaceLab
 
     private static int Bits(string address) => address.Contains(':', StringComparison.Ordinal) ? 128 : 32;
 
-    /// <summary>One ip process for many commands; it stops at the first that fails and names its line.</summary>
-    private async Task IpAsync(IEnumerable<string> commands, string? role = null)
-    {
-        string[] where = role is null ? [] : ["-n", NameOf(role)];
-        var batch = new StringBuilder();
-        foreach (var command in commands)
-            batch.Append(command).Append('\n');
-        var result = await CommandResult.RunAsync("ip", [.. where, "-batch", "-"], batch.ToString());
-        if (result.ExitCode != 0)
-            throw new InvalidOperationException($"The lab cannot be built: {result.CommandLine} said: {result.Errors}The batch was:\n{batch}");
-    }
+    private Task IpAsync(IEnumerable<string> commands, string? role = null) => IpBatch.RunAsync(role is null ? null : NameOf(role), commands);
 }

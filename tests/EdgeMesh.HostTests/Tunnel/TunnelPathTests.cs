@@ -1,0 +1,133 @@
+using System.Net.Sockets;
+using System.Security.Cryptography;
+using System.Text;
+using EdgeMesh.Testing.Lab;
+using EdgeMesh.Testing.Lab.Mesh;
+using Xunit;
+
+namespace EdgeMesh.HostTests.Tunnel;
+
+/// <summary>The lab with all agents running and services on every node, for tests that change nothing.</summary>
+public sealed class TunnelFixture : IAsyncLifetime
+{
+    public MeshLab Lab { get; private set; } = null!;
+
+    public async ValueTask InitializeAsync()
+    {
+        Lab = await MeshLab.CreateAsync();
+        Services.PublishAll(Lab);
+        Lab.Publish("docker", "10.96.0.17", 8080, "TCP", [("172.17.0.2", Lab.Edge2)]);
+        await Lab.StartAgentsAsync(Lab.Cloud);
+        await Services.UntilEverySessionStandsAsync(Lab);
+    }
+
+    public ValueTask DisposeAsync() => Lab.DisposeAsync();
+}
+
+/// <summary>Services of the lab: one per node and protocol, named after the node.</summary>
+internal static class Services
+{
+    public const string OnCloud = "10.96.0.11:8080";
+    public const string OnEdge1 = "10.96.0.12:8080";
+    public const string OnEdge2 = "10.96.0.13:8080";
+    public const string UdpOnCloud = "10.96.0.11:5353";
+    public const string UdpOnEdge2 = "10.96.0.13:5353";
+
+    public static void PublishAll(MeshLab lab)
+    {
+        foreach (var (node, last) in new[] { (lab.Cloud, 11), (lab.Edge1, 12), (lab.Edge2, 13) })
+        {
+            lab.Publish($"tcp-{node.Name}", $"10.96.0.{last}", 8080, "TCP", node);
+            lab.Publish($"udp-{node.Name}", $"10.96.0.{last}", 5353, "UDP", node);
+        }
+    }
+
+    public static async Task UntilEverySessionStandsAsync(MeshLab lab, TimeSpan? deadline = null)
+    {
+        foreach (var node in new[] { lab.Cloud, lab.Edge1, lab.Edge2 })
+        {
+            foreach (var (address, other) in new[] { (OnCloud, lab.Cloud), (OnEdge1, lab.Edge1), (OnEdge2, lab.Edge2) })
+            {
+                if (node != other)
+                    await UntilAnsweredAsync(node, address, other, deadline ?? TimeSpan.FromSeconds(20));
+            }
+        }
+    }
+
+    public static Task<Answer> UntilAnsweredAsync(MeshLabNode from, string target, MeshLabNode by, TimeSpan deadline) => Eventually.SeesAsync(
+        () => from.AskAsync(target, TimeSpan.FromSeconds(3)), answer => answer.Pod == by.Name, deadline, $"{from.Name} gets an answer of {by.Name} at {target}");
+}
+
+public sealed class TunnelPathTests(TunnelFixture fixture) : IClassFixture<TunnelFixture>
+{
+    private readonly MeshLab _lab = fixture.Lab;
+
+    [Fact]
+    public async Task AnEdgeNodeBehindNatReachesTheCloudAndTheCloudReachesIt()
+    {
+        var fromEdge = await _lab.RunAsync(_lab.Edge1.PodRole, "curl", "-sS", "--max-time", "5", $"http://{Services.OnCloud}/");
+        var fromCloud = await _lab.RunAsync(_lab.Cloud.PodRole, "curl", "-sS", "--max-time", "5", $"http://{Services.OnEdge1}/");
+
+        Assert.StartsWith($"cloud {_lab.Cloud.PodAddress}:8080", fromEdge.Succeeded().Output, StringComparison.Ordinal);
+        Assert.StartsWith($"edge-1 {_lab.Edge1.PodAddress}:8080", fromCloud.Succeeded().Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task TwoEdgeNodesInTwoLansReachEachOtherOverTheRelay()
+    {
+        Assert.Equal("edge-2", (await _lab.Edge1.AskAsync(Services.OnEdge2)).Pod);
+        Assert.Equal("edge-1", (await _lab.Edge2.AskAsync(Services.OnEdge1)).Pod);
+        Assert.Equal("relayed via cloud", await _lab.Edge1.SessionToAsync(_lab.Edge2));
+        Assert.StartsWith("listener tunnel: relayed via cloud;", await _lab.Edge1.WayOfAsync("tcp-edge-2"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task DatagramsKeepTheirBordersOnEveryWay()
+    {
+        foreach (var (node, target, answers) in new[] { (_lab.Edge1, Services.UdpOnCloud, "cloud"), (_lab.Edge1, Services.UdpOnEdge2, "edge-2"), (_lab.Cloud, Services.UdpOnEdge2, "edge-2") })
+        {
+            using var socket = await node.OpenDatagramsAsync(target);
+            var who = Encoding.ASCII.GetString(await NamespaceLab.ExchangeAsync(socket, "WHO"u8.ToArray()));
+            Assert.StartsWith(answers + " ", who, StringComparison.Ordinal);
+            foreach (var length in (int[])[0, 1, 512, 1400, 9000, 65_000])
+            {
+                var datagram = RandomNumberGenerator.GetBytes(length);
+                Assert.Equal(datagram, await NamespaceLab.ExchangeAsync(socket, datagram));
+            }
+        }
+    }
+
+    [Fact]
+    public async Task AHundredMegabytesComeBackUnchangedAndTheHalfCloseArrives()
+    {
+        using var socket = await _lab.Edge1.ConnectAsync(Services.OnEdge2);
+        await Transfer.EchoAsync(socket, 100 << 20, TimeSpan.FromSeconds(60));
+    }
+
+    [Fact]
+    public async Task ARangeThatEveryNodeHasNeverLeadsToAStranger()
+    {
+        foreach (var node in new[] { _lab.Cloud, _lab.Edge1 })
+        {
+            for (var i = 0; i < 5; i++)
+                Assert.Equal("edge-2", (await node.AskAsync("10.96.0.17:8080")).Pod);
+            Assert.StartsWith("listener tunnel: ", await node.WayOfAsync("docker"), StringComparison.Ordinal);
+        }
+
+        // On the node itself the very same address is its own pod, straight through the kernel.
+        Assert.StartsWith("kernel local: ", await _lab.Edge2.WayOfAsync("docker"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task StatusNamesThePeersTheRelayAndTheWayOfEachEndpoint()
+    {
+        var page = (await _lab.RunAsync("edge-1", NamespaceLab.AgentProgram, "status", "--config-file", _lab.Edge1.ConfigFile)).Succeeded().Output;
+
+        Assert.Contains("relay cloud: connected", page, StringComparison.Ordinal);
+        Assert.Contains("relayed via cloud", page, StringComparison.Ordinal);
+        Assert.Contains("1 of 1 endpoints on edge-2 through the tunnel", page, StringComparison.Ordinal);
+        Assert.True(await _lab.Edge1.Agent.MetricAsync("edgemesh_tunnel_streams_total", "direction=\"out\"") > 0);
+        var (health, said) = await _lab.Edge1.Agent.GetAsync("/healthz");
+        Assert.True(health == 200, said);
+    }
+}

@@ -8,6 +8,8 @@ source "$root/scripts/machine.sh"
 source "$root/demo/telling.sh"
 # shellcheck source=demo/stage.sh
 source "$root/demo/stage.sh"
+# shellcheck source=demo/mesh.sh
+source "$root/demo/mesh.sh"
 
 keep=''
 case "$#${1:-}" in
@@ -20,7 +22,7 @@ case "$#${1:-}" in
 esac
 need_root "it makes network namespaces and loads rules into them; nothing outside of these is touched" "${1:-}"
 need_dotnet
-need_programs ip:iproute2 iptables:iptables iptables-restore:iptables curl:curl nginx:nginx-light sysctl:procps
+need_programs ip:iproute2 iptables:iptables iptables-restore:iptables curl:curl nginx:nginx-light sysctl:procps socat:socat
 
 end() {
     local status=$?

@@ -151,7 +151,7 @@ only_both_pods() { [ "$(cut -d: -f1 "$1" | xargs)" = 'pod-1 pod-2' ]; }
 strike_stage() {
     local place pid
     # A namespace of the demo holds nothing but what the demo started.
-    for place in "${places[@]}"; do
+    for place in "${places[@]}" "${mesh_places[@]}"; do
         for pid in $(ip netns pids "$stage-$place" 2>/dev/null); do
             kill -9 "$pid" 2>/dev/null || true
         done

@@ -128,6 +128,21 @@ public sealed class ManifestTests
         Assert.Equal("spec.nodeName", Text(Items(Container(), "env").Single(e => Text(e, "name") == "NODE_NAME"), "valueFrom", "fieldRef", "fieldPath"));
     }
 
+    [Fact]
+    public void TheKeyOfTheTunnelMayBeMissingAndOthersMayNotReadIt()
+    {
+        var volume = At(Items(Pod(), "volumes").Single(v => Text(v, "name") == "psk"), "secret");
+        Assert.Equal(("edgemesh-agent-psk", "true", "0400"), (Text(volume, "secretName"), Text(volume, "optional"), Text(volume, "defaultMode")));
+        var mount = Text(Items(Container(), "volumeMounts").Single(m => Text(m, "name") == "psk"), "mountPath");
+        var text = Text(Only("ConfigMap"), "data", "edgemesh-agent.yaml");
+        var example = text[..text.IndexOf("# The tunnel", StringComparison.Ordinal)].TrimEnd() + "\n"
+            + string.Join('\n', text[text.IndexOf("  # edgeTunnel:", StringComparison.Ordinal)..].Split('\n').Select(line => line.Replace("# ", "", StringComparison.Ordinal)));
+        var tunnel = ConfigSample.Options(example).Tunnel;
+        Assert.True(tunnel.Enable);
+        Assert.Equal($"{mount}/psk", tunnel.PskPath);
+        Assert.Equal("NAME-OF-A-CLOUD-NODE", Assert.Single(tunnel.RelayNodes).NodeName);
+    }
+
     private static IEnumerable<YamlNode> Objects(string file)
     {
         var stream = new YamlStream();

@@ -1,7 +1,7 @@
 using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
-using EdgeMesh.Linux;
+using EdgeMesh.Linux.Datagrams;
 using EdgeMesh.Tunnel;
 using Microsoft.Win32.SafeHandles;
 
@@ -27,7 +27,34 @@ internal sealed class FakeTunnel : ITunnelDialer
         _ = CarryAsync(client);
     }
 
-    public int TryOpenDatagrams(TunnelDestination destination) => -111;
+    /// <summary>Flows that were opened.</summary>
+    public ConcurrentQueue<TunnelDestination> Flows { get; } = new();
+
+    public int TryOpenDatagrams(TunnelDestination destination)
+    {
+        if (Refuses.ContainsKey(destination.Node))
+            return -111;
+        if (DatagramPair.TryOpen(out var theirs, out var ours) is var result and < 0)
+            return result;
+        Flows.Enqueue(destination);
+        _ = EchoAsync(ours);
+        return theirs;
+    }
+
+    private static async Task EchoAsync(int descriptor)
+    {
+        using var socket = new Socket(new SafeSocketHandle(descriptor, ownsHandle: true));
+        var buffer = new byte[65_536];
+        try
+        {
+            while (true)
+                await socket.SendAsync(buffer.AsMemory(0, await socket.ReceiveAsync(buffer)));
+        }
+        catch (SocketException)
+        {
+            // The flow has ended.
+        }
+    }
 
     private async Task CarryAsync(TunnelledClient client)
     {

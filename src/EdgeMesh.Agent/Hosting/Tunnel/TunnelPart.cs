@@ -16,6 +16,7 @@ internal sealed partial class TunnelPart : IAsyncDisposable
 {
     private static readonly TimeSpan LongestHeartbeat = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan ListenRetry = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan TakingOver = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan LookAgain = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan ResolveAgain = TimeSpan.FromSeconds(60);
 
@@ -177,22 +178,28 @@ internal sealed partial class TunnelPart : IAsyncDisposable
 
     private async Task ListenAsync(CancellationToken cancellationToken)
     {
+        var start = _time.GetTimestamp();
+        var said = false;
         using var timer = new PeriodicTimer(ListenRetry, _time);
         while (true)
         {
             try
             {
                 await _mesh.StartAsync();
-                if (_fault is not null)
+                if (said)
                     LogListensNow(_options.ListenPort);
                 _fault = null;
                 return;
             }
             catch (IOException fault)
             {
-                // While an agent is taken over from, it has the port a little longer.
-                if (_fault is null)
+                // An agent that is taken over from has the port a little longer; that is nothing to tell a person.
+                if (!said && _time.GetElapsedTime(start) > TakingOver)
+                {
+                    said = true;
                     LogCannotListen(_options.ListenPort, fault.Message);
+                }
+
                 _fault = $"The tunnel cannot listen on port {_options.ListenPort}: {fault.Message}";
             }
 

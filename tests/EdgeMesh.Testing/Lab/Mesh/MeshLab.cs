@@ -71,14 +71,14 @@ public sealed class MeshLab : IAsyncDisposable
     public Task IpAsync(string role, params string[] commands) => IpBatch.RunAsync(NameOf(role), commands);
 
     /// <summary>Writes the configuration of every node with these relays, and starts all agents that do not run.</summary>
-    public async Task StartAgentsAsync(params MeshLabNode[] relays)
+    public Task StartAgentsAsync(params MeshLabNode[] relays) => StartAgentsAsync(relays, relays);
+
+    /// <param name="ofEdges">The relays in the files of nodes that are none.</param>
+    public Task StartAgentsAsync(MeshLabNode[] relays, MeshLabNode[] ofEdges) => Task.WhenAll(Nodes.Select(async node =>
     {
-        await Task.WhenAll(Nodes.Select(async node =>
-        {
-            node.Configure(relays);
-            await node.StartAsync();
-        }));
-    }
+        node.Configure(relays.Contains(node) ? relays : ofEdges);
+        await node.StartAsync();
+    }));
 
     /// <summary>Publishes a service whose endpoints are the pods of these nodes.</summary>
     public void Publish(string name, string clusterIP, int port, string protocol, params MeshLabNode[] nodes) =>

@@ -49,6 +49,53 @@ public sealed class UdpForwarderTests
     }
 
     [Fact]
+    public async Task AFlowToAnotherNodeGoesThroughTheTunnelAndStaysThereWhenTheDirectWayOpens()
+    {
+        var tunnel = new FakeTunnel();
+        using var echo = new EchoServer("127.0.0.1", "direct");
+        await using var forwarder = Start(Routes([echo.Endpoint], ["edge-b"]), change: options => options with { Tunnel = tunnel });
+        using var client = Client(_listener);
+        foreach (var size in (int[])[3, 0, 65_000])
+            Assert.Equal(new byte[size], await NamespaceLab.ExchangeAsync(client, new byte[size]));
+        Assert.Equal(("edge-b", echo.Endpoint, _name), (tunnel.Flows.Single().Node, tunnel.Flows.Single().Endpoint, tunnel.Flows.Single().Service));
+
+        forwarder.Use(Routes(echo.Endpoint));
+
+        Assert.Equal("WHO", await AskAsync(client));
+        using var other = Client(_listener);
+        Assert.Equal("direct", await AskAsync(other));
+    }
+
+    [Fact]
+    public async Task AFlowWhoseDirectWayIsLostGoesOnThroughTheTunnel()
+    {
+        var tunnel = new FakeTunnel();
+        using var echo = new EchoServer("127.0.0.1", "direct");
+        await using var forwarder = Start(Routes(echo.Endpoint), change: options => options with { Tunnel = tunnel });
+        using var client = Client(_listener);
+        Assert.Equal("direct", await AskAsync(client));
+
+        forwarder.Use(Routes([echo.Endpoint], ["edge-b"]));
+
+        Assert.Equal("WHO", await AskAsync(client));
+        Assert.Single(tunnel.Flows);
+    }
+
+    [Fact]
+    public async Task ANodeThatTakesNoFlowIsFollowedByTheNextEndpoint()
+    {
+        var tunnel = new FakeTunnel();
+        tunnel.Refuses["edge-b"] = EdgeMesh.Tunnel.TunnelRefusal.NoSession;
+        using var echo = new EchoServer("127.0.0.1", "direct");
+        await using var forwarder = Start(Routes([InetEndpoint.Parse("10.0.0.9:53"), echo.Endpoint], ["edge-b", null]), change: options => options with { Tunnel = tunnel });
+        for (var i = 0; i < 4; i++)
+        {
+            using var client = Client(_listener);
+            Assert.Equal("direct", await AskAsync(client));
+        }
+    }
+
+    [Fact]
     public async Task OneClientStaysWithItsEndpointAndTwoClientsAreSpread()
     {
         using var first = new EchoServer("127.0.0.1", "first");
@@ -310,10 +357,12 @@ public sealed class UdpForwarderTests
         return UdpForwarder.Start(change?.Invoke(options) ?? options, routes, clock ?? TimeProvider.System, NullLogger<UdpForwarder>.Instance);
     }
 
-    private static RouteTable Routes(params ImmutableArray<InetEndpoint> endpoints) =>
+    private static RouteTable Routes(params ImmutableArray<InetEndpoint> endpoints) => Routes(endpoints, default);
+
+    private static RouteTable Routes(ImmutableArray<InetEndpoint> endpoints, ImmutableArray<string?> nodes) =>
         new(new Dictionary<RouteKey, Route>
         {
-            [new RouteKey(_service, TransportProtocol.Udp)] = new Route { Service = _name, Endpoints = endpoints },
+            [new RouteKey(_service, TransportProtocol.Udp)] = new Route { Service = _name, Endpoints = endpoints, Nodes = nodes },
         }.ToFrozenDictionary());
 
     private static async Task<string> AskAsync(Socket client) =>

@@ -49,7 +49,8 @@ public sealed partial class MeshNode
             state == PeerState.Relayed ? Relay(address) : "",
             best?.Connection.RoundTrip,
             best?.Connection.StreamCount ?? 0,
-            link.LastFault);
+            link.LastFault,
+            best is null ? null : _mesh.Time.GetElapsedTime(best.StartedAt));
     }
 
     /// <summary>The name of the relay in `…/p2p/RELAY/p2p-circuit/p2p/PEER`.</summary>

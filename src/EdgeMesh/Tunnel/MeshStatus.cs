@@ -19,7 +19,8 @@ public enum PeerState
 /// <param name="Address">Where the session leads; empty without one.</param>
 /// <param name="Relay">The relay it runs through; empty for none.</param>
 /// <param name="LastFault">Why the last attempt failed; empty after a good one.</param>
-public sealed record PeerStatus(string Name, string PeerId, PeerState State, string Address, string Relay, TimeSpan? RoundTrip, int Streams, string LastFault);
+/// <param name="Age">For how long the session has stood; null without one.</param>
+public sealed record PeerStatus(string Name, string PeerId, PeerState State, string Address, string Relay, TimeSpan? RoundTrip, int Streams, string LastFault, TimeSpan? Age = null);
 
 /// <summary>One relay, for <c>status</c>, nearest first.</summary>
 /// <param name="Reserved">Until when others can reach this node through it; null: not at all.</param>

@@ -15,6 +15,9 @@ internal sealed class MeshSession(PeerConnection connection, long number)
     /// <summary>Larger for later ones.</summary>
     internal long Number { get; } = number;
 
+    /// <summary>When the handshake was done, on the mesh's clock.</summary>
+    internal long StartedAt { get; init; }
+
     internal bool IsDirect => Connection.RemoteAddress?.IsRelayed != true;
 
     /// <summary>It verifies a range, here or at the peer, and carries nothing.</summary>

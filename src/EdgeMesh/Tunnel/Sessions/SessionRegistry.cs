@@ -24,7 +24,7 @@ internal sealed class SessionRegistry(NodeDirectory directory, MeshCounters coun
     /// <summary>Called for each connection before its first stream.</summary>
     internal void Take(PeerConnection connection)
     {
-        var session = new MeshSession(connection, Interlocked.Increment(ref _numbers));
+        var session = new MeshSession(connection, Interlocked.Increment(ref _numbers)) { StartedAt = time.GetTimestamp() };
         _sessions[connection] = session;
         _ = WatchAsync(session, isStranger: directory.NameOf(connection.RemotePeer) is null);
     }

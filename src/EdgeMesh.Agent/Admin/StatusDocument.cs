@@ -238,6 +238,9 @@ internal sealed record TunnelNodeStatus
 
     public double? RoundTripMilliseconds { get; init; }
 
+    /// <summary>For how long the session has stood.</summary>
+    public double? AgeSeconds { get; init; }
+
     public required int Streams { get; init; }
 
     public required ImmutableArray<TunnelRangeStatus> Ranges { get; init; }

@@ -112,7 +112,7 @@ internal static class StatusView
         return $"{Markup.Escape($"{jump.Family} {jump.Hook} -> {jump.Chain}")}: {place} {Markup.Escape(jump.Detail == "first" ? "" : jump.Detail)}".TrimEnd();
     }
 
-    private static string Age(TimeSpan age) => age switch
+    internal static string Age(TimeSpan age) => age switch
     {
         { TotalSeconds: < 120 } => $"{Math.Max(0, age.TotalSeconds):F0} s",
         { TotalMinutes: < 120 } => $"{age.TotalMinutes:F0} min",

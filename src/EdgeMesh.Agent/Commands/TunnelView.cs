@@ -22,7 +22,7 @@ internal static class TunnelView
 
     public static Table Nodes(TunnelStatus tunnel)
     {
-        var table = new Table().Border(TableBorder.Simple).AddColumns("Other node", "Session", "Round trip", "Streams", "Directly reachable");
+        var table = new Table().Border(TableBorder.Simple).AddColumns("Other node", "Session", "Age", "Round trip", "Streams", "Directly reachable");
         foreach (var node in tunnel.Nodes)
         {
             var session = node.State switch
@@ -33,7 +33,7 @@ internal static class TunnelView
             };
             var ranges = string.Join(", ", node.Ranges.Where(range => range.State == "direct").Select(range => range.Range));
             table.AddRow(
-                Markup.Escape(node.Name), session, RoundTrip(node.RoundTripMilliseconds, ""),
+                Markup.Escape(node.Name), session, node.AgeSeconds is { } age ? StatusView.Age(TimeSpan.FromSeconds(age)) : "", RoundTrip(node.RoundTripMilliseconds, ""),
                 node.Streams.ToString(CultureInfo.InvariantCulture), ranges.Length == 0 ? "nothing" : Markup.Escape(ranges));
         }
 

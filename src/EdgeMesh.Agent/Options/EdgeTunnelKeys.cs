@@ -18,14 +18,14 @@ internal static class EdgeTunnelKeys
         "What carries the tunnel; ws and quic are refused, since this release has tcp only.");
 
     public static readonly ConfigKey<ImmutableArray<RelayNode>> RelayNodes = new("modules.edgeTunnel.relayNodes", "list", [],
-        "Nodes that others can always reach, and that pass connections on between those that cannot reach each other: nodeName, and in advertiseAddress IP addresses, DNS names or multiaddrs. A node that finds its own name here is a relay.",
+        "Nodes that others can always reach, and that pass connections on between those that cannot reach each other: nodeName, and in advertiseAddress IP addresses, DNS names or multiaddrs. A node that finds its own name here at its start is a relay.",
         RelayNode.ReadList, v => v.Length == 0 ? "[]" : $"[{string.Join(", ", v.Select(r => r.ToText()))}]")
     {
         Live = true,
     };
 
     public static readonly ConfigKey<int> HeartbeatPeriod = Integer("modules.edgeTunnel.heartbeatPeriod", 120, 1, 86_400,
-        "Seconds after which an idle session between two nodes is asked for a sign of life. Sessions to relays are asked every few seconds.");
+        "Most seconds between two signs of life of a session. It is asked every 3 s in any case, so that a dead relay is left in time.");
 
     public static readonly ConfigKey<bool> PskEnable = Boolean("modules.edgeTunnel.psk.enable", true,
         "Only nodes with the same key may join. Without it the tunnel stays off, since the key is what nodes know each other by.");

@@ -85,8 +85,8 @@ public sealed class StatusViewTests
             ],
             Nodes =
             [
-                new TunnelNodeStatus { Name = "cloud-1", PeerId = "12D3KooWA", State = "direct", Address = "198.51.100.1:20006", RoundTripMilliseconds = 12.34, Streams = 2, Ranges = [new TunnelRangeStatus { Range = "10.244.1.1/24", State = "direct", Reason = "cloud-1 answers at 10.244.1.1:20006", RoundTripMilliseconds = 12.5 }] },
-                new TunnelNodeStatus { Name = "edge-9", PeerId = "12D3KooWB", State = "relayed", Relay = "cloud-1", RoundTripMilliseconds = 31, Streams = 7, Ranges = [new TunnelRangeStatus { Range = "172.17.0.1/16", State = "unverified", Reason = "somebody else answers at 172.17.0.1:20006" }] },
+                new TunnelNodeStatus { Name = "cloud-1", PeerId = "12D3KooWA", State = "direct", Address = "198.51.100.1:20006", RoundTripMilliseconds = 12.34, AgeSeconds = 95, Streams = 2, Ranges = [new TunnelRangeStatus { Range = "10.244.1.1/24", State = "direct", Reason = "cloud-1 answers at 10.244.1.1:20006", RoundTripMilliseconds = 12.5 }] },
+                new TunnelNodeStatus { Name = "edge-9", PeerId = "12D3KooWB", State = "relayed", Relay = "cloud-1", RoundTripMilliseconds = 31, AgeSeconds = 754.2, Streams = 7, Ranges = [new TunnelRangeStatus { Range = "172.17.0.1/16", State = "unverified", Reason = "somebody else answers at 172.17.0.1:20006" }] },
                 new TunnelNodeStatus { Name = "edge-4", PeerId = "12D3KooWC", State = "connecting", Streams = 0, Ranges = [], Fault = "no relay knows it" },
             ],
             StreamsIn = 3,

@@ -10,7 +10,6 @@ internal static class TunnelStatusWords
 {
     public static TunnelStatus Of(MeshStatus mesh, Reachability? reachability)
     {
-        var names = new PeerNames(mesh);
         var ranges = reachability?.Nodes.ToDictionary(StringComparer.Ordinal) ?? [];
         return new TunnelStatus
         {
@@ -30,8 +29,9 @@ internal static class TunnelStatusWords
                 PeerId = peer.PeerId,
                 State = peer.State.ToString().ToLowerInvariant(),
                 Address = Present(peer.Address),
-                Relay = Present(names.Of(peer.Relay)),
+                Relay = Present(peer.Relay),
                 RoundTripMilliseconds = peer.RoundTrip?.TotalMilliseconds,
+                AgeSeconds = peer.Age?.TotalSeconds,
                 Streams = peer.Streams,
                 Ranges = ranges.TryGetValue(peer.Name, out var announced) ? [.. announced.Select(Range)] : [],
                 Fault = Present(peer.LastFault),
@@ -58,7 +58,6 @@ internal static class TunnelStatusWords
 /// <summary>Says of endpoints how each is reached, and why so.</summary>
 internal sealed class EndpointWayWords(MeshStatus mesh, Reachability? reachability)
 {
-    private readonly PeerNames _names = new(mesh);
     private readonly Dictionary<string, PeerStatus> _peers = mesh.Peers.ToDictionary(peer => peer.Name, StringComparer.Ordinal);
 
     public EndpointWayStatus Of(ServiceEndpoint endpoint)
@@ -74,7 +73,7 @@ internal sealed class EndpointWayWords(MeshStatus mesh, Reachability? reachabili
         var why = range is null ? $"{node} has announced no range that it is in" : range.Reason;
         if (!_peers.TryGetValue(node, out var peer) || peer.State == PeerState.Connecting)
             return Way(endpoint, "tunnel", $"{why}; no session to {node} stands", null);
-        var session = peer.State == PeerState.Relayed ? $"relayed via {_names.Of(peer.Relay)}" : "session straight to the node";
+        var session = peer.State == PeerState.Relayed ? $"relayed via {peer.Relay}" : "session straight to the node";
         return Way(endpoint, "tunnel", $"{session}; {why}", peer.RoundTrip);
     }
 
@@ -86,12 +85,4 @@ internal sealed class EndpointWayWords(MeshStatus mesh, Reachability? reachabili
         Reason = reason,
         RoundTripMilliseconds = roundTrip?.TotalMilliseconds,
     };
-}
-
-/// <summary>Node names of peer ids: a relay stands in an address by its id.</summary>
-internal sealed class PeerNames(MeshStatus mesh)
-{
-    private readonly Dictionary<string, string> _names = mesh.Peers.DistinctBy(peer => peer.PeerId).ToDictionary(peer => peer.PeerId, peer => peer.Name, StringComparer.Ordinal);
-
-    public string Of(string peerId) => _names.GetValueOrDefault(peerId, peerId);
 }

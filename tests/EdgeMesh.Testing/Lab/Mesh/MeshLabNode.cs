@@ -90,10 +90,17 @@ public sealed class MeshLabNode : IAsyncDisposable
 
     public async Task StartAsync()
     {
-        string[] arguments = ["run", "--config-file", ConfigFile, "--manifests", _lab.Manifests.Path, "--node-name", Name];
-        var process = new LabProcess(_lab[Name].Name, NamespaceLab.AgentProgram, arguments, NamespaceLab.NoCluster());
-        _agent = new AgentProcess(_lab[Name], process);
+        _agent = Run();
         await _agent.UntilReadyAsync(TimeSpan.FromSeconds(60));
+    }
+
+    /// <summary>A new agent takes over from the one that runs; returns when that one has ended.</summary>
+    public async Task TakeOverAsync()
+    {
+        await using var old = Agent;
+        _agent = Run("--take-over");
+        await old.Process.WaitForExitAsync(TimeSpan.FromSeconds(60));
+        await _agent.UntilReadyAsync(TimeSpan.FromSeconds(10));
     }
 
     public async Task KillAsync()
@@ -180,6 +187,12 @@ public sealed class MeshLabNode : IAsyncDisposable
 
         return "";
     }
+
+    private AgentProcess Run(params string[] further) => new(
+        _lab[Name],
+        new LabProcess(
+            _lab[Name].Name, NamespaceLab.AgentProgram,
+            ["run", "--config-file", ConfigFile, "--manifests", _lab.Manifests.Path, "--node-name", Name, .. further], NamespaceLab.NoCluster()));
 
     public async ValueTask DisposeAsync()
     {

@@ -61,26 +61,33 @@ internal sealed partial class TunnelPart : IAsyncDisposable
     public static TunnelPart? Create(AgentOptions options, uint mark, ILoggerFactory loggers, TimeProvider time, out string? notice)
     {
         notice = null;
-        var tunnel = options.Tunnel;
-        if (!tunnel.Enable)
+        if (!options.Tunnel.Enable)
             return null;
-        PresharedKeys keys;
         try
         {
-            keys = PresharedKeys.Read(tunnel.PskPath);
+            return Create(options, mark, loggers, time);
         }
-        catch (PresharedKeyException fault)
+        catch (Exception fault) when (fault is PresharedKeyException or NetlinkException)
         {
             notice = $"The tunnel is off: {fault.Message}";
-            return null;
+        }
+        catch (Exception fault) when (fault is DllNotFoundException or EntryPointNotFoundException)
+        {
+            notice = $"The tunnel is off: it needs libcrypto of OpenSSL 3, which is not on this machine ({fault.Message.ReplaceLineEndings(" ")}). Install libssl3.";
         }
 
+        return null;
+    }
+
+    private static TunnelPart Create(AgentOptions options, uint mark, ILoggerFactory loggers, TimeProvider time)
+    {
+        var tunnel = options.Tunnel;
         var addresses = TunnelAddresses.Of(tunnel, options.DeviceName, NodeAddresses.List());
         var mesh = new MeshNode(
             new MeshOptions
             {
                 NodeName = options.NodeName,
-                Keys = keys,
+                Keys = PresharedKeys.Read(tunnel.PskPath),
                 Listen = addresses.Listen,
                 Advertise = addresses.Advertise,
                 Ranges = addresses.Ranges,

@@ -72,11 +72,11 @@ public sealed partial class PeerConnection
                     break;
                 case YamuxEventKind.Ended:
                     stream?.End();
-                    AfterStream(stream!);
+                    AfterStream(happened.Stream!);
                     break;
                 case YamuxEventKind.Reset:
                     stream?.Lose();
-                    AfterStream(stream!);
+                    AfterStream(happened.Stream!);
                     break;
                 case YamuxEventKind.GoAway when happened.Code != 0:
                     throw new IOException($"the peer ended the session with code {happened.Code}");

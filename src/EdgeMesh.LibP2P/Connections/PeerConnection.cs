@@ -168,7 +168,7 @@ public sealed partial class PeerConnection : IAsyncDisposable
         if (Failure is not null)
             return;
         _session.CloseWrite(stream.Core);
-        AfterStream(stream);
+        AfterStream(stream.Core);
     }
 
     internal void Reset(PeerStream stream)
@@ -176,7 +176,7 @@ public sealed partial class PeerConnection : IAsyncDisposable
         if (Failure is not null)
             return;
         _session.Reset(stream.Core);
-        AfterStream(stream);
+        AfterStream(stream.Core);
     }
 
     private async Task<PeerStream> OpenRawAsync(ProtocolSelection? selection, ByteQueue? first, CancellationToken cancellationToken)
@@ -216,11 +216,12 @@ public sealed partial class PeerConnection : IAsyncDisposable
         return stream;
     }
 
-    private void AfterStream(PeerStream stream)
+    internal void AfterStream(YamuxStream core)
     {
-        if (stream.Core.IsGone)
+        if (core.IsGone)
         {
-            _streams.Remove(stream);
+            if (core.Tag is PeerStream stream)
+                _streams.Remove(stream);
             _streamRoom.Set();
         }
 

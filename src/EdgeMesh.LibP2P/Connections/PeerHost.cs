@@ -94,6 +94,11 @@ public sealed partial class PeerHost : IAsyncDisposable
             cancellationToken.ThrowIfCancellationRequested();
             throw new IOException($"{endPoint} could not be reached: {e.Message}", e);
         }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
 
         return await UpgradeAsync(new NetworkStream(socket, ownsSocket: true), dialer: true, address.Peer, address, cancellationToken);
     }

@@ -128,7 +128,12 @@ public sealed class PeerStream : AsyncOnlyStream
             var state = selection.Receive(ref data);
             Connection.Consumed(this, before - data.Length);
             if (state == SelectionState.Refused)
+            {
+                // The caller tells the peer; whoever reads here is told by this.
+                Lose();
                 return false;
+            }
+
             if (state == SelectionState.Agreed)
             {
                 Selection = null;

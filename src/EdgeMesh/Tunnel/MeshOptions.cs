@@ -64,7 +64,7 @@ public sealed record MeshOptions
     public TimeSpan RangeCheck { get; init; } = TimeSpan.FromSeconds(2);
 
     /// <summary>The longest wait between two attempts to reach a relay or a peer that was reachable lately.</summary>
-    public TimeSpan LongestBackOff { get; init; } = TimeSpan.FromSeconds(3);
+    public TimeSpan LongestBackOff { get; init; } = TimeSpan.FromSeconds(2);
 
     /// <summary>How long a TCP connect may take; the handshake after it has twice that time.</summary>
     public TimeSpan DialTimeout { get; init; } = TimeSpan.FromSeconds(3);

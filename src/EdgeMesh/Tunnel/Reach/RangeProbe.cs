@@ -97,6 +97,9 @@ internal sealed partial class RangeProbe(PeerLink link, IPEndPoint via, MeshCont
         if (before == state)
             return;
         LogChanged(mesh.Logger, link.Name, via, state, reason);
+        // Where it answers a probe, it takes a session too: a relayed one need not wait for its next try.
+        if (state == RangeState.Direct)
+            link.TryNow();
         changed();
     }
 

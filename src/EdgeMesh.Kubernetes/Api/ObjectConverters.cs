@@ -70,6 +70,12 @@ internal sealed class SharedString : JsonConverter<string>
             throw new JsonException();
         }
 
+        return Read(ref reader);
+    }
+
+    /// <summary>The reader stands on a string.</summary>
+    public static string? Read(ref Utf8JsonReader reader)
+    {
         if (reader.HasValueSequence || reader.ValueSpan.Length > LongestShared)
         {
             return reader.GetString();

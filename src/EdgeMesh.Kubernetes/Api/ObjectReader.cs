@@ -24,7 +24,7 @@ internal static class ObjectReader
         T? value;
         try
         {
-            value = JsonSerializer.Deserialize(json, type);
+            value = ObjectScan.Read<T>(json) ?? JsonSerializer.Deserialize(json, type);
         }
         catch (Exception e) when (IsBadInput(e))
         {
@@ -141,14 +141,14 @@ internal static class ObjectCheck
             }
         }
 
-        if (service.Spec.ClusterIP is { Length: > 0 } ip && ip != "None" && !IPAddress.TryParse(ip, out _))
+        if (service.Spec.ClusterIP is { Length: > 0 } ip && ip != "None" && !IPAddress.IsValid(ip))
         {
             return ($"has the clusterIP '{ip}', which is not an IP address", "$.spec.clusterIP");
         }
 
         for (var i = 0; i < service.Spec.ClusterIPs.Length; i++)
         {
-            if (service.Spec.ClusterIPs[i] is var other && other != "None" && !IPAddress.TryParse(other, out _))
+            if (service.Spec.ClusterIPs[i] is var other && other != "None" && !IPAddress.IsValid(other))
             {
                 return ($"has the clusterIP '{other}', which is not an IP address", $"$.spec.clusterIPs[{i}]");
             }
@@ -173,7 +173,7 @@ internal static class ObjectCheck
         {
             foreach (var address in slice.Endpoints[i].Addresses)
             {
-                if (!IPAddress.TryParse(address, out _))
+                if (!IPAddress.IsValid(address))
                 {
                     return ($"has the endpoint '{address}', which is not an IP address", $"$.endpoints[{i}].addresses");
                 }
@@ -195,7 +195,7 @@ internal static class ObjectCheck
 
             foreach (var address in subset.Addresses.AsSpan())
             {
-                if (!IPAddress.TryParse(address.Ip, out _))
+                if (!IPAddress.IsValid(address.Ip))
                 {
                     return ($"has the endpoint '{address.Ip}', which is not an IP address", $"$.subsets[{i}].addresses");
                 }

@@ -170,6 +170,11 @@ internal static class FactsFile
     {
         try
         {
+            // Nearly every line is one of these two.
+            if (line.StartsWith("{\"service\":"u8) && ObjectScan.Read<Service>(line["{\"service\":"u8.Length..^1]) is { } service)
+                return new FactsLine { Service = service };
+            if (line.StartsWith("{\"slice\":"u8) && ObjectScan.Read<EndpointSlice>(line["{\"slice\":"u8.Length..^1]) is { } slice)
+                return new FactsLine { Slice = slice };
             return JsonSerializer.Deserialize(line, FactsJson.Default.FactsLine) ?? throw new FactsFileException("a line of it is null");
         }
         catch (Exception e) when (ObjectReader.IsBadInput(e))

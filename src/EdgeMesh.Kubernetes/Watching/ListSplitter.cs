@@ -19,9 +19,6 @@ internal sealed class ListSplitter(int largestItem, ListItem onItem)
     private const int LargestEnvelope = 64 << 10;
     private const int FrontOfTooLong = 8 << 10;
 
-    private static readonly SearchValues<byte> Structure = SearchValues.Create("\"{}[]"u8);
-    private static readonly SearchValues<byte> StringEnd = SearchValues.Create("\"\\"u8);
-
     private readonly ArrayBufferWriter<byte> _envelope = new();
     private readonly ArrayBufferWriter<byte> _item = new();
     private State _state = State.Start;
@@ -76,19 +73,38 @@ internal sealed class ListSplitter(int largestItem, ListItem onItem)
 
     private static bool IsSpace(byte b) => b is (byte)' ' or (byte)'\n' or (byte)'\r' or (byte)'\t';
 
+    // A plain loop: the pieces between two quotes or brackets are too short for a vectorized search to be worth its call.
     private int FeedItem(ReadOnlySpan<byte> bytes)
     {
-        var length = _inString ? InString(bytes) : Outside(bytes);
+        var (inString, escaped, depth) = (_inString, _escaped, _depth);
+        var length = 0;
+        while (length < bytes.Length && depth >= _itemDepth)
+        {
+            var b = bytes[length++];
+            if (inString)
+            {
+                inString = escaped || b != (byte)'"';
+                escaped = !escaped && b == (byte)'\\';
+            }
+            else if (b == (byte)'"')
+            {
+                inString = true;
+            }
+            else if (b is (byte)'{' or (byte)'[')
+            {
+                depth++;
+            }
+            else if (b is (byte)'}' or (byte)']')
+            {
+                depth--;
+            }
+        }
+
+        (_inString, _escaped, _depth) = (inString, escaped, depth);
         if (!_tooLarge)
         {
-            if (_item.WrittenCount + length > largestItem)
-            {
-                _tooLarge = true;
-            }
-            else
-            {
-                _item.Write(bytes[..length]);
-            }
+            _tooLarge = _item.WrittenCount + length > largestItem;
+            _item.Write(bytes[..Math.Min(length, largestItem - _item.WrittenCount)]);
         }
 
         if (_depth < _itemDepth)
@@ -97,49 +113,6 @@ internal sealed class ListSplitter(int largestItem, ListItem onItem)
         }
 
         return length;
-    }
-
-    private int InString(ReadOnlySpan<byte> bytes)
-    {
-        if (_escaped)
-        {
-            _escaped = false;
-            return 1;
-        }
-
-        var at = bytes.IndexOfAny(StringEnd);
-        if (at < 0)
-        {
-            return bytes.Length;
-        }
-
-        _escaped = bytes[at] == (byte)'\\';
-        _inString = _escaped;
-        return at + 1;
-    }
-
-    private int Outside(ReadOnlySpan<byte> bytes)
-    {
-        var at = bytes.IndexOfAny(Structure);
-        if (at < 0)
-        {
-            return bytes.Length;
-        }
-
-        switch (bytes[at])
-        {
-            case (byte)'"':
-                _inString = true;
-                break;
-            case (byte)'{' or (byte)'[':
-                _depth++;
-                break;
-            default:
-                _depth--;
-                break;
-        }
-
-        return at + 1;
     }
 
     private void EndItem(State next)

@@ -24,6 +24,9 @@ public sealed partial class Reconciler : IDisposable
     /// however long one round takes; but nobody waits longer than this.</summary>
     public static readonly TimeSpan LongestRest = TimeSpan.FromSeconds(2);
 
+    /// <summary>Whoever lost the order waits no longer than this.</summary>
+    public static readonly TimeSpan LongestRestBeforeRepair = TimeSpan.FromMilliseconds(400);
+
     private const int RestPerWork = 4;
     private static readonly TimeSpan FirstRetry = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan LongestRetry = TimeSpan.FromSeconds(30);
@@ -43,8 +46,7 @@ public sealed partial class Reconciler : IDisposable
     private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(
         new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite, SingleReader = true });
 
-    /// <summary>Ends a long rest: somebody touched the rules.</summary>
-    private readonly Channel<bool> _urgent = Channel.CreateBounded<bool>(
+    private readonly Channel<bool> _disturbed = Channel.CreateBounded<bool>(
         new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite, SingleReader = true });
 
     private readonly TaskCompletionSource _firstSync = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -116,7 +118,7 @@ public sealed partial class Reconciler : IDisposable
         lock (_gate)
             _touched.UnionWith(touchedChains.Take(Math.Max(0, MostTouched - _touched.Count)));
         _repairRequested = true;
-        _urgent.Writer.TryWrite(true);
+        _disturbed.Writer.TryWrite(true);
         Wake();
     }
 
@@ -175,9 +177,11 @@ public sealed partial class Reconciler : IDisposable
             {
                 await _wake.Reader.ReadAsync(cancellationToken);
                 var started = _time.GetTimestamp();
+                var isFirst = _state.LastSync is null;
                 await RoundAsync(cancellationToken);
                 retry = FirstRetry;
-                await RestAsync(_time.GetElapsedTime(started), cancellationToken);
+                // The first round writes everything; the next one need not be like it.
+                await RestAsync(isFirst ? TimeSpan.Zero : _time.GetElapsedTime(started) * RestPerWork, cancellationToken);
                 continue;
             }
             catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
@@ -198,21 +202,16 @@ public sealed partial class Reconciler : IDisposable
         }
     }
 
-    /// <summary>After a round that took <paramref name="work"/>. A repair that somebody's change calls for waits as long as the
-    /// round took and no longer: until it is done, the connections are another's.</summary>
-    private async Task RestAsync(TimeSpan work, CancellationToken cancellationToken)
+    private async Task RestAsync(TimeSpan wanted, CancellationToken cancellationToken)
     {
-        var least = Clamp(work);
-        await Task.Delay(least, _time, cancellationToken);
-        var more = Clamp(work * RestPerWork) - least;
-        if (more <= TimeSpan.Zero || _repairRequested)
+        var rest = wanted < MinimumInterval ? MinimumInterval : wanted > LongestRest ? LongestRest : wanted;
+        var first = rest < LongestRestBeforeRepair ? rest : LongestRestBeforeRepair;
+        await Task.Delay(first, _time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (rest == first || _repairRequested)
             return;
-        using var over = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        await Task.WhenAny(Task.Delay(more, _time, over.Token), _urgent.Reader.WaitToReadAsync(over.Token).AsTask());
-        await over.CancelAsync();
-        cancellationToken.ThrowIfCancellationRequested();
-
-        static TimeSpan Clamp(TimeSpan rest) => rest < MinimumInterval ? MinimumInterval : rest > LongestRest ? LongestRest : rest;
+        using var enough = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        await Task.WhenAny(Task.Delay(rest - first, _time, enough.Token), _disturbed.Reader.WaitToReadAsync(enough.Token).AsTask());
+        await enough.CancelAsync();
     }
 
     private async Task RoundAsync(CancellationToken cancellationToken)
@@ -238,7 +237,7 @@ public sealed partial class Reconciler : IDisposable
         if (_repairRequested && _state.LastSync is not null)
         {
             _repairRequested = false;
-            _urgent.Reader.TryRead(out _);
+            _disturbed.Reader.TryRead(out _);
             string[] touched;
             lock (_gate)
             {

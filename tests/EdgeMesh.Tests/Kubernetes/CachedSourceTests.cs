@@ -121,7 +121,7 @@ public sealed class CachedSourceTests : IDisposable
         other.Always("services", Misbehave.Status(503));
         WriteKubeConfig(other.Url);
         Assert.Equal(FactsOrigin.Cache, (await running.SeesAsync(f => f.Services.IsEmpty)).Origin);
-        Assert.Contains(_log.Lines, l => l.Text.Contains("of another cluster", StringComparison.Ordinal));
+        await RunningSource.UntilAsync(() => _log.Lines.Any(l => l.Text.Contains("of another cluster", StringComparison.Ordinal)), "a line about the other cluster");
     }
 
     [Fact]

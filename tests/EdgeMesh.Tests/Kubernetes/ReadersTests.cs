@@ -6,6 +6,8 @@ using Xunit;
 
 namespace EdgeMesh.Tests.Kubernetes;
 
+/// <remarks>One after the other: the pool of shared strings is one for the process, and a test looks into it.</remarks>
+[Collection("shared strings")]
 public sealed class ReadersTests
 {
     private static readonly string List = $$"""{"apiVersion":"v1","items":[{{Sample.Service("a")}},{{Sample.Service("b")}}],"kind":"ServiceList","metadata":{"resourceVersion":"7","continue":"next"} }""";

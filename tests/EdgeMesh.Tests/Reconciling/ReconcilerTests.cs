@@ -124,20 +124,18 @@ public sealed class ReconcilerTests
     }
 
     [Fact]
-    public async Task ARoundIsFollowedByARestOfFourTimesItsWork()
+    public async Task ARoundAfterTheFirstIsFollowedByARestOfFourTimesItsWork()
     {
-        await using var run = new RunningReconciler { SyncTakes = TimeSpan.FromMilliseconds(100) };
-        Assert.Equal(TimeSpan.FromMilliseconds(200), await run.PublishAsync(Facts(_web)));
-        run.Time.Advance(TimeSpan.FromMilliseconds(200));
-        Assert.Equal(TimeSpan.FromMilliseconds(600), await run.PauseAsync());
+        await using var run = await AfterALongSecondRoundAsync();
+        run.Time.Advance(Reconciler.LongestRestBeforeRepair);
+        Assert.Equal(TimeSpan.FromMilliseconds(800) - Reconciler.LongestRestBeforeRepair, await run.PauseAsync());
     }
 
     [Fact]
-    public async Task ARepairDoesNotWaitForTheRestAfterALongSync()
+    public async Task ARepairDoesNotWaitForTheRestAfterALongRound()
     {
-        await using var run = new RunningReconciler { SyncTakes = TimeSpan.FromMilliseconds(100) };
-        await run.PublishAsync(Facts(_web));
-        run.Time.Advance(TimeSpan.FromMilliseconds(200));
+        await using var run = await AfterALongSecondRoundAsync();
+        run.Time.Advance(Reconciler.LongestRestBeforeRepair);
         await run.PauseAsync();
         run.Backend.Damage("the jump was behind KUBE-SERVICES");
         run.Reconciler.RequestRepair();
@@ -285,5 +283,17 @@ public sealed class ReconcilerTests
         run.Source.Break(new InvalidOperationException("a bug"));
         var fault = await Assert.ThrowsAsync<InvalidOperationException>(() => run.Running.WaitAsync(RunningReconciler.Deadline));
         Assert.Equal("a bug", fault.Message);
+    }
+
+    private static async Task<RunningReconciler> AfterALongSecondRoundAsync()
+    {
+        var run = new RunningReconciler();
+        await run.PublishAsync(Facts(_web));
+        run.SyncTakes = TimeSpan.FromMilliseconds(100);
+        run.Source.Publish(Facts(_web, Service("demo/other", "10.0.0.2", "80")));
+        await run.EndPauseAsync();
+        await run.Backend.WroteAsync("sync", 2, RunningReconciler.Deadline);
+        Assert.Equal(Reconciler.LongestRestBeforeRepair, await run.PauseAsync());
+        return run;
     }
 }

@@ -21,12 +21,17 @@ internal sealed class PollingPolicy(long limit)
     /// <summary>Longer than any peer works on a small message, shorter than the slice of one that computes.</summary>
     private const long LongAway = 1_000_000;
 
-    private const long RestAfterLongAway = 1_000_000_000;
+    // A host that takes the core away looks the same as a process that computes, but for a moment only.
+    private const long ShortestRest = 10_000_000;
+    private const long LongestRest = 1_000_000_000;
+    private const int FoundToForget = 256;
 
     private bool _polls;
     private int _shortSleeps;
     private int _vainLooks;
+    private long _rest = ShortestRest;
     private long _restsUntil = long.MinValue;
+    private int _foundSinceRest;
     private long _until;
     private long _last;
 
@@ -44,7 +49,9 @@ internal sealed class PollingPolicy(long limit)
     {
         if (now - _last > LongAway)
         {
-            _restsUntil = now + RestAfterLongAway;
+            _restsUntil = now + _rest;
+            _rest = Math.Min(_rest * 2, LongestRest);
+            _foundSinceRest = 0;
             return false;
         }
 
@@ -60,6 +67,8 @@ internal sealed class PollingPolicy(long limit)
     public void Found(int events)
     {
         _vainLooks = 0;
+        if (++_foundSinceRest == FoundToForget)
+            _rest = ShortestRest;
         if (events > FewEvents)
             (_polls, _shortSleeps) = (false, 0);
     }

@@ -77,13 +77,36 @@ public sealed class PollingPolicyTests
     }
 
     [Fact]
-    public void WhoeverKeepsTheCoreForLongHasItForASecond()
+    public void WhoeverKeepsTheCoreHasItForTwiceAsLongEachTimeUpToASecond()
     {
         Sleep(16);
-        Assert.True(_policy.Begins(0));
-        Assert.False(_policy.GoesOn(2_000_000));
-        Assert.False(_policy.Begins(1_001_000_000));
-        Assert.True(_policy.Begins(1_002_000_000));
+        long now = 0;
+        foreach (var rest in (long[])[10, 20, 40, 80, 160, 320, 640, 1_000, 1_000])
+            now = LoseTheCore(now, rest);
+    }
+
+    [Fact]
+    public void AnAbsenceLongAgoIsForgotten()
+    {
+        Sleep(16);
+        var now = LoseTheCore(LoseTheCore(0, 10), 20);
+        for (var i = 0; i < 256; i++)
+        {
+            Assert.True(_policy.Begins(now));
+            _policy.Found(1);
+        }
+
+        LoseTheCore(now, 10);
+    }
+
+    private long LoseTheCore(long now, long restMilliseconds)
+    {
+        Assert.True(_policy.Begins(now));
+        now += 2_000_000;
+        Assert.False(_policy.GoesOn(now));
+        now += restMilliseconds * 1_000_000;
+        Assert.False(_policy.Begins(now - 1));
+        return now;
     }
 
     private void Sleep(int times)

@@ -13,6 +13,21 @@ internal sealed class NoiseStream(Stream inner, NoiseSession session) : AsyncOnl
     private int _arrivedStart;
     private int _arrivedEnd;
 
+    internal NoiseSession Session => session;
+
+    /// <summary>What the messages travel over.</summary>
+    internal Stream Transport => inner is ReadAheadStream ahead ? ahead.Inner : inner;
+
+    /// <summary>Gives away what has arrived and was not read: decrypted, and as it came. Nothing may be read here afterwards.</summary>
+    internal (byte[] Plain, byte[] Sealed) TakeAhead()
+    {
+        var plain = _plain.Data.ToArray();
+        _plain.Dispose();
+        byte[] arrived = [.. session.TakePartial(), .. _arrived.AsSpan(_arrivedStart.._arrivedEnd), .. inner is ReadAheadStream ahead ? ahead.TakeAhead() : []];
+        _arrivedStart = _arrivedEnd = 0;
+        return (plain, arrived);
+    }
+
     /// <summary>Runs the handshake to its end.</summary>
     internal async Task HandshakeAsync(CancellationToken cancellationToken)
     {

@@ -14,10 +14,11 @@ public sealed partial class PeerConnection
     {
         lock (Gate)
             _session.Ping();
-        var reading = ReadAsync();
-        var writing = WriteAsync();
         var watching = WatchAsync();
-        await Task.WhenAll(reading, writing, watching);
+        var moving = _host.Options.Driver is { } driver && _upgraded.Stream is NoiseStream noise && driver.CanDrive(noise.Transport)
+            ? DriveAsync(driver, noise)
+            : Task.WhenAll(ReadAsync(), WriteAsync());
+        await Task.WhenAll(moving, watching);
         await _upgraded.Stream.DisposeAsync();
         _session.Dispose();
         LogClosed(_host.Logger, RemotePeer, RemoteAddress, Failure!.Message);
@@ -50,15 +51,21 @@ public sealed partial class PeerConnection
         }
     }
 
-    private void Receive(ReadOnlySpan<byte> input)
+    internal void Receive(ReadOnlySpan<byte> input)
     {
         while (_session.TryReceive(ref input, out var happened))
         {
+            if (happened.Stream?.Tag is StreamSink sink)
+            {
+                Deliver(sink, happened);
+                continue;
+            }
+
             var stream = happened.Stream?.Tag as PeerStream;
             switch (happened.Kind)
             {
                 case YamuxEventKind.Opened:
-                    if (!happened.Stream!.IsGone)
+                    if (!happened.Stream!.IsGone && _drive?.TryGreet(happened.Stream) != true)
                         _ = _host.ServeAsync(Add(happened.Stream));
                     break;
                 case YamuxEventKind.Acknowledged:
@@ -156,7 +163,7 @@ public sealed partial class PeerConnection
         }
     }
 
-    private void Fail(Exception reason, bool goodbye)
+    internal void Fail(Exception reason, bool goodbye)
     {
         lock (Gate)
         {
@@ -171,6 +178,7 @@ public sealed partial class PeerConnection
             SendRoom.Set();
             _streamRoom.Set();
             _outputReady.Set();
+            _drive?.Wake();
         }
 
         _closing.Cancel();

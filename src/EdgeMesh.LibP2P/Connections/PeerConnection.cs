@@ -73,6 +73,9 @@ public sealed partial class PeerConnection : IAsyncDisposable
     /// <summary>Why the connection ended; null while it stands.</summary>
     public Exception? Failure { get; private set; }
 
+    /// <summary>What the host's driver keeps for this connection; null if the connection runs by itself.</summary>
+    public object? DrivenBy { get; internal set; }
+
     internal object Gate { get; } = new();
 
     internal Signal SendRoom { get; } = new();
@@ -209,7 +212,7 @@ public sealed partial class PeerConnection : IAsyncDisposable
         }
     }
 
-    private PeerStream Add(YamuxStream core)
+    internal PeerStream Add(YamuxStream core)
     {
         var stream = new PeerStream(this, core, _host.Options.Yamux.MaxWindow + YamuxOptions.InitialWindow);
         _streams.Add(stream);
@@ -230,7 +233,11 @@ public sealed partial class PeerConnection : IAsyncDisposable
 
     private void WakeWriter()
     {
-        if (_session.Output.Count > 0)
+        if (_session.Output.Count == 0)
+            return;
+        if (_drive is { } drive)
+            drive.Wake();
+        else
             _outputReady.Set();
     }
 }

@@ -81,16 +81,14 @@ public sealed partial class PeerHost : IAsyncDisposable
     {
         if (!address.TryGetTcpEndPoint(out var endPoint) || address.IsRelayed)
             throw new ArgumentException($"{address} does not start with an IP address and a TCP port", nameof(address));
-        var socket = new Socket(endPoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        Stream transport;
         try
         {
-            Options.PrepareSocket?.Invoke(socket);
             using var deadline = Deadline.After(Options.ConnectTimeout, Options.Time, cancellationToken);
-            await socket.ConnectAsync(endPoint, deadline.Token);
+            transport = Options.Driver is { } driver ? await driver.ConnectAsync(endPoint, deadline.Token) : await ConnectAsync(endPoint, deadline.Token);
         }
-        catch (Exception e) when (e is SocketException or OperationCanceledException)
+        catch (Exception e) when (e is SocketException or IOException or OperationCanceledException)
         {
-            socket.Dispose();
             cancellationToken.ThrowIfCancellationRequested();
             throw new IOException($"{endPoint} could not be reached: {e.Message}", e);
         }
@@ -100,7 +98,23 @@ public sealed partial class PeerHost : IAsyncDisposable
             throw;
         }
 
-        return await UpgradeAsync(new NetworkStream(socket, ownsSocket: true), dialer: true, address.Peer, address, cancellationToken);
+        return await UpgradeAsync(transport, dialer: true, address.Peer, address, cancellationToken);
+    }
+
+    private async Task<Stream> ConnectAsync(IPEndPoint endPoint, CancellationToken cancellationToken)
+    {
+        var socket = new Socket(endPoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        try
+        {
+            Options.PrepareSocket?.Invoke(socket);
+            await socket.ConnectAsync(endPoint, cancellationToken);
+            return new NetworkStream(socket, ownsSocket: true);
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Makes a connection out of any stream, which it owns from then on: a TCP connection, or a stream through a
@@ -237,7 +251,8 @@ public sealed partial class PeerHost : IAsyncDisposable
         {
             socket.NoDelay = true;
             address = Multiaddr.FromEndPoint((IPEndPoint)socket.RemoteEndPoint!);
-            await UpgradeAsync(new NetworkStream(socket, ownsSocket: true), dialer: false, expected: null, address, _stopping.Token);
+            var transport = Options.Driver?.Adopt(socket) ?? new NetworkStream(socket, ownsSocket: true);
+            await UpgradeAsync(transport, dialer: false, expected: null, address, _stopping.Token);
         }
         catch (Exception e)
         {

@@ -62,5 +62,8 @@ public sealed record PeerHostOptions
     /// <summary>Sees every socket before it listens or connects.</summary>
     public Action<System.Net.Sockets.Socket>? PrepareSocket { get; init; }
 
+    /// <summary>Moves the bytes of connections; null leaves that to tasks of each connection.</summary>
+    public ConnectionDriver? Driver { get; init; }
+
     public TimeProvider Time { get; init; } = TimeProvider.System;
 }

@@ -98,6 +98,20 @@ public sealed class PeerStream : AsyncOnlyStream
         }
     }
 
+    /// <summary>From the driver's thread, if the connection is driven: <paramref name="sink"/> takes the stream from here on,
+    /// with what has arrived on it and was not read. Nobody may read or write here any more. False if the stream is lost.</summary>
+    public bool TryPassTo(StreamSink sink)
+    {
+        ArgumentNullException.ThrowIfNull(sink);
+        lock (Connection.Gate)
+        {
+            if (Connection.Drive is not { } drive || Connection.Failure is not null || _reset || _abandoned || Core.IsGone)
+                return false;
+            drive.Take(this, sink);
+            return true;
+        }
+    }
+
     /// <summary>Says that this side will send no more.</summary>
     public void CloseWrite()
     {
@@ -154,6 +168,18 @@ public sealed class PeerStream : AsyncOnlyStream
     {
         _ended = true;
         _readable.Set();
+    }
+
+    /// <summary>Under the lock: gives what arrived to the stream's sink.</summary>
+    internal void HandOver(StreamSink sink)
+    {
+        // A dispose of this object must no longer end the stream.
+        _abandoned = true;
+        if (_received.Count > 0)
+            sink.OnData(_received.Data);
+        _received.Dispose();
+        if (_ended && !sink.IsGone)
+            sink.OnEnded();
     }
 
     internal void WindowOpened() => _writable.Set();

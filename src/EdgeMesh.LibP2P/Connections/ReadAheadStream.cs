@@ -10,6 +10,16 @@ internal sealed class ReadAheadStream(Stream inner) : AsyncOnlyStream
 
     private readonly ByteQueue _ahead = new(Ahead);
 
+    internal Stream Inner => inner;
+
+    /// <summary>Gives away what was read ahead, for whoever reads the inner stream from now on.</summary>
+    internal byte[] TakeAhead()
+    {
+        var ahead = _ahead.Data.ToArray();
+        _ahead.Dispose();
+        return ahead;
+    }
+
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
         if (_ahead.Count == 0)

@@ -124,6 +124,58 @@ public sealed class NoiseSession : IDisposable
         }
     }
 
+    /// <summary>Encrypts bytes into as few messages as they need, into memory of the caller's: at least
+    /// <see cref="SealedLength"/> bytes, which is also what it returns.</summary>
+    public int Seal(ReadOnlySpan<byte> plain, Span<byte> destination)
+    {
+        if (_send is null)
+            throw new InvalidOperationException("the Noise session is not established");
+        var at = 0;
+        while (!plain.IsEmpty)
+        {
+            var part = plain[..Math.Min(plain.Length, MaxPlain)];
+            plain = plain[part.Length..];
+            BinaryPrimitives.WriteUInt16BigEndian(destination[at..], (ushort)(part.Length + NoiseCipher.TagSize));
+            _send.Encrypt([], part, destination.Slice(at + 2, part.Length + NoiseCipher.TagSize));
+            at += part.Length + Overhead;
+        }
+
+        return at;
+    }
+
+    /// <summary>How long so many bytes become by <see cref="Seal"/>.</summary>
+    public static int SealedLength(int plain) => plain + (((plain + MaxPlain - 1) / MaxPlain) * Overhead);
+
+    /// <summary>Decrypts the first message of what has arrived where it is; false if it is not all there yet.</summary>
+    /// <param name="arrived">What has arrived; the message's bytes are replaced.</param>
+    /// <param name="taken">How many bytes the message was long, with everything.</param>
+    /// <param name="plain">What it says, a piece of <paramref name="arrived"/>.</param>
+    /// <exception cref="PeerProtocolException">It is not a genuine message.</exception>
+    public bool TryOpen(Span<byte> arrived, out int taken, out Span<byte> plain)
+    {
+        plain = default;
+        taken = 0;
+        if (_receive is null)
+            throw new InvalidOperationException("the Noise session is not established");
+        if (!TryWhole(arrived, out var whole))
+            return false;
+        if (whole.Length < NoiseCipher.TagSize)
+            throw new PeerProtocolException("a Noise message is shorter than its tag");
+        taken = 2 + whole.Length;
+        plain = arrived[2..(taken - NoiseCipher.TagSize)];
+        return _receive.TryDecrypt([], whole, plain)
+            ? true
+            : throw new PeerProtocolException("a Noise message could not be decrypted: it was altered on the way");
+    }
+
+    /// <summary>Gives away the beginning of a message whose end has not arrived, for whoever goes on with <see cref="TryOpen"/>.</summary>
+    internal byte[] TakePartial()
+    {
+        var partial = _partial.Data.ToArray();
+        _partial.Dispose();
+        return partial;
+    }
+
     private static bool TryWhole(ReadOnlySpan<byte> bytes, out ReadOnlySpan<byte> message)
     {
         message = default;

@@ -23,6 +23,10 @@ public sealed record YamuxOptions
     /// (256 by the specification).</summary>
     public int MaxUnacknowledged { get; init; } = 256;
 
+    /// <summary>Most bytes of one data frame. The default fills one Noise message together with the frame's header, so that a
+    /// frame arrives in one piece.</summary>
+    public int MaxFrameBody { get; init; } = 65535 - 16 - 12;
+
     /// <summary>Bytes of data that wait to be sent before <see cref="YamuxSession.Write"/> takes no more.</summary>
     public int SendBuffer { get; init; } = 256 * 1024;
 }

@@ -173,7 +173,6 @@ public sealed partial class YamuxSession
         _current = new YamuxStream(id, inbound: true, _time.GetTimestamp());
         _streams.Add(id, _current);
         _inbound++;
-        Frame(YamuxType.WindowUpdate, YamuxFlags.Ack, id, 0);
         Then(YamuxEventKind.Opened);
     }
 

@@ -20,8 +20,6 @@ public sealed partial class YamuxSession : IDisposable
     /// <summary>Room in <see cref="Output"/> that data may not take, so that window updates and the like always fit.</summary>
     private const int ControlRoom = 256 * 1024;
 
-    private const int MaxFrameBody = 64 * 1024;
-
     private readonly bool _dialer;
     private readonly YamuxOptions _options;
     private readonly TimeProvider _time;
@@ -61,6 +59,9 @@ public sealed partial class YamuxSession : IDisposable
     /// <summary>Whether a ping has not been answered yet.</summary>
     public bool IsPingPending => _pingSent >= 0;
 
+    /// <summary>The streams that are open.</summary>
+    internal IEnumerable<YamuxStream> Streams => _streams.Values;
+
     /// <summary>How many more bytes <see cref="Write"/> would take because of what waits to be sent.</summary>
     public int SendRoom => Math.Max(0, _options.SendBuffer - Output.Count);
 
@@ -95,18 +96,37 @@ public sealed partial class YamuxSession : IDisposable
         var written = 0;
         while (written < data.Length)
         {
-            var length = (int)Math.Min(Math.Min(data.Length - written, MaxFrameBody), Math.Min(stream.SendWindow, (uint)SendRoom));
-            if (length == 0)
+            var space = Reserve(stream, data.Length - written);
+            if (space.IsEmpty)
                 break;
-            var frame = Output.Reserve(YamuxFrame.HeaderSize + length);
-            new YamuxFrame(YamuxType.Data, YamuxFlags.None, stream.Id, (uint)length).Write(frame);
-            data.Slice(written, length).CopyTo(frame[YamuxFrame.HeaderSize..]);
-            Output.Commit(YamuxFrame.HeaderSize + length);
-            stream.SendWindow -= (uint)length;
-            written += length;
+            data.Slice(written, space.Length).CopyTo(space);
+            Commit(stream, space.Length);
+            written += space.Length;
         }
 
         return written;
+    }
+
+    /// <summary>As <see cref="Write"/>, without a copy: the place in the output where the stream's next bytes go, at most
+    /// <paramref name="most"/> of them; empty if the window or the send buffer takes none. Nothing else may touch the session
+    /// before <see cref="Commit"/>.</summary>
+    public Span<byte> Reserve(YamuxStream stream, int most)
+    {
+        if (stream.WriteClosed)
+            throw new InvalidOperationException("this side has ended the stream");
+        if (stream.IsGone)
+            return [];
+        var length = (int)Math.Min(Math.Min(most, _options.MaxFrameBody), Math.Min(stream.SendWindow, (uint)SendRoom));
+        return length == 0 ? [] : Output.Reserve(YamuxFrame.HeaderSize + length)[YamuxFrame.HeaderSize..];
+    }
+
+    /// <summary>The first <paramref name="count"/> bytes of the reserved place (above 0) are the stream's.</summary>
+    public void Commit(YamuxStream stream, int count)
+    {
+        var frame = Output.Reserve(YamuxFrame.HeaderSize + count);
+        new YamuxFrame(YamuxType.Data, TakeAcknowledgement(stream), stream.Id, (uint)count).Write(frame);
+        Output.Commit(YamuxFrame.HeaderSize + count);
+        stream.SendWindow -= (uint)count;
     }
 
     /// <summary>Says that this side will send no more on the stream.</summary>
@@ -115,7 +135,7 @@ public sealed partial class YamuxSession : IDisposable
         if (stream.WriteClosed || stream.IsGone)
             return;
         stream.WriteClosed = true;
-        Frame(YamuxType.WindowUpdate, YamuxFlags.Fin, stream.Id, 0);
+        Frame(YamuxType.WindowUpdate, YamuxFlags.Fin | TakeAcknowledgement(stream), stream.Id, 0);
         if (stream.ReadClosed)
             Remove(stream);
     }
@@ -153,7 +173,7 @@ public sealed partial class YamuxSession : IDisposable
 
         stream.LastGrant = now;
         stream.ReceiveWindow += stream.Owed;
-        Frame(YamuxType.WindowUpdate, YamuxFlags.None, stream.Id, stream.Owed);
+        Frame(YamuxType.WindowUpdate, TakeAcknowledgement(stream), stream.Id, stream.Owed);
         stream.Owed = 0;
     }
 
@@ -178,6 +198,16 @@ public sealed partial class YamuxSession : IDisposable
             _inbound--;
         else
             Acknowledge(stream);
+    }
+
+    /// <summary>A stream of the peer is acknowledged with the first frame that goes back on it: a frame for that alone would
+    /// cost both sides a packet per stream. A reset says enough without.</summary>
+    private static YamuxFlags TakeAcknowledgement(YamuxStream stream)
+    {
+        if (!stream.IsInbound || stream.Acknowledged)
+            return YamuxFlags.None;
+        stream.Acknowledged = true;
+        return YamuxFlags.Ack;
     }
 
     private void Acknowledge(YamuxStream stream)

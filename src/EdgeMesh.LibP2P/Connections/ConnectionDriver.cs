@@ -1,0 +1,29 @@
+using System.Net;
+using System.Net.Sockets;
+
+namespace EdgeMesh.LibP2P.Connections;
+
+/// <summary>
+/// Moves the bytes of a host's connections on a thread of its own, instead of by tasks of each connection:
+/// <code>
+///   ConnectAsync, Adopt -> a transport, read and written asynchronously during the handshake
+///   CanDrive, Drive     -> from then on the driver reads, feeds <see cref="ConnectionDrive.Receive"/>, and sends what
+///                          <see cref="ConnectionDrive.Seal"/> gives
+/// </code>
+/// </summary>
+public abstract class ConnectionDriver
+{
+    /// <summary>Connects to a TCP endpoint.</summary>
+    /// <exception cref="IOException">It could not be reached.</exception>
+    public abstract Task<Stream> ConnectAsync(IPEndPoint endPoint, CancellationToken cancellationToken);
+
+    /// <summary>Makes a transport of an accepted socket, which it owns from then on.</summary>
+    public abstract Stream Adopt(Socket socket);
+
+    /// <summary>Whether it can take the bytes of a connection over <paramref name="transport"/> over: one of its own, or a stream
+    /// of a connection that it drives.</summary>
+    public abstract bool CanDrive(Stream transport);
+
+    /// <summary>Takes it over, until it calls <see cref="ConnectionDrive.Finish"/>. From any thread.</summary>
+    public abstract void Drive(Stream transport, ConnectionDrive drive);
+}

@@ -60,6 +60,7 @@ public sealed class ConnectionDrive
                 Connection.Receive(ahead);
             }
 
+            Connection.NoteArrival();
             var taken = 0;
             while (Connection.Failure is null && _noise.TryOpen(arrived[taken..], out var length, out var plain))
             {
@@ -67,6 +68,9 @@ public sealed class ConnectionDrive
                 Connection.Receive(plain);
             }
 
+            // Answers to pings and the like, which no sink knows of.
+            if (HasOutput)
+                Wake();
             return taken;
         }
     }
@@ -78,14 +82,19 @@ public sealed class ConnectionDrive
         lock (Gate)
         {
             var output = _session.Output;
-            var messages = destination.Length / (NoiseSession.MaxPlain + NoiseSession.Overhead);
-            var count = Math.Min(output.Count, messages * NoiseSession.MaxPlain);
-            if (count == 0)
+            if (output.Count == 0)
                 return 0;
-            var length = _noise.Seal(output.Data[..count], destination);
-            output.Consume(count);
+            var sealedBytes = 0;
+            while (output.Count > 0 && destination.Length - sealedBytes >= NoiseSession.MaxPlain + NoiseSession.Overhead)
+            {
+                // Whole frames, so that none arrives in two pieces.
+                var count = _session.WholeFrames();
+                sealedBytes += _noise.Seal(output.Data[..count], destination[sealedBytes..]);
+                output.Consume(count);
+            }
+
             Connection.SendRoom.Set();
-            return length;
+            return sealedBytes;
         }
     }
 

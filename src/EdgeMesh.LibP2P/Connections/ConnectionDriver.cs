@@ -26,4 +26,10 @@ public abstract class ConnectionDriver
 
     /// <summary>Takes it over, until it calls <see cref="ConnectionDrive.Finish"/>. From any thread.</summary>
     public abstract void Drive(Stream transport, ConnectionDrive drive);
+
+    /// <summary>Joins two streams of connections that it drives: bytes both ways, each end passed on by itself, until both have
+    /// ended or either is lost.</summary>
+    /// <param name="limit">Most bytes of each direction; null for no bound.</param>
+    /// <exception cref="IOException">One was lost or the bound was reached: both are reset.</exception>
+    public abstract Task JoinAsync(PeerStream one, PeerStream other, long? limit, CancellationToken cancellationToken);
 }

@@ -44,5 +44,7 @@ public sealed partial class PeerConnection
         }
     }
 
+    internal void NoteArrival() => _arrivedSincePing = true;
+
     internal void Forget(PeerStream stream) => _streams.Remove(stream);
 }

@@ -1,5 +1,6 @@
 using EdgeMesh.LibP2P.Addresses;
 using EdgeMesh.LibP2P.Identify;
+using EdgeMesh.LibP2P.Noise;
 using EdgeMesh.LibP2P.Select;
 using EdgeMesh.LibP2P.Wire;
 using EdgeMesh.LibP2P.Yamux;
@@ -26,7 +27,11 @@ public sealed partial class PeerConnection : IAsyncDisposable
     {
         _host = host;
         _upgraded = upgraded;
-        _session = new YamuxSession(upgraded.IsDialer, host.Options.Yamux, host.Options.Time)
+        // Over a stream, a message shall fill one frame of that stream together with what it adds.
+        var yamux = upgraded.Stream is NoiseStream { Transport: PeerStream }
+            ? host.Options.Yamux with { MaxFrameBody = host.Options.Yamux.MaxFrameBody - NoiseSession.Overhead - YamuxFrame.HeaderSize }
+            : host.Options.Yamux;
+        _session = new YamuxSession(upgraded.IsDialer, yamux, host.Options.Time)
         {
             MaxInboundStreams = host.Options.StreamsOfStrangers ?? host.Options.Yamux.MaxInboundStreams,
         };
@@ -74,7 +79,9 @@ public sealed partial class PeerConnection : IAsyncDisposable
     public Exception? Failure { get; private set; }
 
     /// <summary>What the host's driver keeps for this connection; null if the connection runs by itself.</summary>
-    public object? DrivenBy { get; internal set; }
+    public object? DrivenBy { get; set; }
+
+    internal ConnectionDriver? Driver => _host.Options.Driver;
 
     internal object Gate { get; } = new();
 

@@ -13,7 +13,10 @@ internal static class RelayedCircuit
         using var deadline = Deadline.After(limit?.Duration ?? Timeout.InfiniteTimeSpan, time, cancellationToken);
         try
         {
-            await Task.WhenAll(CopyAsync(one, other, limit?.Data, deadline.Token), CopyAsync(other, one, limit?.Data, deadline.Token));
+            if (one.Connection.Driver is { } driver && driver.CanDrive(one) && driver.CanDrive(other))
+                await driver.JoinAsync(one, other, limit?.Data, deadline.Token);
+            else
+                await Task.WhenAll(CopyAsync(one, other, limit?.Data, deadline.Token), CopyAsync(other, one, limit?.Data, deadline.Token));
         }
         catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {

@@ -27,6 +27,14 @@ public sealed record YamuxOptions
     /// frame arrives in one piece.</summary>
     public int MaxFrameBody { get; init; } = 65535 - 16 - 12;
 
+    /// <summary>Half a window that came and went within this time, or within four round trips, makes the window grow. The round
+    /// trip of an idle connection says little about a busy one, where bytes wait behind others.</summary>
+    public TimeSpan QuickRefill { get; init; }
+
+    /// <summary>Whether a stream of the peer is acknowledged with the first frame that goes back on it. A frame for that alone
+    /// costs both sides a packet per stream, but lets the peer open more streams than answers are on their way.</summary>
+    public bool AcknowledgesWithFirstFrame { get; init; }
+
     /// <summary>Bytes of data that wait to be sent before <see cref="YamuxSession.Write"/> takes no more.</summary>
     public int SendBuffer { get; init; } = 256 * 1024;
 }

@@ -173,6 +173,8 @@ public sealed partial class YamuxSession
         _current = new YamuxStream(id, inbound: true, _time.GetTimestamp());
         _streams.Add(id, _current);
         _inbound++;
+        if (!_options.AcknowledgesWithFirstFrame)
+            Frame(YamuxType.WindowUpdate, TakeAcknowledgement(_current), id, 0);
         Then(YamuxEventKind.Opened);
     }
 

@@ -162,7 +162,7 @@ public sealed partial class YamuxSession : IDisposable
         var now = _time.GetTimestamp();
         var growth = stream.Window;
         if (RoundTrip is { } roundTrip
-            && _time.GetElapsedTime(stream.LastGrant, now) < 4 * roundTrip
+            && _time.GetElapsedTime(stream.LastGrant, now) < (4 * roundTrip > _options.QuickRefill ? 4 * roundTrip : _options.QuickRefill)
             && stream.Window <= _options.MaxWindow / 2
             && _grown + growth <= _options.MaxWindowGrowth)
         {
@@ -189,6 +189,25 @@ public sealed partial class YamuxSession : IDisposable
     /// <summary>Says that this side takes and opens no more streams (0 normal, 1 protocol error, 2 internal error).</summary>
     public void GoAway(uint code) => Frame(YamuxType.GoAway, YamuxFlags.None, 0, code);
 
+    /// <summary>How many bytes of the output, which starts with a frame, are whole frames of together at most the length of the
+    /// largest frame; at least one.</summary>
+    internal int WholeFrames()
+    {
+        var most = _options.MaxFrameBody + YamuxFrame.HeaderSize;
+        var output = Output.Data;
+        var at = 0;
+        while (at < output.Length)
+        {
+            var frame = YamuxFrame.Read(output[at..]);
+            var next = at + YamuxFrame.HeaderSize + (frame.Type == YamuxType.Data ? (int)frame.Length : 0);
+            if (next > most)
+                break;
+            at = next;
+        }
+
+        return at > 0 ? at : Math.Min(most, output.Length);
+    }
+
     private void Remove(YamuxStream stream)
     {
         stream.IsGone = true;
@@ -200,8 +219,7 @@ public sealed partial class YamuxSession : IDisposable
             Acknowledge(stream);
     }
 
-    /// <summary>A stream of the peer is acknowledged with the first frame that goes back on it: a frame for that alone would
-    /// cost both sides a packet per stream. A reset says enough without.</summary>
+    /// <summary>A reset says enough without.</summary>
     private static YamuxFlags TakeAcknowledgement(YamuxStream stream)
     {
         if (!stream.IsInbound || stream.Acknowledged)

@@ -15,6 +15,11 @@ public static unsafe partial class DatagramPair
         var ends = stackalloc int[2] { -1, -1 };
         var result = SocketPair(AF_UNIX, SOCK_DGRAM_NONBLOCK_CLOEXEC, 0, ends) < 0 ? -Marshal.GetLastSystemError() : 0;
         (one, other) = (ends[0], ends[1]);
+        if (result < 0)
+            return result;
+        // The number of datagrams that wait in a connected pair has no bound but their bytes.
+        DatagramDescriptor.WantBuffers(one, DatagramDescriptor.BufferBytes);
+        DatagramDescriptor.WantBuffers(other, DatagramDescriptor.BufferBytes);
         return result;
     }
 

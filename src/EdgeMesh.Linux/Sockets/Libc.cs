@@ -27,6 +27,9 @@ internal static unsafe partial class Libc
     internal static partial int getsockname(int descriptor, byte* address, uint* length);
 
     [LibraryImport(Library)]
+    internal static partial int getpeername(int descriptor, byte* address, uint* length);
+
+    [LibraryImport(Library)]
     internal static partial int setsockopt(int descriptor, int level, int name, void* value, uint length);
 
     [LibraryImport(Library)]

@@ -84,6 +84,14 @@ public static unsafe class TcpSocket
         return endpoint;
     }
 
+    /// <summary>Whether a connection that was begun has been made.</summary>
+    public static bool IsConnected(int descriptor)
+    {
+        var address = stackalloc byte[SockAddr.MaxSize];
+        uint length = SockAddr.MaxSize;
+        return Libc.getpeername(descriptor, address, &length) == 0;
+    }
+
     /// <summary>Reads what is there: a count, 0 at the peer's end of stream, or a negated errno.</summary>
     public static int Receive(int descriptor, byte* buffer, int length)
     {

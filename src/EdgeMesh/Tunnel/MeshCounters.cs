@@ -24,11 +24,14 @@ internal sealed class MeshCounters
 
     internal long Carried => Volatile.Read(ref _carried);
 
-    internal long Sent => Volatile.Read(ref _sent);
+    /// <summary>Counts what it moves by itself.</summary>
+    internal Loop.TunnelLoop? Loop { get; set; }
 
-    internal long Received => Volatile.Read(ref _received);
+    internal long Sent => Volatile.Read(ref _sent) + (Loop?.BytesOut ?? 0);
 
-    internal long DatagramsDropped => Volatile.Read(ref _datagramsDropped);
+    internal long Received => Volatile.Read(ref _received) + (Loop?.BytesIn ?? 0);
+
+    internal long DatagramsDropped => Volatile.Read(ref _datagramsDropped) + (Loop?.DatagramsDropped ?? 0);
 
     internal long Strangers => Volatile.Read(ref _strangers);
 

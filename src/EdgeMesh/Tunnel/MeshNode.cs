@@ -15,6 +15,7 @@ using EdgeMesh.Linux.Datagrams;
 using EdgeMesh.Linux.Sockets;
 using EdgeMesh.Tunnel.Discovery;
 using EdgeMesh.Tunnel.Identity;
+using EdgeMesh.Tunnel.Loop;
 using EdgeMesh.Tunnel.Proxy;
 using EdgeMesh.Tunnel.Reach;
 using EdgeMesh.Tunnel.Sessions;
@@ -45,6 +46,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
     private readonly ProxyClient _client;
     private readonly RelayServer? _relayServer;
     private readonly RangeVerifier _reach;
+    private readonly TunnelLoop _loop;
     private readonly ConcurrentDictionary<Task, byte> _carried = new();
     private ImmutableHashSet<string> _kept = [];
 
@@ -60,7 +62,17 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
         var faults = new MeshFaults(logger, time);
         var sessions = new SessionRegistry(directory, counters, 2 * options.SessionWait, time);
         _identity = options.Keys.DeriveOwn(options.NodeName);
-        var host = new PeerHost(HostOptions(options, _identity, sessions, counters, faults, time), logger);
+        _loop = new TunnelLoop(logger, time, options.PollingLimit);
+        counters.Loop = _loop;
+        var flows = _loop.AddDeadlines(options.DatagramIdle / DatagramStream.IdleRounds);
+        var service = new LoopProxyService(() => sessions, () => _server!, counters)
+        {
+            Mark = options.DialMark,
+            Dials = _loop.AddDeadlines(options.EndpointTimeout),
+            Flows = flows,
+        };
+        var driver = new TunnelDriver(_loop, options.DialMark, () => new ProxyGreeter(_loop, service));
+        var host = new PeerHost(HostOptions(options, _identity, driver, sessions, counters, faults, time), logger);
         _mesh = new MeshContext
         {
             Options = options,
@@ -78,10 +90,11 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
         PingProtocol.Attach(host);
         _hello = new HelloExchange(_mesh, LinkOf);
         _server = new ProxyServer(_mesh);
-        _client = new ProxyClient(_mesh, LinkOf);
+        _client = new ProxyClient(_mesh, LinkOf, new ProxyLoop(_loop, options.EndpointTimeout + options.SessionWait, flows));
         _reach = new RangeVerifier(_mesh, () => _links.Values, _hello);
         if (options.IsRelay)
             _relayServer = RelayServer.Attach(host, RelayOptions());
+        _loop.Start();
     }
 
     /// <summary>Which addresses of other nodes are verified to need no tunnel.</summary>
@@ -199,7 +212,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
     public void Carry(TunnelledClient client)
     {
         ArgumentNullException.ThrowIfNull(client);
-        Track(_client.CarryAsync(client));
+        Track(_client.Carry(client));
     }
 
     /// <inheritdoc/>
@@ -211,7 +224,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
         var result = DatagramPair.TryOpen(out var theirs, out var ours);
         if (result < 0)
             return result;
-        Track(_client.CarryDatagramsAsync(ours, destination));
+        Track(_client.CarryDatagrams(ours, destination));
         return theirs;
     }
 
@@ -242,11 +255,15 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
         await _stopping.CancelAsync();
         await Task.WhenAll(_carried.Keys);
         await _mesh.Host.DisposeAsync();
+        _loop.Stop();
+        await _loop.Finished;
         _identity.Dispose();
     }
 
     private void Track(Task carried)
     {
+        if (carried.IsCompleted)
+            return;
         _carried.TryAdd(carried, 0);
         _ = carried.ContinueWith(static (task, table) => ((ConcurrentDictionary<Task, byte>)table!).TryRemove(task, out _), _carried, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
     }
@@ -291,12 +308,17 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
         ConnectionOf = peer => _mesh.Directory.NameOf(peer) is { } name && _links.TryGetValue(name, out var link) && link.Best is { IsDirect: true } best ? best.Connection : null,
     };
 
-    private static PeerHostOptions HostOptions(MeshOptions options, Ed25519KeyPair identity, SessionRegistry sessions, MeshCounters counters, MeshFaults faults, TimeProvider time) => new()
+    private static PeerHostOptions HostOptions(MeshOptions options, Ed25519KeyPair identity, TunnelDriver driver, SessionRegistry sessions, MeshCounters counters, MeshFaults faults, TimeProvider time) => new()
     {
         Identity = identity,
         Security = [NoiseSession.Protocol],
         AgentVersion = "edgemesh-agent",
-        Yamux = new YamuxOptions { MaxOutboundStreams = (int)Math.Min((long)options.Limits.StreamsOutPerPeer + 4096, int.MaxValue) },
+        Yamux = new YamuxOptions
+        {
+            MaxOutboundStreams = (int)Math.Min((long)options.Limits.StreamsOutPerPeer + 4096, int.MaxValue),
+            AcknowledgesWithFirstFrame = true,
+            QuickRefill = TimeSpan.FromMilliseconds(2),
+        },
         StreamsOfStrangers = SessionRegistry.StreamsOfStrangers,
         ConnectTimeout = options.DialTimeout,
         HandshakeTimeout = 2 * options.DialTimeout,
@@ -311,6 +333,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
             if (reason is IdentityRefusedException)
                 faults.BrokeOff(address);
         },
+        Driver = driver,
         Time = time,
     };
 }

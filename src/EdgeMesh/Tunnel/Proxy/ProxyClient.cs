@@ -2,7 +2,8 @@ using System.Net.Sockets;
 using EdgeMesh.Catalog;
 using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.LibP2P.Wire;
-using EdgeMesh.Linux.Datagrams;
+using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Tunnel.Loop;
 using EdgeMesh.Tunnel.Sessions;
 using Microsoft.Extensions.Logging;
 
@@ -17,7 +18,7 @@ namespace EdgeMesh.Tunnel.Proxy;
 ///     lost      nobody knows how far the bytes came: the client is reset, unless it has sent none
 /// </code>
 /// </summary>
-internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLink?> linkOf)
+internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLink?> linkOf, ProxyLoop loop)
 {
     /// <summary>Destinations that one connection is offered to.</summary>
     private const int MaxAttempts = 8;
@@ -26,17 +27,77 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
 
     internal int Count => _budget.Count;
 
-    /// <summary>Takes the connection over and ends when it does; never throws.</summary>
-    internal async Task CarryAsync(TunnelledClient client)
+    /// <summary>Takes the connection over: on the loop if a session stands there, else by a task, which is returned.</summary>
+    internal Task Carry(TunnelledClient client)
+    {
+        mesh.Counters.Of(client.Destination.Service).Begun();
+        return Carry(client, client.Destination, attempt: 1);
+    }
+
+    private Task Carry(TunnelledClient client, TunnelDestination destination, int attempt)
+    {
+        if (linkOf(destination.Node) is not { Best: { } session } link || !IsOnLoop(session) || mesh.Stopping.IsCancellationRequested)
+            return CarryAsync(client, destination, attempt);
+        link.Need();
+        StartOnLoop(client, destination, session, attempt);
+        return Task.CompletedTask;
+    }
+
+    private static bool IsOnLoop(MeshSession session) => session.SpeaksProxy2 && session.Connection.DrivenBy is TunnelSession;
+
+    private void StartOnLoop(TunnelledClient client, TunnelDestination destination, MeshSession session, int attempt)
+    {
+        var carried = new CarriedClient(this, client, destination, attempt);
+        if (_budget.TryTake(destination.Node))
+            loop.Start(client, destination, (TunnelSession)session.Connection.DrivenBy!, carried);
+        else
+            RefusedOnLoop(client, destination, attempt, TunnelRefusal.Limit);
+    }
+
+    private void RefusedOnLoop(TunnelledClient client, TunnelDestination destination, int attempt, TunnelRefusal refusal)
+    {
+        mesh.Counters.CountRefusedOut(refusal);
+        LogRefused(mesh.Logger, destination.Node, destination.Endpoint, destination.Service, refusal);
+        if (attempt < MaxAttempts && client.Next(destination, refusal) is { } next)
+        {
+            _ = Carry(client, next, attempt + 1);
+            return;
+        }
+
+        TcpSocket.Abort(client.Descriptor);
+        Finish(client, new TunnelOutcome(destination, TunnelEnd.Refused, 0, 0));
+    }
+
+    private void Finish(TunnelledClient client, TunnelOutcome outcome)
+    {
+        mesh.Counters.Of(client.Destination.Service).Ended(outcome);
+        client.Finished(outcome);
+    }
+
+    /// <summary>Never throws.</summary>
+    private async Task CarryAsync(TunnelledClient client, TunnelDestination first, int attempt)
     {
         await Task.Yield();
-        var tally = mesh.Counters.Of(client.Destination.Service);
-        tally.Begun();
-        var outcome = new TunnelOutcome(client.Destination, TunnelEnd.Refused, 0, 0);
+        try
+        {
+            if (linkOf(first.Node) is { } link && await link.FindAsync(mesh.Options.SessionWait, mesh.Stopping) is { } session && IsOnLoop(session))
+            {
+                StartOnLoop(client, first, session, attempt);
+                return;
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            TcpSocket.Abort(client.Descriptor);
+            Finish(client, new TunnelOutcome(first, TunnelEnd.Stopped, 0, 0));
+            return;
+        }
+
+        var outcome = new TunnelOutcome(first, TunnelEnd.Refused, 0, 0);
         var socket = SocketEnds.Own(client.Descriptor);
         try
         {
-            outcome = await CarryAsync(client, socket);
+            outcome = await CarryAsync(client, first, attempt, socket);
         }
         catch (StreamResetException)
         {
@@ -60,15 +121,13 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
         {
             if (outcome.End != TunnelEnd.Completed)
                 socket.Abort();
-            tally.Ended(outcome);
-            client.Finished(outcome);
+            Finish(client, outcome);
         }
     }
 
-    private async Task<TunnelOutcome> CarryAsync(TunnelledClient client, Socket socket)
+    private async Task<TunnelOutcome> CarryAsync(TunnelledClient client, TunnelDestination destination, int attempt, Socket socket)
     {
-        var destination = client.Destination;
-        for (var attempt = 1; ; attempt++)
+        for (; ; attempt++)
         {
             var (stream, refusal) = await OpenAsync(destination, client.FirstBytes, client.Ended);
             if (stream is not null)
@@ -112,7 +171,35 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
 
     /// <summary>One UDP flow, from its first datagram to its idle end; never throws. The first datagram goes out with the
     /// request; the socket is closed if nobody takes the flow, and its user is refused from then on.</summary>
-    internal async Task CarryDatagramsAsync(int descriptor, TunnelDestination destination)
+    internal Task CarryDatagrams(int descriptor, TunnelDestination destination)
+    {
+        if (linkOf(destination.Node) is not { Best: { } session } link || !IsOnLoop(session) || mesh.Stopping.IsCancellationRequested)
+            return CarryDatagramsAsync(descriptor, destination);
+        link.Need();
+        var carried = new CarriedFlow(this, destination);
+        mesh.Counters.Of(destination.Service).Begun();
+        if (_budget.TryTake(destination.Node))
+        {
+            mesh.Counters.CountCarried();
+            loop.Start(descriptor, destination, (TunnelSession)session.Connection.DrivenBy!, carried);
+        }
+        else
+        {
+            TcpSocket.Close(descriptor);
+            FlowRefused(destination, TunnelRefusal.Limit);
+        }
+
+        return Task.CompletedTask;
+    }
+
+    private void FlowRefused(TunnelDestination destination, TunnelRefusal refusal)
+    {
+        mesh.Counters.CountRefusedOut(refusal);
+        LogRefused(mesh.Logger, destination.Node, destination.Endpoint, destination.Service, refusal);
+        mesh.Counters.Of(destination.Service).Ended(new TunnelOutcome(destination, TunnelEnd.Refused, 0, 0));
+    }
+
+    private async Task CarryDatagramsAsync(int descriptor, TunnelDestination destination)
     {
         await Task.Yield();
         using var socket = SocketEnds.Own(descriptor);
@@ -252,6 +339,42 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
 
     /// <summary>The other side needs its time to dial, and the way there and back comes on top.</summary>
     private CancellationTokenSource Limit() => new(mesh.Options.EndpointTimeout + mesh.Options.SessionWait, mesh.Time);
+
+    /// <summary>One try of a connection on the loop.</summary>
+    private sealed class CarriedClient(ProxyClient owner, TunnelledClient client, TunnelDestination destination, int attempt) : ClientEvents
+    {
+        public override void Refused(TunnelRefusal refusal, string reason)
+        {
+            owner._budget.Return(destination.Node);
+            owner.RefusedOnLoop(client, destination, attempt, refusal);
+        }
+
+        public override void Taken() => owner.CountCarried();
+
+        public override void Ended(TunnelEnd end, long bytesToEndpoint, long bytesToClient)
+        {
+            owner._budget.Return(destination.Node);
+            owner.Finish(client, new TunnelOutcome(destination, owner.IsStopping ? TunnelEnd.Stopped : end, bytesToEndpoint, bytesToClient));
+        }
+    }
+
+    private sealed class CarriedFlow(ProxyClient owner, TunnelDestination destination) : FlowEvents
+    {
+        public override void Ended(ClientDatagrams flow, TunnelRefusal? refusal)
+        {
+            owner._budget.Return(destination.Node);
+            if (refusal is { } reason)
+                owner.FlowRefused(destination, reason);
+            else
+                owner.FlowEnded(new TunnelOutcome(destination, TunnelEnd.Completed, flow.BytesOut, flow.BytesIn));
+        }
+    }
+
+    private bool IsStopping => mesh.Stopping.IsCancellationRequested;
+
+    private void CountCarried() => mesh.Counters.CountCarried();
+
+    private void FlowEnded(TunnelOutcome outcome) => mesh.Counters.Of(outcome.Destination.Service).Ended(outcome);
 
     [LoggerMessage(6031, LogLevel.Debug, "{Node} did not take a connection to {Endpoint} ({Service}): {Reason}.")]
     private static partial void LogRefused(ILogger logger, string node, Linux.InetEndpoint endpoint, ServicePortName service, TunnelRefusal reason);

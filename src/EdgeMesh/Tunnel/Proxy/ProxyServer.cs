@@ -38,6 +38,21 @@ internal sealed partial class ProxyServer
     /// <summary>What may be dialled for peers from now on. Streams that stand are left alone.</summary>
     internal void Update(ImmutableHashSet<(InetEndpoint, TransportProtocol)> dialable) => _dialable = dialable;
 
+    /// <summary>Whether an endpoint may be dialled for a node. A yes takes a place in the budget, for the caller to return.</summary>
+    internal (AnswerCode Code, string Text) Judge(MeshSession session, OpenMessage open) =>
+        IsDraining ? (AnswerCode.Draining, "the node is going away")
+        : !_dialable.Contains((open.Endpoint, open.Protocol)) ? (AnswerCode.NotListed, "no endpoint of this node has that address")
+        : !_budget.TryTake(session.Node) ? (AnswerCode.Limit, "as many streams stand as may")
+        : (AnswerCode.Ok, "");
+
+    internal void Return(MeshSession session) => _budget.Return(session.Node);
+
+    internal void NoteRefused(MeshSession session, OpenMessage open, AnswerCode code)
+    {
+        _mesh.Counters.CountRefusedIn(code);
+        LogRefused(_mesh.Logger, session.Node, open.Protocol, open.Endpoint, open.Service, code);
+    }
+
     private async Task ServeAsync(PeerStream stream, CancellationToken cancellationToken)
     {
         var session = await AdmittedAsync(stream, cancellationToken);
@@ -120,12 +135,9 @@ internal sealed partial class ProxyServer
     /// <summary>A socket to the endpoint, with a place in the budget that the caller gives back; or why there is none.</summary>
     private async Task<(AnswerCode Code, string Text, Socket? Socket)> TryDialAsync(MeshSession session, OpenMessage open, CancellationToken cancellationToken)
     {
-        if (IsDraining)
-            return (AnswerCode.Draining, "the node is going away", null);
-        if (!_dialable.Contains((open.Endpoint, open.Protocol)))
-            return (AnswerCode.NotListed, "no endpoint of this node has that address", null);
-        if (!_budget.TryTake(session.Node))
-            return (AnswerCode.Limit, "as many streams stand as may", null);
+        var (code, text) = Judge(session, open);
+        if (code != AnswerCode.Ok)
+            return (code, text, null);
         try
         {
             var protocol = open.Protocol == TransportProtocol.Udp ? ProtocolType.Udp : ProtocolType.Tcp;

@@ -1,0 +1,209 @@
+using System.Buffers.Binary;
+using EdgeMesh.LibP2P.Connections;
+using EdgeMesh.LibP2P.Wire;
+using EdgeMesh.Linux.Sockets;
+
+namespace EdgeMesh.Tunnel.Loop;
+
+/// <summary>One UDP flow over the tunnel, at either end: each datagram on the stream has its length (2 bytes, big-endian) in
+/// front. A datagram that finds no room is dropped: in the local socket's queue on one side, by the local socket on the other.</summary>
+internal abstract unsafe class DatagramStream(TunnelLoop loop) : StreamSink, ISocketOwner, ITurnTaker, ITimed
+{
+    private const int MaxDatagram = 65_507;
+    private const int Prefix = 2;
+
+    /// <summary>Looks that must find nothing new before a flow is idle.</summary>
+    internal const int IdleRounds = 4;
+
+    private ByteQueue? _partial;
+    private int _slot = -1;
+    private bool _readable;
+    private bool _hasTurn;
+    private DeadlineQueue? _idle;
+    private int _idleRounds;
+
+    /// <summary>The local socket; -1 when it is closed.</summary>
+    public int Descriptor { get; private set; } = -1;
+
+    public long BytesOut { get; private set; }
+
+    public long BytesIn { get; private set; }
+
+    protected TunnelLoop Loop => loop;
+
+    public bool IsDone => Descriptor < 0;
+
+    public void OnReady(EpollEvents events)
+    {
+        if ((events & (EpollEvents.In | EpollEvents.HangUp | EpollEvents.Error)) != EpollEvents.None)
+            _readable = true;
+        ReadLocal();
+    }
+
+    public void OnTurn()
+    {
+        _hasTurn = false;
+        ReadLocal();
+    }
+
+    public void OnFault(Exception exception) => Break();
+
+    protected override void OnWritable() => ReadLocal();
+
+    protected override void OnEnded() => Break();
+
+    protected override void OnReset() => CloseLocal();
+
+    /// <summary>The local socket is closed, for good.</summary>
+    protected abstract void OnClosed();
+
+    /// <summary>Takes a connected datagram socket over. False if no more sockets can be watched.</summary>
+    protected bool Own(int descriptor)
+    {
+        Descriptor = descriptor;
+        _slot = loop.Register(descriptor, this);
+        return _slot >= 0;
+    }
+
+    protected void Break()
+    {
+        Reset();
+        CloseLocal();
+    }
+
+    /// <summary>Takes bytes of the stream: datagrams, in pieces of any size.</summary>
+    protected void TakeData(ReadOnlySpan<byte> data)
+    {
+        var length = data.Length;
+        _idleRounds = 0;
+        while (!data.IsEmpty)
+        {
+            if (_partial is null && TryWhole(data, out var direct))
+            {
+                Send(direct);
+                data = data[(Prefix + direct.Length)..];
+                continue;
+            }
+
+            var partial = _partial ??= new ByteQueue(Prefix + ushort.MaxValue);
+            var wanted = partial.Count < Prefix ? Prefix : Prefix + BinaryPrimitives.ReadUInt16BigEndian(partial.Data);
+            var taken = Math.Min(wanted - partial.Count, data.Length);
+            partial.Append(data[..taken]);
+            data = data[taken..];
+            if (TryWhole(partial.Data, out var kept))
+            {
+                Send(kept);
+                partial.Dispose();
+                _partial = null;
+            }
+        }
+
+        Consumed(length);
+    }
+
+    /// <summary>Datagrams of the local socket may go out from here on.</summary>
+    /// <param name="idle">Ends flows that nobody uses; looks about four times as often as one may be idle.</param>
+    protected void Carry(DeadlineQueue idle)
+    {
+        _idle = idle;
+        idle.Add(this);
+        ReadLocal();
+    }
+
+    public void OnOverdue()
+    {
+        if (++_idleRounds > IdleRounds)
+            Break();
+        else
+            _idle!.Add(this);
+    }
+
+    private void ReadLocal()
+    {
+        if (_idle is null || Descriptor < 0 || IsGone || !_readable)
+            return;
+        // A datagram is read only when it fits whole, so that what does not fit waits in the socket's queue.
+        var room = Math.Min(Math.Min(SendWindow, Drive!.SendRoom), loop.Scratch.Length);
+        var gathered = 0;
+        fixed (byte* scratch = loop.Scratch)
+        {
+            while (room - gathered >= Prefix + MaxDatagram)
+            {
+                var count = TcpSocket.Receive(Descriptor, scratch + gathered + Prefix, MaxDatagram);
+                if (count < 0)
+                {
+                    // ECONNREFUSED is the answer to an earlier datagram; the flow may still come to life.
+                    _readable = count != -Errno.EAGAIN;
+                    if (_readable && count != -Errno.ECONNREFUSED)
+                    {
+                        Break();
+                        return;
+                    }
+
+                    if (!_readable)
+                        break;
+                    continue;
+                }
+
+                BinaryPrimitives.WriteUInt16BigEndian(new Span<byte>(scratch + gathered, Prefix), (ushort)count);
+                gathered += Prefix + count;
+                BytesOut += count;
+                loop.Count(count, 0);
+            }
+
+            if (gathered > 0)
+            {
+                _idleRounds = 0;
+                Write(new ReadOnlySpan<byte>(scratch, gathered));
+            }
+        }
+
+        if (_readable && !_hasTurn && SendWindow >= Prefix + MaxDatagram && Drive.Connection.DrivenBy is TunnelSession session)
+        {
+            _hasTurn = true;
+            session.WaitForRoom(this);
+        }
+    }
+
+    protected void CloseLocal()
+    {
+        if (Descriptor < 0)
+            return;
+        if (_slot >= 0)
+            loop.Unregister(_slot);
+        TcpSocket.Close(Descriptor);
+        Descriptor = -1;
+        _partial?.Dispose();
+        OnClosed();
+    }
+
+    private static bool TryWhole(ReadOnlySpan<byte> bytes, out ReadOnlySpan<byte> datagram)
+    {
+        datagram = default;
+        if (bytes.Length < Prefix)
+            return false;
+        var length = BinaryPrimitives.ReadUInt16BigEndian(bytes);
+        if (bytes.Length < Prefix + length)
+            return false;
+        datagram = bytes.Slice(Prefix, length);
+        return true;
+    }
+
+    private void Send(ReadOnlySpan<byte> datagram)
+    {
+        if (Descriptor < 0)
+            return;
+        fixed (byte* start = datagram)
+        {
+            if (TcpSocket.Send(Descriptor, start, datagram.Length) >= 0)
+            {
+                BytesIn += datagram.Length;
+                loop.Count(0, datagram.Length);
+            }
+            else
+            {
+                loop.CountDropped();
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Tunnel.Proxy;
+
+namespace EdgeMesh.Tunnel.Loop;
+
+/// <summary>A connection on the endpoint's node: dials, answers, then bytes both ways. What the client sent with the request
+/// waits until the endpoint has answered.</summary>
+internal sealed class EndpointStream(TunnelLoop loop, OpenMessage open, ProxyService service) : ProxiedStream(loop), ITimed
+{
+    private bool _over;
+
+    public bool IsDone => _over || IsCarrying;
+
+    /// <summary>After the stream is this object's, with the client's first bytes.</summary>
+    public void Dial()
+    {
+        var descriptor = TcpSocket.Connect(open.Endpoint, service.Mark, HasKept);
+        if (descriptor < 0)
+        {
+            Refuse(AnswerCode.DialFailed, Errno.Describe(-descriptor));
+            return;
+        }
+
+        Own(descriptor);
+        if (Watch())
+            service.Dials.Add(this);
+        else
+            Refuse(AnswerCode.Limit, "no more sockets can be watched");
+    }
+
+    public void OnOverdue() => Refuse(AnswerCode.DialFailed, "the endpoint did not answer in time");
+
+    protected override void OnOpening(EpollEvents events)
+    {
+        if (_over || (events & (EpollEvents.Out | EpollEvents.Error | EpollEvents.HangUp)) == EpollEvents.None)
+            return;
+        if (TcpSocket.TakeError(Descriptor) is var error and not 0)
+        {
+            Refuse(AnswerCode.DialFailed, Errno.Describe(error));
+            return;
+        }
+
+        service.Dialled();
+        Write(ProxyPreamble.Ok);
+        TcpSocket.WatchPeer(Descriptor, service.Watch);
+        Carry(events, localEnded: false);
+    }
+
+    protected override void OnData(ReadOnlySpan<byte> data)
+    {
+        if (!_over)
+            TakeData(data);
+    }
+
+    protected override void OnReset()
+    {
+        base.OnReset();
+        End();
+    }
+
+    protected override void OnClosed(TunnelEndOf by) => End();
+
+    private void Refuse(AnswerCode code, string text)
+    {
+        if (_over)
+            return;
+        _over = true;
+        Write(ProxyPreamble.Answer(code, text));
+        CloseWrite();
+        CloseLocal(TunnelEndOf.Local, abort: true);
+        service.Refused(Drive!.Connection, open, code);
+    }
+
+    private void End()
+    {
+        if (_over)
+            return;
+        _over = true;
+        service.Ended(Drive!.Connection);
+    }
+}

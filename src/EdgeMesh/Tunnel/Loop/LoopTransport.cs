@@ -1,0 +1,165 @@
+using System.Runtime.InteropServices;
+using EdgeMesh.LibP2P.Connections;
+using EdgeMesh.Linux.Sockets;
+
+namespace EdgeMesh.Tunnel.Loop;
+
+/// <summary>A TCP connection of the loop, read and written asynchronously until its session takes it over. A socket of
+/// System.Net would stay registered with that library's own epoll thread, which every packet would wake.</summary>
+internal sealed class LoopTransport : AsyncOnlyStream, ISocketOwner
+{
+    private readonly TunnelLoop _loop;
+    private readonly SafeHandle _handle;
+    private readonly object? _keptAlive;
+    private readonly Lock _gate = new();
+    private TaskCompletionSource? _changed;
+    private int _slot = -1;
+    private bool _closed;
+
+    /// <param name="loop">Whose thread watches it.</param>
+    /// <param name="handle">The socket, non-blocking; owned from here on.</param>
+    /// <param name="keptAlive">What would close the socket if it were collected.</param>
+    public LoopTransport(TunnelLoop loop, SafeHandle handle, object? keptAlive = null)
+    {
+        _keptAlive = keptAlive;
+        _loop = loop;
+        _handle = handle;
+        Descriptor = (int)handle.DangerousGetHandle();
+        _loop.Post(Register);
+    }
+
+    public int Descriptor { get; }
+
+    public void OnReady(EpollEvents events) => Change();
+
+    public void OnFault(Exception exception) => Close();
+
+    /// <summary>Until the connection is made.</summary>
+    /// <exception cref="IOException">It was refused, or could not be made.</exception>
+    public async Task ConnectedAsync(CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            var wait = Wait();
+            if (TcpSocket.TakeError(Descriptor) is var error and not 0)
+                throw new IOException(Errno.Describe(error));
+            if (TcpSocket.IsConnected(Descriptor))
+                return;
+            await wait.WaitAsync(cancellationToken);
+        }
+    }
+
+    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        while (true)
+        {
+            var wait = Wait();
+            var count = Receive(buffer.Span);
+            if (count >= 0)
+                return count;
+            if (count != -Errno.EAGAIN)
+                throw new IOException(Errno.Describe(-count));
+            await wait.WaitAsync(cancellationToken);
+        }
+    }
+
+    public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        while (!buffer.IsEmpty)
+        {
+            var wait = Wait();
+            var count = Send(buffer.Span);
+            if (count >= 0)
+                buffer = buffer[count..];
+            else if (count == -Errno.EAGAIN)
+                await wait.WaitAsync(cancellationToken);
+            else
+                throw new IOException(Errno.Describe(-count));
+        }
+    }
+
+    /// <summary>On the loop's thread: events go to <paramref name="owner"/> from here on. False if it is closed already.</summary>
+    public bool TryPassTo(ISocketOwner owner)
+    {
+        if (_closed || _slot < 0)
+            return false;
+        _loop.Reassign(_slot, owner);
+        return true;
+    }
+
+    /// <summary>On the loop's thread.</summary>
+    public new void Close()
+    {
+        if (_closed)
+            return;
+        _closed = true;
+        if (_slot >= 0)
+            _loop.Unregister(_slot);
+        _handle.Dispose();
+        GC.KeepAlive(_keptAlive);
+        Change();
+    }
+
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+            _loop.Post(Close);
+        base.Dispose(disposing);
+    }
+
+    private void Register()
+    {
+        if (_closed)
+            return;
+        _slot = _loop.Register(Descriptor, this);
+        if (_slot < 0)
+            Close();
+    }
+
+    private unsafe int Receive(Span<byte> buffer)
+    {
+        var added = false;
+        try
+        {
+            _handle.DangerousAddRef(ref added);
+            fixed (byte* start = buffer)
+                return TcpSocket.Receive(Descriptor, start, buffer.Length);
+        }
+        finally
+        {
+            if (added)
+                _handle.DangerousRelease();
+        }
+    }
+
+    private unsafe int Send(ReadOnlySpan<byte> buffer)
+    {
+        var added = false;
+        try
+        {
+            _handle.DangerousAddRef(ref added);
+            fixed (byte* start = buffer)
+                return TcpSocket.Send(Descriptor, start, buffer.Length);
+        }
+        finally
+        {
+            if (added)
+                _handle.DangerousRelease();
+        }
+    }
+
+    /// <summary>Completes at the next change of the socket. To be taken before the call that may find nothing.</summary>
+    private Task Wait()
+    {
+        lock (_gate)
+            return (_changed ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).Task;
+    }
+
+    private void Change()
+    {
+        TaskCompletionSource? changed;
+        lock (_gate)
+            (changed, _changed) = (_changed, null);
+        changed?.TrySetResult();
+    }
+}

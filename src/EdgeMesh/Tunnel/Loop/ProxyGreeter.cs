@@ -1,0 +1,103 @@
+using EdgeMesh.LibP2P;
+using EdgeMesh.LibP2P.Connections;
+using EdgeMesh.LibP2P.Wire;
+using EdgeMesh.Tunnel.Proxy;
+
+namespace EdgeMesh.Tunnel.Loop;
+
+/// <summary>Reads the beginning of a stream that a peer opened: a whole request of the proxy is taken at once, without a task;
+/// whatever else it is goes to the host, which negotiates.</summary>
+internal sealed class ProxyGreeter : StreamSink, ITimed
+{
+    private readonly TunnelLoop _loop;
+    private readonly ProxyService _service;
+    private byte[] _arrived = [];
+    private bool _passed;
+    private bool _refused;
+
+    public ProxyGreeter(TunnelLoop loop, ProxyService service)
+    {
+        _loop = loop;
+        _service = service;
+        service.Dials.Add(this);
+    }
+
+    public bool IsDone => IsGone || (_passed && !_refused);
+
+    /// <summary>No request came, or the peer keeps a stream that was refused.</summary>
+    public void OnOverdue() => Reset();
+
+    protected override void OnData(ReadOnlySpan<byte> data)
+    {
+        if (_passed)
+            return;
+        var whole = _arrived.Length == 0 ? data : (byte[])[.. _arrived, .. data];
+        var preamble = ProxyPreamble.Bytes;
+        if (!whole.StartsWith(preamble) || !_service.Knows(Drive!.Connection))
+        {
+            _passed = true;
+            PassToHost(whole, ended: false);
+            return;
+        }
+
+        try
+        {
+            if (!Delimited.TryRead(whole[preamble.Length..], OpenMessage.MaxLength, out var message, out var length))
+            {
+                _arrived = whole.ToArray();
+                return;
+            }
+
+            _passed = true;
+            Consumed(preamble.Length + length);
+            Take(OpenMessage.Decode(message), whole[(preamble.Length + length)..]);
+        }
+        catch (PeerProtocolException e)
+        {
+            _service.CountMalformed();
+            Refuse(AnswerCode.Malformed, e.Message);
+        }
+    }
+
+    protected override void OnEnded()
+    {
+        if (!_passed)
+            Reset();
+        _passed = true;
+    }
+
+    protected override void OnReset() => _passed = true;
+
+    protected override void OnWritable()
+    {
+    }
+
+    private void Take(OpenMessage open, ReadOnlySpan<byte> first)
+    {
+        var (code, text) = _service.Judge(Drive!.Connection, open);
+        if (code != AnswerCode.Ok)
+        {
+            Refuse(code, text);
+        }
+        else if (open.Protocol == Catalog.TransportProtocol.Udp)
+        {
+            var datagrams = new EndpointDatagrams(_loop, open, _service);
+            PassTo(datagrams, [], ended: false);
+            datagrams.Dial(first);
+        }
+        else
+        {
+            var stream = new EndpointStream(_loop, open, _service);
+            PassTo(stream, first, ended: false);
+            stream.Dial();
+        }
+    }
+
+    private void Refuse(AnswerCode code, string text)
+    {
+        // To reset the stream now could overtake the answer.
+        _passed = _refused = true;
+        Write(ProxyPreamble.Answer(code, text));
+        CloseWrite();
+    }
+}

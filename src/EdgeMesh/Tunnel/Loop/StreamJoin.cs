@@ -1,0 +1,148 @@
+using EdgeMesh.LibP2P.Connections;
+using EdgeMesh.LibP2P.Wire;
+
+namespace EdgeMesh.Tunnel.Loop;
+
+/// <summary>Two streams joined at a relay: bytes both ways, each end passed on by itself. What one side does not take is kept,
+/// and the other's window stays smaller by it.</summary>
+internal sealed class StreamJoin
+{
+    private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Side _one;
+    private readonly Side _other;
+
+    private StreamJoin(long? limit)
+    {
+        _one = new Side(this, limit ?? long.MaxValue);
+        _other = new Side(this, limit ?? long.MaxValue);
+        (_one.Opposite, _other.Opposite) = (_other, _one);
+    }
+
+    /// <summary>Joins two streams of sessions of one loop, from any thread, until both directions have ended.</summary>
+    /// <param name="limit">Most bytes of each direction; null for no bound.</param>
+    /// <exception cref="IOException">One side was lost, or the bound was reached: both are reset.</exception>
+    public static async Task RunAsync(TunnelLoop loop, PeerStream one, PeerStream other, long? limit, CancellationToken cancellationToken)
+    {
+        var join = new StreamJoin(limit);
+        loop.Post(() => join.Begin(one, other));
+        await using var registration = cancellationToken.Register(() => loop.Post(() => join.Break(new OperationCanceledException(cancellationToken))));
+        await join._ended.Task;
+    }
+
+    private void Begin(PeerStream one, PeerStream other)
+    {
+        if (_ended.Task.IsCompleted)
+            return;
+        if (!one.TryPassTo(_one) || !other.TryPassTo(_other))
+        {
+            Break(new IOException("a stream of the relayed connection was lost"));
+            return;
+        }
+
+        _one.Pass();
+        _other.Pass();
+    }
+
+    private void Break(Exception reason)
+    {
+        if (!_ended.TrySetException(reason))
+            return;
+        _one.Drop();
+        _other.Drop();
+    }
+
+    /// <summary>One of the two streams, as the source of its direction.</summary>
+    private sealed class Side(StreamJoin join, long left) : StreamSink, ITurnTaker
+    {
+        private ByteQueue? _kept;
+        private long _left = left;
+        private bool _ended;
+        private bool _passed;
+        private bool _waits;
+
+        public Side Opposite { get; set; } = null!;
+
+        public void OnTurn()
+        {
+            _waits = false;
+            Pass();
+        }
+
+        public void OnFault(Exception exception) => join.Break(exception);
+
+        /// <summary>Passes on what is kept, and the end behind it.</summary>
+        public void Pass()
+        {
+            if (Opposite.Drive is null || _passed)
+                return;
+            if (_kept is { } kept)
+            {
+                var count = Opposite.Put(kept.Data);
+                kept.Consume(count);
+                if (count > 0)
+                    Consumed(count);
+                if (kept.Count > 0)
+                {
+                    WaitForRoom();
+                    return;
+                }
+
+                _kept = null;
+            }
+
+            if (!_ended)
+                return;
+            _passed = true;
+            Opposite.CloseWrite();
+            if (Opposite._passed)
+                join._ended.TrySetResult();
+        }
+
+        public void Drop()
+        {
+            Reset();
+            _kept?.Dispose();
+            _passed = true;
+        }
+
+        protected override void OnData(ReadOnlySpan<byte> data)
+        {
+            _left -= data.Length;
+            if (_left < 0)
+            {
+                join.Break(new IOException("the relayed connection has carried as many bytes as it may"));
+                return;
+            }
+
+            var count = _kept is null && Opposite.Drive is not null ? Opposite.Put(data) : 0;
+            if (count > 0)
+                Consumed(count);
+            if (count == data.Length)
+                return;
+            _kept ??= new ByteQueue(int.MaxValue);
+            _kept.Append(data[count..]);
+            WaitForRoom();
+        }
+
+        protected override void OnEnded()
+        {
+            _ended = true;
+            Pass();
+        }
+
+        protected override void OnReset() => join.Break(new IOException("one side of the relayed connection was lost"));
+
+        protected override void OnWritable() => Opposite.Pass();
+
+        private int Put(ReadOnlySpan<byte> data) => Write(data);
+
+        /// <summary>A full window opens with an event of its own; a full send buffer gives turns.</summary>
+        private void WaitForRoom()
+        {
+            if (_waits || Opposite.Drive is not { } drive || drive.SendRoom > 0 || Opposite.IsGone || drive.Connection.DrivenBy is not TunnelSession session)
+                return;
+            _waits = true;
+            session.WaitForRoom(this);
+        }
+    }
+}

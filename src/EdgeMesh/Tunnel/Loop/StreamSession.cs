@@ -1,0 +1,77 @@
+using EdgeMesh.LibP2P.Connections;
+
+namespace EdgeMesh.Tunnel.Loop;
+
+/// <summary>A session over a stream of another session: through a relay, which reads none of it.</summary>
+internal sealed class StreamSession : TunnelSession
+{
+    private readonly Carrier _carrier;
+    private readonly PeerStream _stream;
+
+    public StreamSession(TunnelLoop loop, ConnectionDrive drive, PeerStream stream)
+        : base(loop, drive)
+    {
+        _stream = stream;
+        _carrier = new Carrier(this);
+    }
+
+    public void Start()
+    {
+        Begin();
+        if (_stream.TryPassTo(_carrier))
+            return;
+        Drive.Fail(new IOException("the stream through the relay was lost"));
+        MarkDirty();
+    }
+
+    /// <summary>The outer session has room again.</summary>
+    public override void OnTurn()
+    {
+        _carrier.IsWaiting = false;
+        MarkDirty();
+    }
+
+    protected override int Transmit(ReadOnlySpan<byte> bytes) => _carrier.Send(bytes);
+
+    protected override void CloseTransport() => _carrier.Reset();
+
+    /// <summary>The outer stream.</summary>
+    private sealed class Carrier(StreamSession session) : StreamSink
+    {
+        public bool IsWaiting { get; set; }
+
+        public int Send(ReadOnlySpan<byte> bytes)
+        {
+            if (IsGone)
+                return 0;
+            var sent = Write(bytes);
+            // Otherwise it is the window that is full, and its opening is told.
+            if (sent < bytes.Length && Drive!.SendRoom == 0 && !IsWaiting && Drive.Connection.DrivenBy is TunnelSession outer)
+            {
+                IsWaiting = true;
+                outer.WaitForRoom(session);
+            }
+
+            return sent;
+        }
+
+        protected override void OnData(ReadOnlySpan<byte> data)
+        {
+            // The streams inside have windows of their own: everything is taken at once.
+            session.Arrive(data);
+            Consumed(data.Length);
+        }
+
+        protected override void OnEnded() => End("the peer closed the connection through the relay");
+
+        protected override void OnReset() => End("the connection through the relay was lost");
+
+        protected override void OnWritable() => session.MarkDirty();
+
+        private void End(string reason)
+        {
+            session.Drive.Fail(new IOException(reason));
+            session.MarkDirty();
+        }
+    }
+}

@@ -1,0 +1,66 @@
+using System.Net;
+using System.Net.Sockets;
+using EdgeMesh.LibP2P.Connections;
+using EdgeMesh.Linux;
+using EdgeMesh.Linux.Sockets;
+
+namespace EdgeMesh.Tunnel.Loop;
+
+/// <summary>Brings a host's connections to the loop.</summary>
+internal sealed class TunnelDriver : ConnectionDriver
+{
+    private readonly TunnelLoop _loop;
+    private readonly uint _mark;
+    private readonly Func<StreamSink?> _greeter;
+
+    /// <param name="loop">The loop, started by the caller.</param>
+    /// <param name="mark">SO_MARK of sockets that dial; 0: none.</param>
+    /// <param name="greeter">Asked for each stream that a peer opens.</param>
+    public TunnelDriver(TunnelLoop loop, uint mark, Func<StreamSink?> greeter)
+    {
+        _loop = loop;
+        _mark = mark;
+        _greeter = greeter;
+    }
+
+    public override async Task<Stream> ConnectAsync(IPEndPoint endPoint, CancellationToken cancellationToken)
+    {
+        var descriptor = TcpSocket.Connect(new InetEndpoint(InetAddress.From(endPoint.Address), (ushort)endPoint.Port), _mark);
+        if (descriptor < 0)
+            throw new IOException(Errno.Describe(-descriptor));
+        TcpSocket.SendAtOnce(descriptor);
+        var transport = new LoopTransport(_loop, new DescriptorHandle(descriptor));
+        try
+        {
+            await transport.ConnectedAsync(cancellationToken);
+            return transport;
+        }
+        catch
+        {
+            await transport.DisposeAsync();
+            throw;
+        }
+    }
+
+    public override Stream Adopt(Socket socket)
+    {
+        socket.Blocking = false;
+        // No asynchronous call has been made on it, so the library's epoll thread has never met it.
+        return new LoopTransport(_loop, socket.SafeHandle, keptAlive: socket);
+    }
+
+    public override bool CanDrive(Stream transport) =>
+        transport is LoopTransport || (transport is PeerStream stream && stream.Connection.DrivenBy is TunnelSession);
+
+    public override void Drive(Stream transport, ConnectionDrive drive)
+    {
+        drive.Greeter = _greeter;
+        if (transport is LoopTransport own)
+            _loop.Post(() => new SocketSession(_loop, drive, own).Start());
+        else
+            _loop.Post(() => new StreamSession(_loop, drive, (PeerStream)transport).Start());
+    }
+
+    public override Task JoinAsync(PeerStream one, PeerStream other, long? limit, CancellationToken cancellationToken) =>
+        StreamJoin.RunAsync(_loop, one, other, limit, cancellationToken);
+}

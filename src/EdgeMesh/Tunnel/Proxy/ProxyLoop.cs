@@ -1,0 +1,27 @@
+using EdgeMesh.Tunnel.Loop;
+
+namespace EdgeMesh.Tunnel.Proxy;
+
+/// <summary>Brings clients of this node to the loop. Any thread.</summary>
+internal sealed class ProxyLoop
+{
+    private readonly TunnelLoop _loop;
+    private readonly DeadlineQueue _answers;
+    private readonly DeadlineQueue _flows;
+
+    /// <param name="loop">Not started yet.</param>
+    /// <param name="answer">How long a node may take to answer.</param>
+    /// <param name="flows">Looks at idle flows.</param>
+    public ProxyLoop(TunnelLoop loop, TimeSpan answer, DeadlineQueue flows)
+    {
+        _loop = loop;
+        _answers = loop.AddDeadlines(answer);
+        _flows = flows;
+    }
+
+    public void Start(TunnelledClient client, TunnelDestination destination, TunnelSession session, ClientEvents events) =>
+        _loop.Post(() => new ClientStream(_loop, session, client, destination, events).Start(_answers));
+
+    public void Start(int descriptor, TunnelDestination destination, TunnelSession session, FlowEvents events) =>
+        _loop.Post(() => new ClientDatagrams(_loop, session, descriptor, destination, _flows, events).Start());
+}

@@ -1,0 +1,108 @@
+using System.Net.Sockets;
+using System.Security.Cryptography;
+using EdgeMesh.Catalog;
+using EdgeMesh.LibP2P;
+using EdgeMesh.Linux;
+using EdgeMesh.Tunnel;
+using EdgeMesh.Tunnel.Loop;
+using EdgeMesh.Tunnel.Proxy;
+using Microsoft.Extensions.Logging.Abstractions;
+using Xunit;
+
+namespace EdgeMesh.Tests.Tunnel.Loop;
+
+/// <summary>What is the loop's own; connections through it are in <see cref="CarryingTests"/>.</summary>
+public sealed class LoopTests : IAsyncDisposable
+{
+    private readonly MeshLab _lab = new();
+
+    [Fact]
+    public void AnAnswerIsReadHoweverItIsCut()
+    {
+        byte[] whole = [.. ProxyPreamble.Answer(AnswerCode.Limit, "as many as may"), 1, 2, 3];
+        for (var cut = 1; cut < whole.Length; cut++)
+        {
+            var reader = default(AnswerReader);
+            var answer = reader.Read(whole.AsSpan(0, cut), out var rest);
+            var behind = rest.ToArray();
+            if (answer is null)
+            {
+                answer = reader.Read(whole.AsSpan(cut), out rest);
+                behind = rest.ToArray();
+            }
+            else
+            {
+                behind = [.. behind, .. whole.AsSpan(cut)];
+            }
+
+            Assert.Equal(new AnswerMessage(AnswerCode.Limit, "as many as may"), answer);
+            Assert.Equal([1, 2, 3], behind);
+        }
+    }
+
+    [Fact]
+    public void APeerThatDoesNotSpeakTheProtocolIsNotWaitedFor()
+    {
+        var reader = default(AnswerReader);
+        Assert.Throws<PeerProtocolException>(() => reader.Read("\x13/multistream/1.0.0\n\x03na\n"u8, out _));
+    }
+
+    [Fact]
+    public void DeadlinesThatWereMetAreForgottenAndOthersToldOnce()
+    {
+        using var loop = new TunnelLoop(NullLogger.Instance, TimeProvider.System);
+        var queue = loop.AddDeadlines(TimeSpan.FromSeconds(1));
+        var (met, missed) = (new Timed { IsDone = true }, new Timed());
+        queue.Add(met);
+        queue.Add(missed);
+        queue.Advance(999);
+        Assert.Equal((0, 0), (met.Told, missed.Told));
+        queue.Advance(1_000);
+        queue.Advance(2_000);
+        Assert.Equal((0, 1), (met.Told, missed.Told));
+    }
+
+    [Fact]
+    public async Task AClientThatReadsNothingNeitherStopsOthersNorGathersMoreThanItsWindow()
+    {
+        var sent = 0L;
+        var flood = _lab.Endpoint(async (socket, token) =>
+        {
+            var bytes = new byte[256 * 1024];
+            while (!token.IsCancellationRequested)
+            {
+                var count = await socket.SendAsync(bytes, token);
+                Interlocked.Add(ref sent, count);
+            }
+        });
+        var echo = _lab.Echo();
+        var far = await _lab.RelayAsync("far", "127.0.61.1");
+        MeshLab.Serve(far, (flood, TransportProtocol.Tcp), (echo, TransportProtocol.Tcp));
+        var near = await _lab.NodeAsync("near", "127.0.61.2", [far]);
+        await MeshLab.UntilState(near, "far", PeerState.Direct);
+
+        await using var silent = await _lab.CarryAsync(near, "far", flood, [1]);
+        await MeshLab.Until(() => Interlocked.Read(ref sent) > 256 * 1024);
+        var payload = RandomNumberGenerator.GetBytes(3_000_000);
+        await using var busy = await _lab.CarryAsync(near, "far", echo, payload[..1000]);
+        var sending = busy.SendAsync(payload.AsMemory(1000));
+        Assert.Equal(payload, await busy.ReceiveAsync(payload.Length));
+        await sending;
+
+        // Windows, and what the kernel's buffers of three connections hold on the way.
+        Assert.InRange(Interlocked.Read(ref sent), 0, 64_000_000);
+        silent.Socket.Close();
+        await MeshLab.Until(() => near.ReadStatus().Counts.StreamsOut == 1);
+    }
+
+    public ValueTask DisposeAsync() => _lab.DisposeAsync();
+
+    private sealed class Timed : ITimed
+    {
+        public bool IsDone { get; init; }
+
+        public int Told { get; private set; }
+
+        public void OnOverdue() => Told++;
+    }
+}

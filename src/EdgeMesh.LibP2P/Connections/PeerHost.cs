@@ -92,11 +92,6 @@ public sealed partial class PeerHost : IAsyncDisposable
             cancellationToken.ThrowIfCancellationRequested();
             throw new IOException($"{endPoint} could not be reached: {e.Message}", e);
         }
-        catch
-        {
-            socket.Dispose();
-            throw;
-        }
 
         return await UpgradeAsync(transport, dialer: true, address.Peer, address, cancellationToken);
     }

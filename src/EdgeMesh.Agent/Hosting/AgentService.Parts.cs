@@ -164,6 +164,8 @@ internal sealed partial class AgentService
         await _reconciler!.FirstSync.WaitAsync(cancellationToken);
         _heart?.Open();
         _tcp!.BeatSoon();
+        // What the lists and the rules of a whole cluster were read from and written through is not needed again.
+        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         foreach (var notice in _rules!.FoundAtFirstSync())
             LogFound(notice);
     }

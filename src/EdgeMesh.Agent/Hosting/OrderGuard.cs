@@ -43,6 +43,8 @@ internal sealed partial class OrderGuard(
 
     private async Task WatchEventsAsync(CancellationToken cancellationToken)
     {
+        // The first sync writes everything: events about it would be many, and say nothing.
+        await reconciler.FirstSync.WaitAsync(cancellationToken);
         RuleChangeMonitor monitor;
         try
         {
@@ -59,6 +61,8 @@ internal sealed partial class OrderGuard(
         {
             try
             {
+                // What happened before there were events.
+                reconciler.RequestRepair();
                 while (true)
                 {
                     var changes = await monitor.WaitAsync(cancellationToken);

@@ -27,6 +27,8 @@ internal static unsafe partial class NetlinkCalls
     internal const int SoSndTimeo = 21;
     internal const int SoAttachFilter = 26;
     internal const int SoRcvBufForce = 33;
+    internal const int SoSndBuf = 7;
+    internal const int SoSndBufForce = 32;
     internal const int SolNetlink = 270;
     internal const int NetlinkAddMembership = 1;
 

@@ -67,6 +67,13 @@ internal sealed unsafe class NetlinkSocket : IDisposable
             NetlinkCalls.SetOption(_handle, NetlinkCalls.SolSocket, NetlinkCalls.SoRcvBuf, &bytes, sizeof(int));
     }
 
+    /// <summary>As <see cref="SetReceiveBuffer"/>.</summary>
+    internal void SetSendBuffer(int bytes)
+    {
+        if (NetlinkCalls.SetOption(_handle, NetlinkCalls.SolSocket, NetlinkCalls.SoSndBufForce, &bytes, sizeof(int)) != 0)
+            NetlinkCalls.SetOption(_handle, NetlinkCalls.SolSocket, NetlinkCalls.SoSndBuf, &bytes, sizeof(int));
+    }
+
     internal void JoinGroup(int group, string what)
     {
         if (NetlinkCalls.SetOption(_handle, NetlinkCalls.SolNetlink, NetlinkCalls.NetlinkAddMembership, &group, sizeof(int)) != 0)

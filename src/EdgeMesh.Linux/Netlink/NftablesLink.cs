@@ -11,6 +11,9 @@ public sealed class NftablesLink : IDisposable
     private readonly NetlinkSocket _socket = NetlinkSocket.Open(NetlinkSocket.ProtocolNetfilter, Deadline, bufferBytes: 16 * 1024);
     private readonly Lock _one = new();
 
+    // The kernel takes no batch that is larger than this.
+    private const int SendBuffer = 2 * 1024 * 1024;
+
     /// <exception cref="NetlinkException">The socket cannot be opened.</exception>
     public unsafe NftablesLink()
     {
@@ -24,6 +27,7 @@ public sealed class NftablesLink : IDisposable
         }
 
         Address = address.Port;
+        _socket.SetSendBuffer(SendBuffer);
     }
 
     /// <summary>What events about its changes carry as their sender.</summary>

@@ -19,8 +19,12 @@ internal sealed partial class FakeNft : INft
     /// <summary>What the next transactions are refused with; null: they are judged.</summary>
     public string? RefuseWith { get; set; }
 
-    public Task<NftAnswer> RunAsync(NftTransaction transaction, bool checkOnly, CancellationToken cancellationToken) =>
-        Task.FromResult(Run(transaction.ToString(), checkOnly));
+    public async Task<NftAnswer> RunAsync(NftTransaction transaction, bool checkOnly, NftTransaction.Step from, NftTransaction.Step to, CancellationToken cancellationToken)
+    {
+        using var text = new MemoryStream();
+        await transaction.WriteToAsync(text, from, to, cancellationToken);
+        return Run(Encoding.UTF8.GetString(text.ToArray()), checkOnly);
+    }
 
     public NftAnswer Run(string text, bool checkOnly = false)
     {

@@ -5,7 +5,11 @@ internal interface INft
 {
     /// <summary>Applies the transaction, all of it or nothing.</summary>
     /// <param name="checkOnly">The kernel judges every command and then forgets them all.</param>
-    Task<NftAnswer> RunAsync(NftTransaction transaction, bool checkOnly, CancellationToken cancellationToken);
+    Task<NftAnswer> RunAsync(NftTransaction transaction, bool checkOnly, CancellationToken cancellationToken) =>
+        RunAsync(transaction, checkOnly, NftTransaction.Step.Table, NftTransaction.Step.DeleteSets, cancellationToken);
+
+    /// <summary>As the other, for the steps from the one to the other only.</summary>
+    Task<NftAnswer> RunAsync(NftTransaction transaction, bool checkOnly, NftTransaction.Step from, NftTransaction.Step to, CancellationToken cancellationToken);
 
     /// <summary>What <c>nft -nn list OBJECT</c> prints, for example for <c>table ip edgemesh</c>.</summary>
     Task<NftAnswer> ListAsync(string what, CancellationToken cancellationToken);

@@ -17,7 +17,8 @@ public delegate int NftSend(ReadOnlySpan<byte> batch, uint sequence);
 /// (linux/netfilter/nf_tables.h). nft reads every chain of the machine before it sends anything, 30 to 70 ms at 10,000
 /// services; the kernel takes such a change in one. Covers what changes often: endpoints, and service ports that come and go.
 /// Whatever it does not cover makes the whole change go through nft.</summary>
-internal sealed class NftMessages(IpFamily family)
+/// <param name="unlimited">For a whole table, which is sent in several batches.</param>
+internal sealed class NftMessages(IpFamily family, bool unlimited = false)
 {
     // The kernel refuses a batch that is larger than the socket's send buffer, 208 KB unless somebody lowered it.
     private const int MostBytes = 96 * 1024;
@@ -39,6 +40,14 @@ internal sealed class NftMessages(IpFamily family)
     private uint RegisterAfterAddress => family == IpFamily.IPv4 ? 9u : 2u;
 
     public void GiveUp() => covered = false;
+
+    /// <returns>Whether it had given up since the last call.</returns>
+    public bool TakeBackGiveUp()
+    {
+        var gaveUp = !covered;
+        covered = true;
+        return gaveUp;
+    }
 
     public void AddChain(string chain) => Chain(Step.Chains, NewChain, Create, chain);
 
@@ -125,11 +134,36 @@ internal sealed class NftMessages(IpFamily family)
     {
         if (!covered || steps.Sum(s => s.WrittenCount) is 0 or > MostBytes)
             return null;
-        to = new ArrayBufferWriter<byte>();
+        var content = new ArrayBufferWriter<byte>(steps.Sum(s => s.WrittenCount));
+        foreach (var step in steps)
+            content.Write(step.WrittenSpan);
+        return ToBatch(content.WrittenSpan, sequence);
+    }
+
+    /// <summary>The messages cut into batches, which are to be sent in this order; each is a transaction of its own.</summary>
+    /// <param name="most">Bytes in a batch, about.</param>
+    public IEnumerable<byte[]> ToBatches(int most, Func<uint> nextSequence)
+    {
+        foreach (var step in steps)
+        {
+            var from = 0;
+            for (var at = 0; at < step.WrittenCount;)
+            {
+                at += MemoryMarshal.Read<int>(step.WrittenSpan[at..]);
+                if (at - from < most && at < step.WrittenCount)
+                    continue;
+                yield return ToBatch(step.WrittenSpan[from..at], nextSequence());
+                from = at;
+            }
+        }
+    }
+
+    private byte[] ToBatch(ReadOnlySpan<byte> messages, uint sequence)
+    {
+        to = new ArrayBufferWriter<byte>(messages.Length + 64);
         Header(BatchBegin, Request, 0, Subsystem, () => { });
         var first = to.WrittenCount;
-        foreach (var step in steps)
-            to.Write(step.WrittenSpan);
+        to.Write(messages);
         var last = to.WrittenCount;
         Header(BatchEnd, Request, 0, Subsystem, () => { });
         var batch = to.WrittenSpan.ToArray();
@@ -190,7 +224,7 @@ internal sealed class NftMessages(IpFamily family)
     private void Message(Step step, int type, ushort flags, Action attributes)
     {
         // A change that has become too large goes through nft; nothing more of it need be kept.
-        if (!covered || (to = steps[(int)step]).WrittenCount > MostBytes)
+        if (!covered || ((to = steps[(int)step]).WrittenCount > MostBytes && !unlimited))
         {
             covered = false;
             return;

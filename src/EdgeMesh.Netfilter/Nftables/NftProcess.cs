@@ -14,13 +14,13 @@ internal sealed class NftProcess(ImmutableArray<string> command, TimeSpan deadli
     private const int OutputLimit = 128 * 1024 * 1024;
     private const int ErrorLimit = 64 * 1024;
 
-    public Task<NftAnswer> RunAsync(NftTransaction transaction, bool checkOnly, CancellationToken cancellationToken) =>
-        RunAsync(checkOnly ? ["-c", "-f", "-"] : ["-f", "-"], transaction, cancellationToken);
+    public Task<NftAnswer> RunAsync(NftTransaction transaction, bool checkOnly, NftTransaction.Step from, NftTransaction.Step to, CancellationToken cancellationToken) =>
+        RunAsync(checkOnly ? ["-c", "-f", "-"] : ["-f", "-"], (stream, token) => transaction.WriteToAsync(stream, from, to, token), cancellationToken);
 
     public Task<NftAnswer> ListAsync(string what, CancellationToken cancellationToken) =>
         RunAsync(["-nn", "list", .. what.Split(' ')], input: null, cancellationToken);
 
-    private async Task<NftAnswer> RunAsync(string[] arguments, NftTransaction? input, CancellationToken cancellationToken)
+    private async Task<NftAnswer> RunAsync(string[] arguments, Func<Stream, CancellationToken, Task>? input, CancellationToken cancellationToken)
     {
         var start = new ProcessStartInfo(command[0])
         {
@@ -74,12 +74,12 @@ internal sealed class NftProcess(ImmutableArray<string> command, TimeSpan deadli
         }
     }
 
-    private static async Task WriteAsync(Process process, NftTransaction? input, CancellationToken cancellationToken)
+    private static async Task WriteAsync(Process process, Func<Stream, CancellationToken, Task>? input, CancellationToken cancellationToken)
     {
         try
         {
             if (input is not null)
-                await input.WriteToAsync(process.StandardInput.BaseStream, cancellationToken);
+                await input(process.StandardInput.BaseStream, cancellationToken);
             process.StandardInput.Close();
         }
         catch (IOException)

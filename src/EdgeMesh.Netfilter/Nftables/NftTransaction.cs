@@ -9,11 +9,16 @@ internal sealed class NftTransaction : IDisposable
 {
     private readonly Utf8Text[] parts;
     private readonly string?[] openLists;
+    private readonly Utf8Text nowhere = new(silent: true);
+    private readonly bool either;
 
     /// <param name="messages">Gets the same change as messages, as far as it can be told in them.</param>
-    public NftTransaction(NftMessages? messages = null)
+    /// <param name="either">What is told in messages is left out of the text. Then the text up to <see cref="Step.Sets"/> is to
+    /// be applied first, the messages after it, and the rest of the text last.</param>
+    public NftTransaction(NftMessages? messages = null, bool either = false)
     {
         Messages = messages;
+        this.either = either;
         parts = new Utf8Text[Enum.GetValues<Step>().Length];
         openLists = new string?[parts.Length];
         for (var i = 0; i < parts.Length; i++)
@@ -41,6 +46,9 @@ internal sealed class NftTransaction : IDisposable
 
     public NftMessages? Messages { get; }
 
+    /// <summary>Where chains stand to which messages refer.</summary>
+    public Step FixedChains => either ? Step.Sets : Step.Chains;
+
     public bool IsEmpty => parts.All(part => part.Length == 0);
 
     public long Length => parts.Sum(part => part.Length);
@@ -48,14 +56,16 @@ internal sealed class NftTransaction : IDisposable
     /// <summary>Any command, which makes the change one for the nft program.</summary>
     public void Command(Step step, string command)
     {
-        Messages?.GiveUp();
+        if (!either)
+            Messages?.GiveUp();
         Line(step, command);
     }
 
     public void AddChain(string table, string chain)
     {
         Messages?.AddChain(chain);
-        Line(Step.Chains, $"add chain {table} {chain}");
+        if (!either)
+            Line(Step.Chains, $"add chain {table} {chain}");
     }
 
     public void DeleteChain(string table, string chain)
@@ -71,11 +81,11 @@ internal sealed class NftTransaction : IDisposable
     }
 
     /// <param name="writeMessages">Writes the same rules as messages.</param>
-    public void Rules(string table, string chain, ImmutableArray<string> rules, Action<NftMessages> writeMessages)
+    public void Rules(string table, string chain, Func<ImmutableArray<string>> rules, Action<NftMessages> writeMessages)
     {
-        if (Messages is not null)
-            writeMessages(Messages);
-        foreach (var rule in rules)
+        if (Tell(writeMessages))
+            return;
+        foreach (var rule in rules())
             Line(Step.Rules, $"add rule {table} {chain} {rule}");
     }
 
@@ -89,7 +99,8 @@ internal sealed class NftTransaction : IDisposable
     /// <param name="command">For example <c>add element ip edgemesh portals</c>.</param>
     public Utf8Text Element(Step step, string command)
     {
-        Messages?.GiveUp();
+        if (!either)
+            Messages?.GiveUp();
         return Open(step, command);
     }
 
@@ -97,16 +108,18 @@ internal sealed class NftTransaction : IDisposable
     /// <param name="writeMessages">Writes the same element as a message.</param>
     public Utf8Text Element(Step step, string command, Action<NftMessages> writeMessages)
     {
-        if (Messages is not null)
-            writeMessages(Messages);
-        return Open(step, command);
+        return Tell(writeMessages) ? nowhere : Open(step, command);
     }
 
-    public async Task WriteToAsync(Stream stream, CancellationToken cancellationToken)
+    public Task WriteToAsync(Stream stream, CancellationToken cancellationToken) => WriteToAsync(stream, Step.Table, Step.DeleteSets, cancellationToken);
+
+    /// <param name="from">The first step that is written.</param>
+    /// <param name="to">The last one.</param>
+    public async Task WriteToAsync(Stream stream, Step from, Step to, CancellationToken cancellationToken)
     {
         Close();
-        foreach (var part in parts)
-            await part.WriteToAsync(stream, cancellationToken);
+        for (var step = from; step <= to; step++)
+            await parts[(int)step].WriteToAsync(stream, cancellationToken);
     }
 
     public override string ToString()
@@ -119,6 +132,16 @@ internal sealed class NftTransaction : IDisposable
     {
         foreach (var part in parts)
             part.Dispose();
+        nowhere.Dispose();
+    }
+
+    /// <returns>True when the text need not say it any more.</returns>
+    private bool Tell(Action<NftMessages> writeMessages)
+    {
+        if (Messages is null)
+            return false;
+        writeMessages(Messages);
+        return either && !Messages.TakeBackGiveUp();
     }
 
     private Utf8Text Open(Step step, string? list)

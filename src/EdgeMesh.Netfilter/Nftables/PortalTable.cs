@@ -59,9 +59,10 @@ internal sealed class PortalTable
         foreach (var chain in FixedChains())
         {
             var hook = chain.Hook is null ? string.Empty : $" {{ {chain.Hook} }}";
-            var step = chain.Hook is null ? Step.Chains : Step.Hooks;
+            var step = chain.Hook is null ? transaction.FixedChains : Step.Hooks;
             transaction.Command(step, $"add chain {table} {chain.Name}{hook}");
-            WriteRules(transaction, chain.Hook is null ? Step.Rules : Step.Hooks, chain.Name, chain.Rules);
+            var rules = chain.Hook is not null ? Step.Hooks : step == Step.Chains ? Step.Rules : step;
+            WriteRules(transaction, rules, chain.Name, chain.Rules);
         }
     }
 
@@ -367,7 +368,7 @@ internal sealed class PortalTable
     private static string ChainOf(Placed portal) =>
         portal.Chain ?? (portal.Rule.Target is PortalTarget.Listener ? NftNames.Listener : NftNames.Refused);
 
-    private void WriteServiceRules(NftTransaction transaction, Placed portal) => transaction.Rules(table, portal.Chain!, ServiceRules(portal), messages =>
+    private void WriteServiceRules(NftTransaction transaction, Placed portal) => transaction.Rules(table, portal.Chain!, () => ServiceRules(portal), messages =>
     {
         var backends = (PortalTarget.Backends)portal.Rule.Target;
         if (portal.Run is { } run)

@@ -6,12 +6,15 @@ namespace EdgeMesh.Netfilter.Nftables;
 
 /// <summary>UTF-8 text in pooled segments: the text of 10,000 services is several megabytes, which as one string
 /// would live on the large object heap.</summary>
-internal sealed class Utf8Text : IDisposable
+/// <param name="silent">Keeps nothing, and values for it are not even formatted.</param>
+internal sealed class Utf8Text(bool silent = false) : IDisposable
 {
     private const int SegmentSize = 64 * 1024;
 
     private readonly List<byte[]> segments = [];
     private int used = SegmentSize;
+
+    private bool IsSilent => silent;
 
     public long Length => segments.Count == 0 ? 0 : ((long)(segments.Count - 1) * SegmentSize) + used;
 
@@ -20,6 +23,8 @@ internal sealed class Utf8Text : IDisposable
 
     public void Append(ReadOnlySpan<char> text)
     {
+        if (silent)
+            return;
         Span<byte> bytes = stackalloc byte[256];
         while (!text.IsEmpty)
         {
@@ -78,8 +83,9 @@ internal sealed class Utf8Text : IDisposable
     {
         private readonly Utf8Text target;
 
-        public Appender(int literalLength, int formattedCount, Utf8Text target)
+        public Appender(int literalLength, int formattedCount, Utf8Text target, out bool wanted)
         {
+            wanted = !target.IsSilent;
             _ = literalLength;
             _ = formattedCount;
             this.target = target;

@@ -68,6 +68,29 @@ public sealed class DirectChangeTests
     }
 
     [Fact]
+    public async Task AWholeTableBuiltInPartsIsTheOneThatTextMakes()
+    {
+        await using var byText = await Place.CreateAsync(direct: false);
+        await using var byMessages = await Place.CreateAsync(direct: true);
+        var random = new Random(2);
+        PortalRule[] v4 = [.. NftCases.Everything, .. Enumerable.Range(0, 400).Select(i => Service(i, $"demo/s{i}:http", 1 + random.Next(20)))];
+        PortalRule[] v6 = [.. Enumerable.Range(0, 250).Select(i => RandomV6(random, i))];
+        foreach (var place in (Place[])[byText, byMessages])
+            await place.Backend.SyncAsync([NftCases.V4(v4), NftCases.V6(v6)], Cancel);
+
+        Assert.Equal(await byText.RulesAsync(), await byMessages.RulesAsync());
+        Assert.InRange(byMessages.Sent, 4, int.MaxValue);
+        Assert.Equal(0, byMessages.Refused);
+        Assert.Empty(await byMessages.Backend.CompareAsync(IpFamily.IPv4, Cancel));
+        Assert.Empty(await byMessages.Backend.CompareAsync(IpFamily.IPv6, Cancel));
+
+        // And goes on from there as if it had been.
+        foreach (var place in (Place[])[byText, byMessages])
+            await place.Backend.SyncAsync([NftCases.V4(v4[3..]), NftCases.V6(v6[..^5])], Cancel);
+        Assert.Equal(await byText.RulesAsync(), await byMessages.RulesAsync());
+    }
+
+    [Fact]
     public async Task WhatTheKernelRefusesFailsWithNftsWordsAndTheNextSyncHeals()
     {
         await using var place = await Place.CreateAsync(direct: true);

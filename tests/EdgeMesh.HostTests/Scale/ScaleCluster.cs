@@ -34,6 +34,11 @@ internal sealed partial class ScaleCluster : IAsyncDisposable
     /// <summary>A service whose endpoints are real pods.</summary>
     public static IPEndPoint Probe { get; } = IPEndPoint.Parse("10.96.10.1:80");
 
+    private string Cache => Path.Combine(Lab.StateFolder, "facts.json");
+
+    /// <summary>What a start leaves to do is over when the facts have been written to the disk.</summary>
+    public Task UntilSettledAsync() => Eventually.HoldsAsync(() => File.Exists(Cache), StartDeadline);
+
     public static async Task<ScaleCluster> CreateAsync(string backend)
     {
         var lab = await NamespaceLab.CreateAsync(new LabOptions { KubeProxy = KubeProxyRules.None });
@@ -85,9 +90,12 @@ internal sealed partial class ScaleCluster : IAsyncDisposable
         _server.Put(Service(Name(service), Address(service)));
     }
 
+    /// <summary>Starts an agent that has to list everything.</summary>
     /// <returns>From the start of the process until all rules stand.</returns>
     public async Task<TimeSpan> StartAgentAsync()
     {
+        if (File.Exists(Cache))
+            File.Delete(Cache);
         Agent = await Lab.StartAgentAsync(new AgentOptions
         {
             NodeName = AgentNode,
@@ -96,7 +104,7 @@ internal sealed partial class ScaleCluster : IAsyncDisposable
             Config = new AgentConfig { Backend = _backend, KubeApi = [$"master: http://127.0.0.1:{Port}"] },
         });
         var started = System.Diagnostics.Process.GetProcessById(Agent.Id).StartTime;
-        await Eventually.HoldsAsync(() => Syncs().Count > 0, StartDeadline);
+        await Eventually.HoldsAsync(() => Agent.Log.Contains($"Rules are in force: {_services + 1} service ports", StringComparison.Ordinal), StartDeadline);
         return FirstSyncAt() - started;
     }
 

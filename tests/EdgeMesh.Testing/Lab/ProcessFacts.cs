@@ -4,9 +4,10 @@ namespace EdgeMesh.Testing.Lab;
 
 /// <summary>What /proc says about a process at one moment.</summary>
 /// <param name="ResidentBytes">RSS.</param>
+/// <param name="OwnBytes">RSS without the pages of program files, which are the machine's page cache.</param>
 /// <param name="ProcessorTime">User and system time since its start.</param>
 /// <param name="ChildrenTime">The same of the processes that it started and that have ended.</param>
-public sealed record ProcessFacts(int Descriptors, int Threads, long ResidentBytes, TimeSpan ProcessorTime, TimeSpan ChildrenTime)
+public sealed record ProcessFacts(int Descriptors, int Threads, long ResidentBytes, long OwnBytes, TimeSpan ProcessorTime, TimeSpan ChildrenTime)
 {
     // USER_HZ, which is 100 in every Linux ABI that .NET runs on.
     private const double TicksPerSecond = 100;
@@ -21,9 +22,14 @@ public sealed record ProcessFacts(int Descriptors, int Threads, long ResidentByt
             descriptors,
             Number(fields[17]),
             Number(fields[21]) * (long)Environment.SystemPageSize,
+            Own(processId),
             TimeSpan.FromSeconds((Number(fields[11]) + Number(fields[12])) / TicksPerSecond),
             TimeSpan.FromSeconds((Number(fields[13]) + Number(fields[14])) / TicksPerSecond));
     }
+
+    private static long Own(int processId) => File.ReadLines($"/proc/{processId}/status")
+        .Where(line => line.StartsWith("RssAnon:", StringComparison.Ordinal) || line.StartsWith("RssShmem:", StringComparison.Ordinal))
+        .Sum(line => 1024L * Number(line.Split(' ', '\t').First(word => word.Length > 0 && char.IsAsciiDigit(word[0]))));
 
     private static int Number(string text) => int.Parse(text, CultureInfo.InvariantCulture);
 }

@@ -24,8 +24,7 @@ internal sealed class RunningReconciler : IAsyncDisposable
             routes =>
             {
                 Routes = routes;
-                if (SyncTakes > TimeSpan.Zero)
-                    Time.Advance(SyncTakes);
+                Time.Advance(RoundTakes / 2);
                 Backend.Note($"routes {routes.Routes.Count}");
             },
             (stale, _) =>
@@ -52,10 +51,10 @@ internal sealed class RunningReconciler : IAsyncDisposable
 
     public RouteTable Routes { get; private set; } = RouteTable.Empty;
 
-    /// <summary>Of the clock's time, per call with routes: two in a sync.</summary>
-    public TimeSpan SyncTakes { get; set; }
-
     public Exception? ConntrackFault { get; set; }
+
+    /// <summary>How long a sync takes on the test's clock; it sets routes twice.</summary>
+    public TimeSpan RoundTakes { get; set; }
 
     public ReconcilerState State => Reconciler.State;
 

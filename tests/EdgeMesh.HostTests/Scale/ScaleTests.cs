@@ -11,9 +11,9 @@ public sealed class ScaleTests(ITestOutputHelper output)
 {
     private const int Services = 10_000;
 
-    /// <summary>What the test process itself (it is the API server) and the machine's other work may add to a time. Memory and
-    /// what must never happen have no such allowance.</summary>
-    private const double Noise = 2;
+    /// <summary>What the test process itself (it is the API server) and the machine's other work may add to a time. The full form
+    /// is for a quiet machine; what must never happen has no allowance in either.</summary>
+    private static double Noise => _full ? 1.5 : 4;
 
     private static readonly bool _full = Environment.GetEnvironmentVariable("EDGEMESH_SCALE") == "full";
     private static readonly TimeSpan _stream = TimeSpan.FromSeconds(_full ? 60 : 5);
@@ -60,8 +60,8 @@ public sealed class ScaleTests(ITestOutputHelper output)
 
         Assert.Equal(0, missing);
         Assert.InRange(start.TotalSeconds, 0, 4 * Noise);
-        Assert.InRange(medium.Own, 0, 80);
-        Assert.InRange(large.Own, 0, 160);
+        Assert.InRange(medium.Own, 0, _full ? 80.0 : 120.0);
+        Assert.InRange(large.Own, 0, _full ? 160.0 : 240.0);
         Assert.InRange(idle, 0, 0.5 * Noise);
         Assert.InRange(Held(one).TotalMilliseconds, 0, 50 * Noise);
         // A cost that grew with the services would make it many times as long.
@@ -86,7 +86,7 @@ public sealed class ScaleTests(ITestOutputHelper output)
 
         Assert.InRange(start.TotalSeconds, 0, 8 * Noise);
         Assert.InRange(Held(one).TotalMilliseconds, 0, 250 * Noise);
-        Assert.InRange(large.Own, 0, 160);
+        Assert.InRange(large.Own, 0, _full ? 160.0 : 240.0);
     }
 
     private void Print(string what, string figure) => output.WriteLine($"{what}: {figure}");

@@ -11,7 +11,6 @@ internal sealed class ProxyGreeter : StreamSink, ITimed
 {
     private readonly TunnelLoop _loop;
     private readonly ProxyService _service;
-    private byte[] _arrived = [];
     private bool _passed;
     private bool _refused;
 
@@ -31,26 +30,23 @@ internal sealed class ProxyGreeter : StreamSink, ITimed
     {
         if (_passed)
             return;
-        var whole = _arrived.Length == 0 ? data : (byte[])[.. _arrived, .. data];
         var preamble = ProxyPreamble.Bytes;
-        if (!whole.StartsWith(preamble) || !_service.Knows(Drive!.Connection))
-        {
-            _passed = true;
-            PassToHost(whole, ended: false);
-            return;
-        }
-
         try
         {
-            if (!Delimited.TryRead(whole[preamble.Length..], OpenMessage.MaxLength, out var message, out var length))
+            ReadOnlySpan<byte> message = default;
+            var length = 0;
+            // One who waits for the answer to his proposal before he asks is not taken here either.
+            if (!data.StartsWith(preamble) || !_service.Knows(Drive!.Connection)
+                || !Delimited.TryRead(data[preamble.Length..], OpenMessage.MaxLength, out message, out length))
             {
-                _arrived = whole.ToArray();
+                _passed = true;
+                PassToHost(data, ended: false);
                 return;
             }
 
             _passed = true;
             Consumed(preamble.Length + length);
-            Take(OpenMessage.Decode(message), whole[(preamble.Length + length)..]);
+            Take(OpenMessage.Decode(message), data[(preamble.Length + length)..]);
         }
         catch (PeerProtocolException e)
         {

@@ -54,7 +54,7 @@ internal sealed partial class AgentService
                 MaxConnections = ConnectionBudget.Connections(descriptors, _options.Proxy.MaxConnections, _options.Proxy.MaxUdpFlows),
                 MaxPendingDials = _options.Proxy.MaxPendingDials,
                 DialMark = OwnMark,
-                PollingLimit = ProcessorQuota.IsLimited() ? TimeSpan.Zero : TimeSpan.FromMicroseconds(50),
+                PollingLimit = Polling.Limit,
                 Tunnel = _tunnel?.Dialer,
             },
             () => Volatile.Read(ref _routes), _heart, loggers, time);

@@ -220,7 +220,7 @@ internal sealed class TunnelLoop : IDisposable
                 var found = _epoll.Wait(0);
                 if (found > 0)
                 {
-                    _polling.Found();
+                    _polling.Found(found);
                     return found;
                 }
 
@@ -231,7 +231,7 @@ internal sealed class TunnelLoop : IDisposable
         }
 
         var count = _epoll.Wait(-1);
-        _polling.Slept(Nanoseconds() - now);
+        _polling.Slept(Nanoseconds() - now, count);
         return count;
     }
 

@@ -126,17 +126,18 @@ public sealed class UdpForwarderTests
         using var client = Client(_listener);
         using var other = Client(_listener);
 
-        // One of two new flows meets the dead one. The datagram that finds out is lost, as it is without a proxy; the
-        // client's next one arrives.
-        await client.SendAsync(Array.Empty<byte>());
-        await other.SendAsync(Array.Empty<byte>());
-        await Eventually.HoldsAsync(() => forwarder.Statistics() is { FlowsMoved: 1, DatagramsToClients: 1 }, _deadline);
+        // One of two new flows meets the dead one. The datagram that finds out is lost, as it is without a proxy, and the
+        // kernel bounds how often it says so for the whole machine: the clients ask again, as clients of UDP do.
+        await Eventually.HoldsAsync(
+            () =>
+            {
+                client.Send("WHO"u8);
+                other.Send("WHO"u8);
+                return forwarder.Statistics() is { FlowsMoved: 1, DatagramsToClients: > 0 };
+            },
+            _deadline);
         foreach (var socket in (Socket[])[client, other])
-        {
-            if (socket.Available > 0 || socket.Poll(0, SelectMode.SelectRead))
-                await socket.ReceiveAsync(new byte[16]);
             Assert.Equal("alive", await AskAsync(socket));
-        }
 
         Assert.Equal(1, forwarder.Statistics().EndpointFailures);
     }

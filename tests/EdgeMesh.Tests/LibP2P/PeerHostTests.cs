@@ -11,6 +11,7 @@ using EdgeMesh.LibP2P.PrivateNetwork;
 using EdgeMesh.LibP2P.Relay;
 using EdgeMesh.LibP2P.Tls;
 using EdgeMesh.LibP2P.Yamux;
+using EdgeMesh.Testing.Lab;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
@@ -373,9 +374,5 @@ public sealed class PeerHostTests : IAsyncDisposable
         return all.ToArray();
     }
 
-    private async Task Until(Func<bool> condition)
-    {
-        while (!condition())
-            await Task.Delay(5, Token);
-    }
+    private static Task Until(Func<bool> condition) => Eventually.HoldsAsync(condition, TimeSpan.FromSeconds(30));
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Compares the ways to an endpoint on this machine, all in one run: direct, kube-proxy's rules, our kernel path, our process.
+# Compares the ways to an endpoint on this machine, all in one run: direct, kube-proxy's rules, our kernel path, our process, and
+# between two nodes the tunnel.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/machine.sh
@@ -8,6 +9,8 @@ source "$root/scripts/machine.sh"
 source "$root/bench/stage.sh"
 # shellcheck source=bench/paths.sh
 source "$root/bench/paths.sh"
+# shellcheck source=bench/far.sh
+source "$root/bench/far.sh"
 # shellcheck source=bench/columns.sh
 source "$root/bench/columns.sh"
 # shellcheck source=bench/report.sh
@@ -16,7 +19,7 @@ source "$root/bench/report.sh"
 usage() {
     fail "usage: ./bench.sh [--quick] [--paths PATH,…] [--columns COLUMN,…] [--rounds N] [--seconds N]
        ./bench.sh --micro [FILTER]
-  --quick    shorter and therefore rougher: under two minutes. A full run takes about seven
+  --quick    shorter and therefore rougher: under two minutes. A full run takes about ten
   --paths    some of: ${all_paths[*]} (direct is always measured)
   --columns  some of: ${all_columns[*]}
   --rounds   how often everything is measured, in turn; the median counts

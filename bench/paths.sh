@@ -1,7 +1,7 @@
 # The paths that are compared. prepare_PATH makes its node and everything on it; prove_path shows that connections take it.
 # shellcheck shell=bash
 
-all_paths=(direct bare kube_proxy iptables nftables userspace)
+all_paths=(direct bare kube_proxy iptables nftables userspace far tunnel relayed)
 
 declare -A path_title=(
     [direct]="direct, no NAT"
@@ -10,6 +10,9 @@ declare -A path_title=(
     [iptables]="kernel path, iptables"
     [nftables]="kernel path, nftables"
     [userspace]="user-mode path"
+    [far]="direct, two nodes"
+    [tunnel]="tunnel, two nodes"
+    [relayed]="tunnel over a relay"
 )
 
 # path -> process id of its agent
@@ -20,9 +23,13 @@ choose_paths() {
     for path in "${paths[@]}"; do
         [[ -v path_title[$path] ]] || usage
     done
-    # Ratios are to the direct path.
-    local others=" ${paths[*]} "
-    read -ra paths <<<"direct ${others/ direct / }"
+    # Ratios are to the direct path, those of the tunnel to the direct path between two nodes.
+    local chosen=" direct ${paths[*]} "
+    [[ $chosen != *" tunnel "* && $chosen != *" relayed "* ]] || chosen+="far "
+    paths=()
+    for path in "${all_paths[@]}"; do
+        [[ $chosen != *" $path "* ]] || paths+=("$path")
+    done
 }
 
 # The reference: a node as kube-proxy leaves it, which therefore tracks connections, and clients that use the pod's address.
@@ -97,13 +104,19 @@ modules:
     dataPath: $3
 CONFIG
     write_manifest "$path" >"$files/$path/manifests/bench.yaml"
+    run_agent "$path" "$files/$path/manifests" peer-node
+}
+
+# run_agent NODE MANIFESTS NAME: with the configuration that stands in the node's folder.
+run_agent() {
+    local node=$1
     env -u KUBERNETES_PORT -u KUBERNETES_SERVICE_HOST -u KUBECONFIG \
-        ip netns exec "$stage-$path" "$EDGEMESH_AGENT" run \
-        --config-file "$files/$path/edgemesh-agent.yaml" --manifests "$files/$path/manifests" --node-name peer-node \
-        </dev/null >"$files/$path/agent.log" 2>&1 &
-    agent_of[$path]=$!
+        ip netns exec "$stage-$node" "$EDGEMESH_AGENT" run \
+        --config-file "$files/$node/edgemesh-agent.yaml" --manifests "$2" --node-name "$3" \
+        </dev/null >"$files/$node/agent.log" 2>&1 &
+    agent_of[$node]=$!
     disown $!
-    within 20 inside "$path" curl -sf --max-time 1 http://127.0.0.1:9999/readyz || fail_with_log "$path" "its agent is not ready"
+    within 20 inside "$node" curl -sf --max-time 1 http://127.0.0.1:9999/readyz || fail_with_log "$node" "its agent is not ready"
 }
 
 write_manifest() {
@@ -137,14 +150,17 @@ target_address() { if is_direct "$1"; then pod_address "$1"; else service_addres
 
 http_port() { if is_direct "$1"; then echo 8080; else echo 80; fi; }
 
-is_direct() { [[ $1 = direct || $1 = bare ]]; }
+is_direct() { [[ $1 = direct || $1 = bare || $1 = far ]]; }
 
 # A path that is not taken must not be measured: nobody else answers for the service on an agent's node, and whether the
 # pod sees the client or the node tells the kernel's way from the process's.
 prove_path() {
     local path=$1 seen expected
     expected=$(client_address "$path")
-    [ "$path" != userspace ] || expected=$(node_address "$path")
+    case "$path" in
+    userspace) expected=$(node_address "$path") ;;
+    tunnel | relayed) expected=$(node_address "${path}_other") ;;
+    esac
     within 5 path_answers "$path" || fail_with_log "$path" "http://$(target_address "$path"):$(http_port "$path")/ does not answer"
     seen=$(inside client curl -s --max-time 2 "http://$(target_address "$path"):$(http_port "$path")/")
     [ "$seen" = "$expected" ] || fail_with_log "$path" "the pod sees $seen and not $expected, so connections go another way"

@@ -27,7 +27,7 @@ show_progress() {
 }
 
 # summarize prints "path name median ratio" (ratio "-" where there is none): the median over the rounds, and the median of
-# each round's ratio to the direct path of that round.
+# each round's ratio to the direct path of that round; the tunnel is compared with the direct path between two nodes.
 summarize() {
     awk '
         function median(list, count,   i, j, swap) {
@@ -40,10 +40,11 @@ summarize() {
             for (each in key) {
                 split(each, part, " ")
                 count = ratios = 0
+                reference = part[1] == "tunnel" || part[1] == "relayed" ? "far" : "direct"
                 for (round = 1; round <= rounds; round++) {
                     if (!((round, part[1], part[2]) in value)) continue
                     own[++count] = value[round, part[1], part[2]]
-                    if (value[round, "direct", part[2]] > 0) ratio[++ratios] = own[count] / value[round, "direct", part[2]]
+                    if (value[round, reference, part[2]] > 0) ratio[++ratios] = own[count] / value[round, reference, part[2]]
                 }
                 printf "%s %s %s\n", each, median(own, count), ratios ? sprintf("%.3f", median(ratio, ratios)) : "-"
             }
@@ -112,7 +113,8 @@ write_results() {
     cat <<HEAD
 # The last full run of ./bench.sh
 $(machine). $rounds rounds of $seconds s per measurement, all paths in turn; the median counts. After "=" stands the
-median of the ratios to the direct path of the same round: this is what holds from machine to machine.
+median of the ratios to the direct path of the same round: this is what holds from machine to machine. The tunnel is compared
+with the direct path between the same two nodes; its agent is the one near the client.
 
 HEAD
     table

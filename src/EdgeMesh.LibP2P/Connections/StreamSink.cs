@@ -52,6 +52,18 @@ public abstract class StreamSink
         }
     }
 
+    /// <summary>All of it or nothing: see <see cref="YamuxSession.TryWriteWhole"/>.</summary>
+    protected bool TryWriteWhole(ReadOnlySpan<byte> data)
+    {
+        lock (_drive!.Gate)
+        {
+            if (IsGone || _drive.Connection.Failure is not null || !_session.TryWriteWhole(_core, data))
+                return false;
+            _drive.Wake();
+            return true;
+        }
+    }
+
     /// <summary>As <see cref="Write"/>, without a copy: see <see cref="YamuxSession.Reserve"/>. Under the gate up to
     /// <see cref="Commit"/>.</summary>
     protected Span<byte> Reserve(int most) =>

@@ -107,6 +107,21 @@ public sealed partial class YamuxSession : IDisposable
         return written;
     }
 
+    /// <summary>As <see cref="Write"/>, all of it or nothing, whatever waits to be sent: for an answer that must be in front of
+    /// the stream's other bytes, and of which there is one per stream. A peer that makes this side answer and does not read breaks
+    /// the bound of <see cref="Output"/>.</summary>
+    /// <returns>False if it does not fit one frame or the window.</returns>
+    public bool TryWriteWhole(YamuxStream stream, ReadOnlySpan<byte> data)
+    {
+        if (stream.WriteClosed)
+            throw new InvalidOperationException("this side has ended the stream");
+        if (stream.IsGone || data.Length > Math.Min(stream.SendWindow, (uint)_options.MaxFrameBody))
+            return false;
+        data.CopyTo(Output.Reserve(YamuxFrame.HeaderSize + data.Length)[YamuxFrame.HeaderSize..]);
+        Commit(stream, data.Length);
+        return true;
+    }
+
     /// <summary>As <see cref="Write"/>, without a copy: the place in the output where the stream's next bytes go, at most
     /// <paramref name="most"/> of them; empty if the window or the send buffer takes none. Nothing else may touch the session
     /// before <see cref="Commit"/>.</summary>

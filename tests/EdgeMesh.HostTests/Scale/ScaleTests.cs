@@ -9,7 +9,8 @@ namespace EdgeMesh.HostTests.Scale;
 [Collection(Alone.Name)]
 public sealed class ScaleTests(ITestOutputHelper output)
 {
-    private const int Services = 10_000;
+    /// <summary>The goals speak of 10,000. Fewer show in a fifth of the time whether something has come to grow with their number.</summary>
+    private static int Services => _full ? 10_000 : 4_000;
 
     /// <summary>What the test process itself (it is the API server) and the machine's other work may add to a time. The full form
     /// is for a quiet machine; what must never happen has no allowance in either.</summary>
@@ -21,7 +22,7 @@ public sealed class ScaleTests(ITestOutputHelper output)
     private static readonly int _changes = _full ? 200 : 40;
 
     [Fact]
-    public async Task TenThousandServicesInNftablesMeetTheirGoals()
+    public async Task ALargeClusterInNftablesMeetsItsGoals()
     {
         await using var cluster = await ScaleCluster.CreateAsync("nftables");
         cluster.Grow(10);
@@ -71,7 +72,7 @@ public sealed class ScaleTests(ITestOutputHelper output)
     }
 
     [Fact]
-    public async Task TenThousandServicesInIptablesMeetTheirGoals()
+    public async Task ALargeClusterInIptablesMeetsItsGoals()
     {
         await using var cluster = await ScaleCluster.CreateAsync("iptables");
         cluster.Grow(Services);

@@ -27,7 +27,7 @@ internal sealed class ClientDatagrams(TunnelLoop loop, TunnelSession session, in
     {
         var isWatched = Own(descriptor);
         using var request = ProxyPreamble.Request(destination, []);
-        if (!isWatched || session.IsOver || session.Drive.SendRoom < request.Count || !session.Drive.TryOpen(this))
+        if (!isWatched || session.IsOver || session.Drive.SendRoom < request.Count + ProxyPreamble.Margin || !session.Drive.TryOpen(this))
         {
             _refusal = session.IsOver ? TunnelRefusal.NoSession : TunnelRefusal.Limit;
             CloseLocal();

@@ -150,8 +150,8 @@ internal sealed class ClientStream(TunnelLoop loop, TunnelSession session, Tunne
             return;
         }
 
-        // The request leaves in one flight, or later.
-        if (session.Drive.SendRoom < _request!.Count)
+        // The request leaves in one flight, or later. The frame that opens the stream takes some of the room.
+        if (session.Drive.SendRoom < _request!.Count + ProxyPreamble.Margin)
         {
             session.WaitForRoom(this);
             return;

@@ -27,7 +27,12 @@ internal sealed class EndpointDatagrams(TunnelLoop loop, OpenMessage open, Proxy
         }
 
         service.Dialled();
-        Write(ProxyPreamble.Ok);
+        if (!TryWriteWhole(ProxyPreamble.Ok))
+        {
+            Break();
+            return;
+        }
+
         Carry(service.Flows);
         if (!first.IsEmpty)
             TakeData(first);
@@ -46,7 +51,7 @@ internal sealed class EndpointDatagrams(TunnelLoop loop, OpenMessage open, Proxy
     private void Refuse(AnswerCode code, string text)
     {
         _over = true;
-        Write(ProxyPreamble.Answer(code, text));
+        _ = TryWriteWhole(ProxyPreamble.Answer(code, text));
         CloseWrite();
         CloseLocal();
         service.Refused(Drive!.Connection, open, code);

@@ -41,7 +41,12 @@ internal sealed class EndpointStream(TunnelLoop loop, OpenMessage open, ProxySer
         }
 
         service.Dialled();
-        Write(ProxyPreamble.Ok);
+        if (!TryWriteWhole(ProxyPreamble.Ok))
+        {
+            Break(TunnelEndOf.Stream);
+            return;
+        }
+
         TcpSocket.WatchPeer(Descriptor, service.Watch);
         Carry(events, localEnded: false);
     }
@@ -65,7 +70,7 @@ internal sealed class EndpointStream(TunnelLoop loop, OpenMessage open, ProxySer
         if (_over)
             return;
         _over = true;
-        Write(ProxyPreamble.Answer(code, text));
+        _ = TryWriteWhole(ProxyPreamble.Answer(code, text));
         CloseWrite();
         CloseLocal(TunnelEndOf.Local, abort: true);
         service.Refused(Drive!.Connection, open, code);

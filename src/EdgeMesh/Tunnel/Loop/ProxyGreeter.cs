@@ -93,7 +93,7 @@ internal sealed class ProxyGreeter : StreamSink, ITimed
     {
         // To reset the stream now could overtake the answer.
         _passed = _refused = true;
-        Write(ProxyPreamble.Answer(code, text));
+        _ = TryWriteWhole(ProxyPreamble.Answer(code, text));
         CloseWrite();
     }
 }

@@ -8,6 +8,9 @@ namespace EdgeMesh.Tunnel.Loop;
 /// multistream-select and the protocol, by the dialer without waiting for the listener.</summary>
 internal static class ProxyPreamble
 {
+    /// <summary>More room than the headers of a request's frames take.</summary>
+    public const int Margin = 1024;
+
     public static ReadOnlySpan<byte> Bytes => "\x13/multistream/1.0.0\n\x16/edgemesh/proxy/2.0.0\n"u8;
 
     /// <summary>A whole request.</summary>

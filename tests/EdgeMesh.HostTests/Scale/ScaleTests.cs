@@ -63,8 +63,7 @@ public sealed class ScaleTests(ITestOutputHelper output)
         Assert.InRange(start.TotalSeconds, 0, 4 * Noise);
         Assert.InRange(medium.Own, 0, _full ? 80.0 : 120.0);
         Assert.InRange(large.Own, 0, _full ? 160.0 : 240.0);
-        // Within seconds of a start the runtime still compiles; what the short form can find is an agent that never rests.
-        Assert.InRange(idle, 0, _full ? 0.5 * Noise : 30);
+        Assert.InRange(idle, 0, 0.5 * Noise);
         Assert.InRange(Held(one).TotalMilliseconds, 0, 50 * Noise);
         // A cost that grew with the services would make it many times as long.
         Assert.InRange(many / few, 0, _full ? 1.1 * 1.2 : 4);
@@ -108,12 +107,17 @@ public sealed class ScaleTests(ITestOutputHelper output)
         return Megabytes(cluster);
     }
 
-    /// <returns>Percent of a core.</returns>
+    /// <returns>Percent of a core. Within seconds of a start the runtime still compiles what the start used, so the short form
+    /// waits until the agent has come to rest; one that never does is the fault that this is for.</returns>
     private static async Task<double> IdleAsync(ScaleCluster cluster)
     {
         await cluster.UntilSettledAsync();
         await IdleTimeAsync(cluster, TimeSpan.FromSeconds(1));
-        return await IdleTimeAsync(cluster, _idle);
+        var watch = Stopwatch.StartNew();
+        var idle = await IdleTimeAsync(cluster, _idle);
+        while (!_full && idle > 0.5 * Noise && watch.Elapsed < TimeSpan.FromSeconds(30))
+            idle = await IdleTimeAsync(cluster, _idle);
+        return idle;
     }
 
     private static async Task<double> IdleTimeAsync(ScaleCluster cluster, TimeSpan period)

@@ -49,8 +49,9 @@ public sealed class ManualTime : TimeProvider
             end = _now + by;
         while (NextDue(end) is { } timer)
             timer.Fire();
+        // What a timer ran may have turned the clock further.
         lock (_lock)
-            _now = end;
+            _now = _now > end ? _now : end;
     }
 
     private ManualTimer? NextDue(DateTimeOffset end)

@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using System.Diagnostics;
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux.Sockets;
 
@@ -53,8 +52,7 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
     private Queue<(Connection Connection, uint Generation)> _turns = new();
     private Queue<(Connection Connection, uint Generation)> _turnsNow = new();
 
-    private readonly bool _polls;
-    private readonly PollingPolicy _polling;
+    private readonly EventWait _wait;
 
     private long _now;
     private bool _tickIsFast;
@@ -77,8 +75,7 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
         _lastTurn = _lastSweep = _now;
         _wheel = new TimerWheel(_now);
         _resources = new RelayResources(_options.PipeSize, _options.PipesPerLoop);
-        _polls = _options.PollingLimit > TimeSpan.Zero;
-        _polling = new PollingPolicy((long)_options.PollingLimit.TotalNanoseconds);
+        _wait = new EventWait(_epoll, _options.PollingLimit);
         _epoll.Add(_wake.Descriptor, EpollEvents.In, WakeData);
         _epoll.Add(_timer.Descriptor, EpollEvents.In | EpollEvents.EdgeTriggered, TimerData);
     }
@@ -140,7 +137,7 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
             SetTick();
             while (!IsFinished())
             {
-                TakeEvents(_turns.Count > 0 ? _epoll.Wait(0) : WaitForEvents());
+                TakeEvents(_turns.Count > 0 ? _epoll.Wait(0) : _wait.Next());
                 TakeTurns();
             }
         }
@@ -154,33 +151,6 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
         Dispose();
         _listenersClosed.TrySetResult();
         _finished.SetResult(cut);
-    }
-
-    private int WaitForEvents()
-    {
-        if (!_polls)
-            return _epoll.Wait(-1);
-        var now = Nanoseconds();
-        if (_polling.Begins(now))
-        {
-            do
-            {
-                var found = _epoll.Wait(0);
-                if (found > 0)
-                {
-                    _polling.Found(found);
-                    return found;
-                }
-
-                Epoll.YieldCore();
-                now = Nanoseconds();
-            }
-            while (_polling.GoesOn(now));
-        }
-
-        var count = _epoll.Wait(-1);
-        _polling.Slept(Nanoseconds() - now, count);
-        return count;
     }
 
     private bool IsFinished()
@@ -308,7 +278,4 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
             _context.Carried.Forget(name => _context.Loops.Any(loop => loop._services.ContainsKey(name)));
         }
     }
-
-    // Not the context's clock: a test turns that one, and this measures what the machine does.
-    private static long Nanoseconds() => (long)Stopwatch.GetElapsedTime(0).TotalNanoseconds;
 }

@@ -12,22 +12,13 @@ using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Reconciling;
 
-/// <summary>The one loop that turns facts into rules and routes. It coalesces changes (the first at once, then at most one
-/// sync every <see cref="MinimumInterval"/>, less often where syncs take long), applies only what differs, repairs what others changed, and retries with
-/// back-off. Everything that touches the rules goes through this loop, one after the other.</summary>
+/// <summary>The one loop that turns facts into rules and routes. It coalesces changes (<see cref="SyncPace"/>), applies only
+/// what differs, repairs what others changed, and retries with back-off. Everything that touches the rules goes through this loop, one after the other.</summary>
 public sealed partial class Reconciler : IDisposable
 {
-    /// <summary>Least time between the ends of one sync and the start of the next.</summary>
-    public static readonly TimeSpan MinimumInterval = TimeSpan.FromMilliseconds(100);
-
-    /// <summary>A round that took T is followed by a rest of 4 T, so that a stream of changes takes a fifth of a core at most,
-    /// however long one round takes; but nobody waits longer than this.</summary>
-    public static readonly TimeSpan LongestRest = TimeSpan.FromSeconds(2);
-
     /// <summary>Whoever lost the order waits no longer than this.</summary>
     public static readonly TimeSpan LongestRestBeforeRepair = TimeSpan.FromMilliseconds(400);
 
-    private const int RestPerWork = 4;
     private static readonly TimeSpan FirstRetry = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan LongestRetry = TimeSpan.FromSeconds(30);
     private const int RememberedRepairs = 10;
@@ -170,6 +161,8 @@ public sealed partial class Reconciler : IDisposable
     private async Task ReconcileAsync(CancellationToken cancellationToken)
     {
         var retry = FirstRetry;
+        var pace = new SyncPace();
+        var ended = _time.GetTimestamp();
         while (!cancellationToken.IsCancellationRequested)
         {
             TimeSpan pause;
@@ -181,7 +174,9 @@ public sealed partial class Reconciler : IDisposable
                 await RoundAsync(cancellationToken);
                 retry = FirstRetry;
                 // The first round writes everything; the next one need not be like it.
-                await RestAsync(isFirst ? TimeSpan.Zero : _time.GetElapsedTime(started) * RestPerWork, cancellationToken);
+                var rest = pace.RestAfter(isFirst ? TimeSpan.Zero : _time.GetElapsedTime(started), _time.GetElapsedTime(ended, started));
+                ended = _time.GetTimestamp();
+                await RestAsync(rest, cancellationToken);
                 continue;
             }
             catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
@@ -202,9 +197,8 @@ public sealed partial class Reconciler : IDisposable
         }
     }
 
-    private async Task RestAsync(TimeSpan wanted, CancellationToken cancellationToken)
+    private async Task RestAsync(TimeSpan rest, CancellationToken cancellationToken)
     {
-        var rest = wanted < MinimumInterval ? MinimumInterval : wanted > LongestRest ? LongestRest : wanted;
         var first = rest < LongestRestBeforeRepair ? rest : LongestRestBeforeRepair;
         await Task.Delay(first, _time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         if (rest == first || _repairRequested)

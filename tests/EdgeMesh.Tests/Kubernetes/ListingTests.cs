@@ -23,23 +23,26 @@ public sealed class ListingTests(ITestOutputHelper output)
         // Made before, so that the time is the reader's and not the server's.
         server.Always("services", Misbehave.Body(List("v1", "ServiceList", i => Numbered(Sample.Service($"svc-{i}", $"10.{96 + (i / 65536)}.{i / 256 % 256}.{i % 256}"), i))));
         server.Always("endpointslices", Misbehave.Body(List("discovery.k8s.io/v1", "EndpointSliceList", i => Numbered(Sample.Slice($"svc-{i}", 10), i))));
-        // The first one pays for code that is compiled once.
-        await using (var warm = RunningSource.Of(server))
-        {
-            await warm.SeesAsync(f => f.Services.Count == Services && f.EndpointSlices.Count == Services);
-        }
+        await WarmUpAsync(server);
 
         var before = GC.GetTotalMemory(forceFullCollection: true);
-        var allocated = GC.GetTotalAllocatedBytes();
+        var allocated = GC.GetTotalAllocatedBytes(precise: true);
         var start = TimeProvider.System.GetTimestamp();
         await using var running = RunningSource.Of(server);
         await running.SeesAsync(f => f.Services.Count == Services && f.EndpointSlices.Count == Services);
         var seconds = TimeProvider.System.GetElapsedTime(start).TotalSeconds;
-        allocated = (GC.GetTotalAllocatedBytes() - allocated) >> 20;
+        allocated = (GC.GetTotalAllocatedBytes(precise: true) - allocated) >> 20;
         var held = (GC.GetTotalMemory(forceFullCollection: true) - before) >> 20;
         output.WriteLine($"{Services} services and {Services * 10} endpoints: listed in {seconds:0.00} s, {held} MB held, {allocated} MB allocated");
         Assert.InRange(held, 0, 40);
         GC.KeepAlive(running);
+    }
+
+    /// <summary>The first one pays for code that is compiled once. A method of its own, so that nothing here still holds what it read.</summary>
+    private static async Task WarmUpAsync(TestApiServer server)
+    {
+        await using var running = RunningSource.Of(server);
+        await running.SeesAsync(f => f.Services.Count == Services && f.EndpointSlices.Count == Services);
     }
 
     private static string Numbered(string json, int i) =>

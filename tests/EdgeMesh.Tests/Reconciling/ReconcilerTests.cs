@@ -33,12 +33,12 @@ public sealed class ReconcilerTests
     {
         await using var run = new RunningReconciler();
         var facts = Facts(_web);
-        Assert.Equal(Reconciler.MinimumInterval, await run.PublishAsync(facts));
+        Assert.Equal(SyncPace.LeastRest, await run.PublishAsync(facts));
         Assert.Equal(1, run.Count("sync"));
 
         for (var i = 2; i < 20; i++)
             run.Source.Publish(facts = facts.With(Service($"demo/s{i}", $"10.0.0.{i}", "80")));
-        run.Time.Advance(TimeSpan.FromMilliseconds(99));
+        run.Time.Advance(TimeSpan.FromMilliseconds(19));
         Assert.Equal(1, run.Count("sync"));
         run.Time.Advance(TimeSpan.FromMilliseconds(1));
         await run.Backend.WroteAsync("sync", 2, RunningReconciler.Deadline);
@@ -86,7 +86,7 @@ public sealed class ReconcilerTests
         run.Backend.Fault = null;
         await run.EndPauseAsync();
         await run.Backend.WroteAsync("sync +1 -1", 1, RunningReconciler.Deadline);
-        Assert.Equal(Reconciler.MinimumInterval, await run.PauseAsync());
+        Assert.Equal(SyncPace.LeastRest, await run.PauseAsync());
         Assert.Null(run.State.Fault);
         Assert.Equal("other", run.State.Plan.Services.Single().Service.Name.Name);
         Assert.Single(run.Routes.Routes);
@@ -128,14 +128,14 @@ public sealed class ReconcilerTests
     {
         await using var run = new RunningReconciler { RoundTakes = TimeSpan.FromSeconds(1) };
         // The first round writes everything, and says nothing of the next one.
-        Assert.Equal(Reconciler.MinimumInterval, await run.PublishAsync(Facts(_web)));
+        Assert.Equal(SyncPace.LeastRest, await run.PublishAsync(Facts(_web)));
         run.Source.Publish(Facts(_web, Service("demo/other", "10.0.0.2", "80")));
         await run.EndPauseAsync();
         await run.Backend.WroteAsync("sync", 2, RunningReconciler.Deadline);
 
         Assert.Equal(Reconciler.LongestRestBeforeRepair, await run.PauseAsync());
         await run.EndPauseAsync();
-        Assert.Equal(Reconciler.LongestRest - Reconciler.LongestRestBeforeRepair, await run.PauseAsync());
+        Assert.Equal(SyncPace.LongestRest - Reconciler.LongestRestBeforeRepair, await run.PauseAsync());
         run.Reconciler.RequestRepair();
         await run.Backend.WroteAsync("repair", 1, RunningReconciler.Deadline);
     }

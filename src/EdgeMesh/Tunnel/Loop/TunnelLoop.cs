@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using System.Diagnostics;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Linux.Sockets;
 using Microsoft.Extensions.Logging;
@@ -32,7 +31,7 @@ internal sealed class TunnelLoop : IDisposable
     private readonly ILogger _logger;
     private readonly TimeProvider _time;
     private readonly Epoll _epoll = new(EventBatch);
-    private readonly PollingPolicy _polling;
+    private readonly EventWait _wait;
     private readonly WakeEvent _wake = new();
     private readonly LoopTimer _timer = new();
     private readonly ConcurrentQueue<Action> _posted = new();
@@ -57,7 +56,7 @@ internal sealed class TunnelLoop : IDisposable
     /// <param name="polling">How long to look for the next small message before sleeping; zero: never.</param>
     public TunnelLoop(ILogger logger, TimeProvider time, TimeSpan polling = default)
     {
-        _polling = new PollingPolicy((long)polling.TotalNanoseconds);
+        _wait = new EventWait(_epoll, polling);
         _logger = logger;
         _time = time;
         _epoll.Add(_wake.Descriptor, EpollEvents.In, WakeData);
@@ -191,7 +190,7 @@ internal sealed class TunnelLoop : IDisposable
             _timer.Set(TickMilliseconds);
             while (!_stopping)
             {
-                TakeEvents(_turns.Count > 0 || _dirty.Count > 0 ? _epoll.Wait(0) : WaitForEvents());
+                TakeEvents(_turns.Count > 0 || _dirty.Count > 0 ? _epoll.Wait(0) : _wait.Next());
                 TakeTurns();
                 ServeDirty();
             }
@@ -208,35 +207,6 @@ internal sealed class TunnelLoop : IDisposable
         Dispose();
         _finished.TrySetResult();
     }
-
-    /// <summary>As the forwarding loops do; see <see cref="PollingPolicy"/>.</summary>
-    private int WaitForEvents()
-    {
-        var now = Nanoseconds();
-        if (_polling.Begins(now))
-        {
-            do
-            {
-                var found = _epoll.Wait(0);
-                if (found > 0)
-                {
-                    _polling.Found(found);
-                    return found;
-                }
-
-                Epoll.YieldCore();
-                now = Nanoseconds();
-            }
-            while (_polling.GoesOn(now));
-        }
-
-        var count = _epoll.Wait(-1);
-        _polling.Slept(Nanoseconds() - now, count);
-        return count;
-    }
-
-    // Not the clock of the constructor: a test turns that one, and this measures what the machine does.
-    private static long Nanoseconds() => (long)Stopwatch.GetElapsedTime(0).TotalNanoseconds;
 
     private void TakeEvents(int count)
     {

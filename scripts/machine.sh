@@ -47,8 +47,8 @@ install_packages() (
     apt-get update -q </dev/null && apt-get install -qy --no-install-recommends "$@" </dev/null
 )
 
-# publish_agent [QUIET]: the program, compiled ahead of time for a fast start, to artifacts/edgemesh-agent/.
+# publish_agent [OPTION...]: the program, compiled ahead of time for a fast start, to artifacts/edgemesh-agent/.
 publish_agent() {
     dotnet publish "$root/src/EdgeMesh.Agent" -c Release -r linux-x64 --self-contained false \
-        -p:PublishReadyToRun=true -o "$root/artifacts/edgemesh-agent" -v quiet </dev/null
+        -p:PublishReadyToRun=true -o "$root/artifacts/edgemesh-agent" -v quiet "$@" </dev/null
 }

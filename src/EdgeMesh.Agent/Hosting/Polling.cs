@@ -6,5 +6,10 @@ namespace EdgeMesh.Agent.Hosting;
 internal static class Polling
 {
     /// <summary>Zero under a quota of CPU time, where time spent looking is taken from the work.</summary>
-    public static TimeSpan Limit { get; } = ProcessorQuota.IsLimited() ? TimeSpan.Zero : TimeSpan.FromMicroseconds(50);
+    public static TimeSpan Limit { get; } = OrNone(TimeSpan.FromMicroseconds(50));
+
+    /// <summary>For the tunnel's loop: its peer is another node, and an answer passes two or three of these loops.</summary>
+    public static TimeSpan TunnelLimit { get; } = OrNone(TimeSpan.FromMicroseconds(200));
+
+    private static TimeSpan OrNone(TimeSpan limit) => ProcessorQuota.IsLimited() ? TimeSpan.Zero : limit;
 }

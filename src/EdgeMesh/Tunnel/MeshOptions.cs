@@ -79,7 +79,7 @@ public sealed record MeshOptions
     public TimeSpan DatagramIdle { get; init; } = TimeSpan.FromSeconds(60);
 
     /// <summary>How long the tunnel's loop, busy with small messages, looks for the next one before it sleeps; zero: never.</summary>
-    public TimeSpan PollingLimit { get; init; } = TimeSpan.FromMicroseconds(50);
+    public TimeSpan PollingLimit { get; init; } = TimeSpan.FromMicroseconds(200);
 
     /// <summary>SO_MARK of every socket of the tunnel, which our own rules let pass; 0: none. Needs CAP_NET_ADMIN.</summary>
     public uint DialMark { get; init; } = 0x1000;

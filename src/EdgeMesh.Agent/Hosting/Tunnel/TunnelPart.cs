@@ -104,7 +104,7 @@ internal sealed partial class TunnelPart : IAsyncDisposable
                     : Unlimited,
                 Heartbeat = tunnel.HeartbeatPeriod < LongestHeartbeat ? tunnel.HeartbeatPeriod : LongestHeartbeat,
                 DialMark = mark,
-                PollingLimit = Polling.Limit,
+                PollingLimit = Polling.TunnelLimit,
             },
             loggers, time);
         return new TunnelPart(mesh, options, time, loggers.CreateLogger<TunnelPart>()) { _advertised = addresses.Ranges };

@@ -3,7 +3,7 @@
 
 ticks_per_second=$(getconf CLK_TCK)
 
-all_columns=(bulk_1 bulk_4 latency new_connections keep_alive datagrams)
+all_columns=(bulk_1 bulk_4 latency new_connections keep_alive datagrams datagrams_paced)
 
 known_columns() {
     local column
@@ -81,13 +81,19 @@ http_load() {
 }
 
 # Datagrams of 512 bytes per second that arrive, sent as fast as the client can.
-measure_datagrams() {
+measure_datagrams() { datagrams "$1" 0 | awk '{ print "datagrams", $1 }'; }
+
+# 50,000 a second: how many of a thousand are lost.
+measure_datagrams_paced() { datagrams "$1" $((50000 * 512 * 8)) | awk '{ print "datagrams_lost", $2 }'; }
+
+# datagrams PATH BITS-PER-SECOND prints what arrives per second, and how many of a thousand do not.
+datagrams() {
     local output
-    output=$(inside client iperf3 -u -b 0 -l 512 -c "$(target_address "$1")" -p 5201 -t "$seconds" -f m 2>&1) || { echo "$output"; return 1; }
+    output=$(inside client iperf3 -u -b "$2" -l 512 -c "$(target_address "$1")" -p 5201 -t "$seconds" -f m 2>&1) || { echo "$output"; return 1; }
     awk '/ receiver$/ {
             match($0, /-[0-9.]+ +sec/); time = substr($0, RSTART + 1, RLENGTH - 4)
             match($0, /[0-9]+\/[0-9]+/); split(substr($0, RSTART, RLENGTH), part, "/")
-            printf "datagrams %.0f\n", (part[2] - part[1]) / time
+            printf "%.0f %.3f\n", (part[2] - part[1]) / time, 1000 * part[1] / part[2]
         }' <<<"$output"
 }
 

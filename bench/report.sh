@@ -11,6 +11,7 @@ latency_p99|latency p99, us|1|c
 new_connections|new connections/s|0|c
 keep_alive|keep-alive requests/s|0|c
 datagrams|UDP datagrams/s|0|c
+datagrams_lost|lost of 1,000 UDP datagrams at 50,000/s|2|
 bulk_1_cpu|agent CPU s per GB, 1 stream|3|
 bulk_4_cpu|agent CPU s per GB, 4 streams|3|
 new_connections_cpu|agent CPU s per 1,000 connections|4|

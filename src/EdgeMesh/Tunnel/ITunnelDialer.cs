@@ -9,7 +9,7 @@ public interface ITunnelDialer
     /// <summary>Takes over a connection, descriptor and all.</summary>
     void Carry(TunnelledClient client);
 
-    /// <summary>One UDP flow: a connected, non-blocking AF_UNIX datagram socket whose other end is the tunnel, or a negated
-    /// errno. The caller closes it. Once nobody is at the other end, sending gives ECONNREFUSED.</summary>
+    /// <summary>One UDP flow: one end of a <see cref="Linux.Datagrams.DatagramPair"/> whose other end is the tunnel, or a negated
+    /// errno. The caller closes it, which ends the flow; the tunnel closes its own when the flow was refused, idle or lost.</summary>
     int TryOpenDatagrams(TunnelDestination destination);
 }

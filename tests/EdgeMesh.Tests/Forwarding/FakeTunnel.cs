@@ -27,6 +27,8 @@ internal sealed class FakeTunnel : ITunnelDialer
         _ = CarryAsync(client);
     }
 
+    private readonly ConcurrentQueue<Socket> _flowEnds = new();
+
     /// <summary>Flows that were opened.</summary>
     public ConcurrentQueue<TunnelDestination> Flows { get; } = new();
 
@@ -41,9 +43,17 @@ internal sealed class FakeTunnel : ITunnelDialer
         return theirs;
     }
 
-    private static async Task EchoAsync(int descriptor)
+    /// <summary>Lets go of every flow, as a tunnel does whose session is lost.</summary>
+    public void EndFlows()
+    {
+        while (_flowEnds.TryDequeue(out var socket))
+            socket.Dispose();
+    }
+
+    private async Task EchoAsync(int descriptor)
     {
         using var socket = new Socket(new SafeSocketHandle(descriptor, ownsHandle: true));
+        _flowEnds.Enqueue(socket);
         var buffer = new byte[65_536];
         try
         {

@@ -102,6 +102,31 @@ public sealed class CarryingTests : IAsyncDisposable
         await Assert.ThrowsAsync<SocketException>(() => socket.SendAsync(new byte[1], _lab.Token).AsTask());
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task AUdpFlowWhoseUserIsGoneEndsAtOnceOnBothSidesAndNothingWaitsForIt(bool inTheMiddle)
+    {
+        var echo = _lab.DatagramEcho();
+        var (near, far, _) = await TwoNodesAsync(echo);
+        MeshLab.Serve(far, (echo, TransportProtocol.Udp));
+        using (var socket = SocketEnds.Own(near.TryOpenDatagrams(MeshLab.Destination("far", echo, TransportProtocol.Udp))))
+        {
+            if (inTheMiddle)
+            {
+                // An empty datagram is none of the end.
+                await socket.SendAsync(Array.Empty<byte>(), _lab.Token);
+                Assert.Equal(0, await socket.ReceiveAsync(new byte[100], _lab.Token));
+                await socket.SendAsync(new byte[10], _lab.Token);
+                Assert.Equal(10, await socket.ReceiveAsync(new byte[100], _lab.Token));
+                Assert.Equal((1, 1), (near.ReadStatus().Counts.StreamsOut, far.ReadStatus().Counts.StreamsIn));
+            }
+        }
+
+        Assert.Equal(0, await near.DrainAsync(TimeSpan.FromSeconds(30)));
+        Assert.Equal(0, await far.DrainAsync(TimeSpan.FromSeconds(30)));
+    }
+
     [Fact]
     public async Task WhatTheCatalogDoesNotListIsNotDialled()
     {

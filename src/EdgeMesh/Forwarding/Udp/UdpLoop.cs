@@ -306,6 +306,16 @@ internal sealed partial class UdpLoop : IDisposable
         for (var round = 0; round < BatchesPerEvent; round++)
         {
             var count = _batch.Receive(flow.Socket, withSenders: false);
+            if (flow.IsTunnelled && TakeEnd(flow.Socket, ref count))
+            {
+                SendToClient(flow, count);
+                // Who refused before the first answer would do so again.
+                if (!flow.Answered)
+                    EndpointFailed(flow.Service, flow.Endpoint);
+                Close(flow, UdpCloseReason.TunnelEnded);
+                return;
+            }
+
             if (count <= 0)
             {
                 if (count != -DatagramErrors.WouldBlock)
@@ -313,32 +323,49 @@ internal sealed partial class UdpLoop : IDisposable
                 return;
             }
 
-            _flows.Touch(flow, _now);
-            if (!flow.Answered)
-            {
-                flow.Answered = true;
-                flow.Tried = null;
-                flow.Service.Balancer.Succeeded(flow.Route, flow.Client.Address, flow.Endpoint, _now);
-            }
-
-            for (var start = 0; start < count;)
-            {
-                var sent = _batch.SendTo(_listener, flow.Client, start, count - start);
-                if (sent > 0)
-                {
-                    CountToClient(flow, start, sent);
-                    start += sent;
-                    continue;
-                }
-
-                // The error is about the first datagram of the rest only.
-                Drop(UdpDropReason.NotSent, 1);
-                start++;
-            }
-
+            SendToClient(flow, count);
             if (count < _batch.Capacity)
                 return;
         }
+    }
+
+    private void SendToClient(UdpFlow flow, int count)
+    {
+        if (count == 0)
+            return;
+        _flows.Touch(flow, _now);
+        if (!flow.Answered)
+        {
+            flow.Answered = true;
+            flow.Tried = null;
+            flow.Service.Balancer.Succeeded(flow.Route, flow.Client.Address, flow.Endpoint, _now);
+        }
+
+        for (var start = 0; start < count;)
+        {
+            var sent = _batch.SendTo(_listener, flow.Client, start, count - start);
+            if (sent > 0)
+            {
+                CountToClient(flow, start, sent);
+                start += sent;
+                continue;
+            }
+
+            // The error is about the first datagram of the rest only.
+            Drop(UdpDropReason.NotSent, 1);
+            start++;
+        }
+    }
+
+    /// <summary>Whether the tunnel has closed its end and nothing is left behind what was read. Each read gives nothing then,
+    /// which looks like an empty datagram and is taken out of the count.</summary>
+    private bool TakeEnd(DatagramSocket socket, ref int count)
+    {
+        if (count <= 0 || _batch.Length(count - 1) != 0 || !DatagramPair.IsOtherEndClosed(socket.Descriptor))
+            return false;
+        while (count > 0 && _batch.Length(count - 1) == 0)
+            count--;
+        return true;
     }
 
     /// <returns>False: there is no other endpoint, and the flow stays with its own.</returns>

@@ -47,6 +47,9 @@ public enum UdpCloseReason
     Failed,
 
     Stopped,
+
+    /// <summary>The tunnel let go of it: the endpoint's node refused, the session was lost, or nothing came for a while.</summary>
+    TunnelEnded,
 }
 
 /// <summary>Sums over all loops since the start. Each number is exact; together they are not one instant.</summary>

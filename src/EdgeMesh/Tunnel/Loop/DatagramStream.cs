@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.LibP2P.Wire;
+using EdgeMesh.Linux.Datagrams;
 using EdgeMesh.Linux.Sockets;
 
 namespace EdgeMesh.Tunnel.Loop;
@@ -38,6 +39,9 @@ internal abstract unsafe class DatagramStream(TunnelLoop loop) : StreamSink, ISo
         if ((events & (EpollEvents.In | EpollEvents.HangUp | EpollEvents.Error)) != EpollEvents.None)
             _readable = true;
         ReadLocal();
+        // What found no room in the stream is lost, as its sender is.
+        if ((events & EpollEvents.HangUp) != EpollEvents.None && Descriptor >= 0)
+            Break();
     }
 
     public void OnTurn()
@@ -125,6 +129,7 @@ internal abstract unsafe class DatagramStream(TunnelLoop loop) : StreamSink, ISo
         // A datagram is read only when it fits whole, so that what does not fit waits in the socket's queue.
         var room = Math.Min(Math.Min(SendWindow, Drive!.SendRoom), loop.Scratch.Length);
         var gathered = 0;
+        var ended = false;
         fixed (byte* scratch = loop.Scratch)
         {
             while (room - gathered >= Prefix + MaxDatagram)
@@ -145,6 +150,9 @@ internal abstract unsafe class DatagramStream(TunnelLoop loop) : StreamSink, ISo
                     continue;
                 }
 
+                ended = count == 0 && DatagramPair.IsOtherEndClosed(Descriptor);
+                if (ended)
+                    break;
                 BinaryPrimitives.WriteUInt16BigEndian(new Span<byte>(scratch + gathered, Prefix), (ushort)count);
                 gathered += Prefix + count;
                 BytesOut += count;
@@ -158,7 +166,9 @@ internal abstract unsafe class DatagramStream(TunnelLoop loop) : StreamSink, ISo
             }
         }
 
-        if (_readable && !_hasTurn && SendWindow >= Prefix + MaxDatagram && Drive.Connection.DrivenBy is TunnelSession session)
+        if (ended)
+            Break();
+        else if (_readable && !_hasTurn && SendWindow >= Prefix + MaxDatagram && Drive.Connection.DrivenBy is TunnelSession session)
         {
             _hasTurn = true;
             session.WaitForRoom(this);

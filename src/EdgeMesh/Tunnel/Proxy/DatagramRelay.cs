@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Buffers.Binary;
 using System.Net.Sockets;
 using EdgeMesh.LibP2P.Connections;
+using EdgeMesh.Linux.Datagrams;
 
 namespace EdgeMesh.Tunnel.Proxy;
 
@@ -55,6 +56,8 @@ internal sealed class DatagramRelay(Socket socket, PeerStream stream, bool borde
                 try
                 {
                     var count = await socket.ReceiveAsync(buffer.AsMemory(Header, Chunk - Header), cancellationToken);
+                    if (count == 0 && DatagramPair.IsOtherEndClosed((int)socket.Handle))
+                        return;
                     if (count > Largest)
                     {
                         counters.CountDatagramDropped();

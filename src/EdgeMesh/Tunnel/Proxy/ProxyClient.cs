@@ -2,6 +2,7 @@ using System.Net.Sockets;
 using EdgeMesh.Catalog;
 using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.LibP2P.Wire;
+using EdgeMesh.Linux.Datagrams;
 using EdgeMesh.Linux.Sockets;
 using EdgeMesh.Tunnel.Loop;
 using EdgeMesh.Tunnel.Sessions;
@@ -213,6 +214,12 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
             using (var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, mesh.Stopping))
             {
                 var count = await socket.ReceiveAsync(first.AsMemory(2), either.Token);
+                if (count == 0 && DatagramPair.IsOtherEndClosed(descriptor))
+                {
+                    outcome = outcome with { End = TunnelEnd.Completed };
+                    return;
+                }
+
                 first = first[..DatagramRelay.Frame(first, count)];
             }
 

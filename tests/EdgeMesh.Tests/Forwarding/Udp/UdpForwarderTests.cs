@@ -82,6 +82,22 @@ public sealed class UdpForwarderTests
     }
 
     [Fact]
+    public async Task AFlowThatTheTunnelLetsGoOfIsClosedAtOnceAndTheNextDatagramOpensAnother()
+    {
+        var tunnel = new FakeTunnel();
+        await using var forwarder = Start(Routes([InetEndpoint.Parse("10.0.0.9:53")], ["edge-b"]), change: options => options with { Tunnel = tunnel });
+        using var client = Client(_listener);
+        Assert.Equal("WHO", await AskAsync(client));
+
+        tunnel.EndFlows();
+
+        await Eventually.HoldsAsync(() => forwarder.Statistics() is { FlowsActive: 0 } seen && seen.FlowsClosed[(int)UdpCloseReason.TunnelEnded] == 1, _deadline);
+        Assert.Equal(1, forwarder.Statistics().DatagramsToClients);
+        Assert.Equal("WHO", await AskAsync(client));
+        Assert.Equal(2, tunnel.Flows.Count);
+    }
+
+    [Fact]
     public async Task ANodeThatTakesNoFlowIsFollowedByTheNextEndpoint()
     {
         var tunnel = new FakeTunnel();

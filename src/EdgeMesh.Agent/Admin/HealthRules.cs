@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using EdgeMesh.Reconciling;
+using EdgeMesh.Tunnel;
 
 namespace EdgeMesh.Agent.Admin;
 
@@ -28,6 +29,9 @@ internal sealed record HealthFacts
     /// <summary>Parts that ended by a fault of the program, each as a sentence.</summary>
     public required ImmutableList<string> FailedParts { get; init; }
 
+    /// <summary>Null where there is no tunnel.</summary>
+    public TunnelLoopState? TunnelLoop { get; init; }
+
     /// <summary>Why the tunnel does not work although it is enabled; null while it does, or where it is not.</summary>
     public string? TunnelFault { get; init; }
 }
@@ -41,9 +45,21 @@ internal static class HealthRules
     private static readonly TimeSpan StuckSync = TimeSpan.FromMinutes(2);
 
     /// <summary>Would a restart help? Only then is the process not alive.</summary>
-    public static ImmutableArray<string> NotAlive(HealthFacts facts) => facts.SlowestLoop > HungLoop
-        ? [$"a forwarding loop has not come round for {facts.SlowestLoop.TotalSeconds:F0} s"]
-        : [];
+    public static ImmutableArray<string> NotAlive(HealthFacts facts)
+    {
+        var reasons = ImmutableArray.CreateBuilder<string>();
+        if (facts.SlowestLoop > HungLoop)
+            reasons.Add($"a forwarding loop has not come round for {facts.SlowestLoop.TotalSeconds:F0} s");
+        if (facts.TunnelLoop is { } loop && TunnelLoopFault(loop) is { } fault)
+            reasons.Add(fault);
+        return reasons.ToImmutable();
+    }
+
+    /// <summary>Why only a restart brings the tunnel back; null while its loop comes round.</summary>
+    public static string? TunnelLoopFault(TunnelLoopState loop) =>
+        loop.HasFailed ? "the tunnel's loop ended by a fault of this program (see the log); nothing goes through the tunnel until the agent is restarted"
+        : loop.SinceTurn > HungLoop ? $"the tunnel's loop has not come round for {loop.SinceTurn.TotalSeconds:F0} s; nothing goes through the tunnel meanwhile"
+        : null;
 
     public static ImmutableArray<string> NotReady(HealthFacts facts)
     {

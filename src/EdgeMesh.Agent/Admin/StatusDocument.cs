@@ -192,6 +192,9 @@ internal sealed record TunnelStatus
 
     public required ImmutableArray<string> Listening { get; init; }
 
+    /// <summary>Why nothing goes through the tunnel.</summary>
+    public string? Fault { get; init; }
+
     public required ImmutableArray<TunnelRelayStatus> Relays { get; init; }
 
     public required ImmutableArray<TunnelNodeStatus> Nodes { get; init; }

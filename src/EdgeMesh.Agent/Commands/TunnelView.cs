@@ -11,6 +11,8 @@ internal static class TunnelView
     {
         facts.AddRow("Tunnel", Markup.Escape(
             $"peer {tunnel.PeerId} at {string.Join(", ", tunnel.Listening)}: {tunnel.StreamsOut} streams to other nodes, {tunnel.StreamsIn} from them; {tunnel.RefusedOut} and {tunnel.RefusedIn} refused, {tunnel.StrangersRefused} strangers turned away"));
+        if (tunnel.Fault is { } broken)
+            facts.AddRow("", $"[red]{Markup.Escape(broken)}[/]");
         foreach (var relay in tunnel.Relays)
         {
             var state = relay.Connected

@@ -167,6 +167,7 @@ internal sealed partial class AgentService(
         Handles = _options.Proxy.Enable,
         HasBeaten = _heart?.HasBeaten ?? true,
         FailedParts = _failedParts,
+        TunnelLoop = _tunnel?.Loop,
         TunnelFault = _tunnelOff ?? _tunnel?.Fault,
     };
 }

@@ -31,7 +31,11 @@ public sealed partial class MeshNode
             StrangersRefused = _mesh.Counters.Strangers,
         },
         Services = _mesh.Counters.Services,
+        Loop = Loop,
     };
+
+    /// <summary>Of the thread that moves the tunnel's bytes.</summary>
+    public TunnelLoopState Loop => new(_loop.HasFailed, _loop.SinceTurn);
 
     /// <summary>Sessions to a node that stand, those that are to end included.</summary>
     internal int SessionsTo(string node) => _mesh.Sessions.All.Count(s => s.IsAlive && s is { IsProbe: false } && s.Node == node);

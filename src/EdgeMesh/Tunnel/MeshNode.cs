@@ -203,7 +203,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
 
     /// <inheritdoc/>
     public bool CanReach(string node) =>
-        node != _options.NodeName && !_stopping.IsCancellationRequested
+        node != _options.NodeName && !_stopping.IsCancellationRequested && !_loop.HasFailed
         && (_links.TryGetValue(node, out var link)
             ? link.Best is not null || (!link.WasNotFound && _relays.IsAnyConnected)
             : _relays.IsAnyConnected);

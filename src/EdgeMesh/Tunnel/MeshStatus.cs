@@ -64,6 +64,11 @@ public sealed record MeshCounts
 /// <summary>Bytes and connections of one service over the tunnel, both as client's node and as endpoint's node.</summary>
 public sealed record TunnelServiceCounts(Catalog.ServicePortName Service, long Connections, long Active, long Failed, long BytesToEndpoints, long BytesToClients);
 
+/// <summary>Whether the thread that moves the tunnel's bytes does so.</summary>
+/// <param name="HasFailed">A fault has ended it.</param>
+/// <param name="SinceTurn">Since it last came round, which it does ten times a second at least.</param>
+public readonly record struct TunnelLoopState(bool HasFailed, TimeSpan SinceTurn);
+
 /// <summary>The mesh as <c>status</c> shows it.</summary>
 public sealed record MeshStatus
 {
@@ -80,4 +85,6 @@ public sealed record MeshStatus
     public required MeshCounts Counts { get; init; }
 
     public required ImmutableArray<TunnelServiceCounts> Services { get; init; }
+
+    public required TunnelLoopState Loop { get; init; }
 }

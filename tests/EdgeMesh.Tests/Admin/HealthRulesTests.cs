@@ -1,6 +1,7 @@
 using EdgeMesh.Agent.Admin;
 using EdgeMesh.Kubernetes;
 using EdgeMesh.Reconciling;
+using EdgeMesh.Tunnel;
 using Xunit;
 
 namespace EdgeMesh.Tests.Admin;
@@ -26,6 +27,19 @@ public sealed class HealthRulesTests
         var hung = Well with { SlowestLoop = TimeSpan.FromSeconds(11) };
         AssertStates(hung, alive: false, ready: false, healthy: false);
         Assert.Contains("11 s", Assert.Single(HealthRules.NotAlive(hung)), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void ATunnelLoopThatHangsOrEndedIsCuredByARestartAndSaysSo()
+    {
+        var running = Well with { TunnelLoop = new TunnelLoopState(HasFailed: false, TimeSpan.FromMilliseconds(100)) };
+        AssertStates(running, alive: true, ready: true, healthy: true);
+        var hung = Well with { TunnelLoop = new TunnelLoopState(HasFailed: false, TimeSpan.FromSeconds(11)) };
+        AssertStates(hung, alive: false, ready: false, healthy: false);
+        Assert.Contains("not come round for 11 s", Assert.Single(HealthRules.NotAlive(hung)), StringComparison.Ordinal);
+        var ended = Well with { TunnelLoop = new TunnelLoopState(HasFailed: true, TimeSpan.FromSeconds(1)) };
+        AssertStates(ended, alive: false, ready: false, healthy: false);
+        Assert.StartsWith("the tunnel's loop ended by a fault", Assert.Single(HealthRules.NotAlive(ended)), StringComparison.Ordinal);
     }
 
     [Fact]

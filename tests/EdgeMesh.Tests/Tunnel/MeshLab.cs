@@ -30,7 +30,7 @@ internal sealed class MeshLab : IAsyncDisposable
 
     internal static PresharedKeys Keys(params string[] keys) => PresharedKeys.Parse(string.Join('\n', keys.Length == 0 ? [KeyText] : keys), "the test's keys");
 
-    internal async Task<MeshNode> NodeAsync(string name, string address, IEnumerable<MeshNode>? relays = null, Func<MeshOptions, MeshOptions>? change = null)
+    internal async Task<MeshNode> NodeAsync(string name, string address, IEnumerable<MeshNode>? relays = null, Func<MeshOptions, MeshOptions>? change = null, TimeProvider? time = null)
     {
         var options = new MeshOptions
         {
@@ -44,7 +44,7 @@ internal sealed class MeshLab : IAsyncDisposable
             RangeCheck = TimeSpan.FromMilliseconds(200),
             LongestBackOff = TimeSpan.FromMilliseconds(500),
         };
-        var node = new MeshNode(change?.Invoke(options) ?? options, Logs, TimeProvider.System);
+        var node = new MeshNode(change?.Invoke(options) ?? options, Logs, time ?? TimeProvider.System);
         _parts.Add(node);
         await node.StartAsync();
         return node;

@@ -54,6 +54,8 @@ internal sealed partial class TunnelPart : IAsyncDisposable
     /// <summary>Why the tunnel does not work yet; null while it does.</summary>
     public string? Fault => _fault;
 
+    public TunnelLoopState Loop => _mesh.Loop;
+
     public MeshStatus ReadStatus() => _mesh.ReadStatus();
 
     /// <param name="notice">Why there is none although it is enabled; else null.</param>

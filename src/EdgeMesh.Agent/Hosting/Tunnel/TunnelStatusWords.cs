@@ -15,6 +15,7 @@ internal static class TunnelStatusWords
         {
             PeerId = mesh.PeerId,
             Listening = mesh.Listening,
+            Fault = HealthRules.TunnelLoopFault(mesh.Loop),
             Relays = [.. mesh.Relays.Select(relay => new TunnelRelayStatus
             {
                 Name = relay.Name,

@@ -8,6 +8,9 @@ internal interface ITimed
 
     /// <summary>The time is over. Called once.</summary>
     void OnOverdue();
+
+    /// <inheritdoc cref="ISocketOwner.OnFault"/>
+    void OnFault(Exception exception);
 }
 
 /// <summary>Deadlines of one length, so that the first to begin is the first to end. Almost all are met within
@@ -18,13 +21,16 @@ internal sealed class DeadlineQueue(TunnelLoop loop, long milliseconds)
 
     public void Add(ITimed timed) => _queue.Enqueue((timed, loop.Now + milliseconds));
 
-    public void Advance(long now)
+    /// <summary>Takes out whose time is over at <paramref name="now"/>, one for each call; null: nobody's is.</summary>
+    public ITimed? Overdue(long now)
     {
         while (_queue.TryPeek(out var first) && (first.Timed.IsDone || first.At <= now))
         {
             _queue.Dequeue();
             if (!first.Timed.IsDone)
-                first.Timed.OnOverdue();
+                return first.Timed;
         }
+
+        return null;
     }
 }

@@ -25,7 +25,7 @@ internal sealed class LoopTransport : AsyncOnlyStream, ISocketOwner
         _loop = loop;
         _handle = handle;
         Descriptor = (int)handle.DangerousGetHandle();
-        _loop.Post(Register);
+        _loop.Post(Register, OnFault);
     }
 
     public int Descriptor { get; }
@@ -103,7 +103,7 @@ internal sealed class LoopTransport : AsyncOnlyStream, ISocketOwner
     protected override void Dispose(bool disposing)
     {
         if (disposing)
-            _loop.Post(Close);
+            _loop.Post(Close, OnFault);
         base.Dispose(disposing);
     }
 

@@ -26,6 +26,8 @@ internal sealed class ProxyGreeter : StreamSink, ITimed
     /// <summary>No request came, or the peer keeps a stream that was refused.</summary>
     public void OnOverdue() => Reset();
 
+    public void OnFault(Exception exception) => Reset();
+
     protected override void OnData(ReadOnlySpan<byte> data)
     {
         if (_passed)

@@ -24,8 +24,8 @@ internal sealed class StreamJoin
     public static async Task RunAsync(TunnelLoop loop, PeerStream one, PeerStream other, long? limit, CancellationToken cancellationToken)
     {
         var join = new StreamJoin(limit);
-        loop.Post(() => join.Begin(one, other));
-        await using var registration = cancellationToken.Register(() => loop.Post(() => join.Break(new OperationCanceledException(cancellationToken))));
+        loop.Post(() => join.Begin(one, other), join.Break);
+        await using var registration = cancellationToken.Register(() => loop.Post(() => join.Break(new OperationCanceledException(cancellationToken)), join.Break));
         await join._ended.Task;
     }
 

@@ -56,9 +56,15 @@ internal sealed class TunnelDriver : ConnectionDriver
     {
         drive.Greeter = _greeter;
         if (transport is LoopTransport own)
-            _loop.Post(() => new SocketSession(_loop, drive, own).Start());
+        {
+            var session = new SocketSession(_loop, drive, own);
+            _loop.Post(session.Start, session.OnFault);
+        }
         else
-            _loop.Post(() => new StreamSession(_loop, drive, (PeerStream)transport).Start());
+        {
+            var session = new StreamSession(_loop, drive, (PeerStream)transport);
+            _loop.Post(session.Start, session.OnFault);
+        }
     }
 
     public override Task JoinAsync(PeerStream one, PeerStream other, long? limit, CancellationToken cancellationToken) =>

@@ -34,7 +34,8 @@ internal sealed class TunnelLoop : IDisposable
     private readonly EventWait _wait;
     private readonly WakeEvent _wake = new();
     private readonly LoopTimer _timer = new();
-    private readonly ConcurrentQueue<Action> _posted = new();
+    private readonly ConcurrentQueue<(Action Work, Action<Exception> GiveUp)> _posted = new();
+    private readonly Lock _leftGate = new();
     private readonly Stack<byte[]> _inputs = new();
     private readonly Stack<byte[]> _unsent = new();
     private readonly Stack<int> _freeSlots = new();
@@ -52,6 +53,9 @@ internal sealed class TunnelLoop : IDisposable
     private long _bytesIn;
     private long _dropped;
     private volatile bool _stopping;
+    private volatile bool _failed;
+    private long _lastTurn;
+    private int _over;
 
     /// <param name="polling">How long to look for the next small message before sleeping; zero: never.</param>
     public TunnelLoop(ILogger logger, TimeProvider time, TimeSpan polling = default)
@@ -59,6 +63,7 @@ internal sealed class TunnelLoop : IDisposable
         _wait = new EventWait(_epoll, polling);
         _logger = logger;
         _time = time;
+        _lastTurn = Milliseconds();
         _epoll.Add(_wake.Descriptor, EpollEvents.In, WakeData);
         _epoll.Add(_timer.Descriptor, EpollEvents.In | EpollEvents.EdgeTriggered, TimerData);
     }
@@ -97,6 +102,12 @@ internal sealed class TunnelLoop : IDisposable
 
     internal void CountDropped() => Volatile.Write(ref _dropped, _dropped + 1);
 
+    /// <summary>A fault has ended the thread: nothing goes through the tunnel any more. From any thread.</summary>
+    public bool HasFailed => _failed;
+
+    /// <summary>Since it last came round, which it does ten times a second at least; from any thread.</summary>
+    public TimeSpan SinceTurn => TimeSpan.FromMilliseconds(Milliseconds() - Volatile.Read(ref _lastTurn));
+
     /// <summary>Ends when the thread has; from any thread.</summary>
     public Task Finished => _finished.Task;
 
@@ -109,17 +120,23 @@ internal sealed class TunnelLoop : IDisposable
         _wake.Set();
     }
 
-    /// <summary>From any thread: run this on the loop's.</summary>
-    public void Post(Action work)
+    /// <summary>From any thread: run this on the loop's. What comes after its end runs on the caller's, and finds every session
+    /// gone and no socket registered.</summary>
+    /// <param name="giveUp">Called when the work failed in a way that nobody foresaw.</param>
+    public void Post(Action work, Action<Exception> giveUp)
     {
-        _posted.Enqueue(work);
+        _posted.Enqueue((work, giveUp));
         if (Interlocked.Exchange(ref _wakePending, 1) == 0)
             _wake.Set();
+        if (Volatile.Read(ref _over) != 0)
+            RunLeft();
     }
 
     /// <summary>Registers a socket and returns its slot, or a negated errno.</summary>
     internal int Register(int descriptor, ISocketOwner owner)
     {
+        if (_over != 0)
+            return -Errno.EPIPE;
         if (!_freeSlots.TryPop(out var slot))
         {
             slot = _slotsUsed++;
@@ -197,20 +214,37 @@ internal sealed class TunnelLoop : IDisposable
         }
         catch (Exception e)
         {
+            _failed = true;
             LoopLog.LogFailed(_logger, e);
+            // Clients and peers learn of it by a reset, not by silence.
+            for (var slot = 0; slot < _slotsUsed; slot++)
+            {
+                if (_slots[slot].Owner is { } owner)
+                    GiveUp(owner.OnFault, e);
+            }
         }
 
         // Whoever was posted last finds its session gone, and lets its descriptor go.
-        while (_posted.TryDequeue(out var work))
-            work();
-        ServeDirty();
+        Interlocked.Exchange(ref _over, 1);
+        RunLeft();
         Dispose();
         _finished.TrySetResult();
     }
 
+    private void RunLeft()
+    {
+        lock (_leftGate)
+        {
+            while (_posted.TryDequeue(out var posted))
+                Run(posted.Work, posted.GiveUp);
+            ServeDirty();
+        }
+    }
+
     private void TakeEvents(int count)
     {
-        Now = _time.GetTimestamp() / (_time.TimestampFrequency / 1_000);
+        Now = Milliseconds();
+        Volatile.Write(ref _lastTurn, Now);
         for (var i = 0; i < count; i++)
         {
             var events = _epoll.EventAt(i, out var data);
@@ -232,7 +266,7 @@ internal sealed class TunnelLoop : IDisposable
                 catch (Exception e)
                 {
                     LoopLog.LogFault(_logger, e);
-                    owner.OnFault(e);
+                    GiveUp(owner.OnFault, e);
                 }
             }
         }
@@ -242,16 +276,48 @@ internal sealed class TunnelLoop : IDisposable
     {
         Volatile.Write(ref _wakePending, 0);
         // What is posted meanwhile wakes the loop again.
-        for (var left = _posted.Count; left > 0 && _posted.TryDequeue(out var work); left--)
-            work();
+        for (var left = _posted.Count; left > 0 && _posted.TryDequeue(out var posted); left--)
+            Run(posted.Work, posted.GiveUp);
         if (!_posted.IsEmpty && Interlocked.Exchange(ref _wakePending, 1) == 0)
             _wake.Set();
     }
 
+    /// <summary>One fault costs what it happened to, never the loop.</summary>
+    private void Run(Action work, Action<Exception> giveUp)
+    {
+        try
+        {
+            work();
+        }
+        catch (Exception e)
+        {
+            LoopLog.LogFault(_logger, e);
+            GiveUp(giveUp, e);
+        }
+    }
+
+    private void GiveUp(Action<Exception> giveUp, Exception reason)
+    {
+        try
+        {
+            giveUp(reason);
+        }
+        catch (Exception e)
+        {
+            LoopLog.LogFault(_logger, e);
+        }
+    }
+
+    private long Milliseconds() => _time.GetTimestamp() / (_time.TimestampFrequency / 1_000);
+
     private void Tick()
     {
         foreach (var queue in _deadlines)
-            queue.Advance(Now);
+        {
+            while (queue.Overdue(Now) is { } timed)
+                Run(timed.OnOverdue, timed.OnFault);
+        }
+
         _timer.Set(TickMilliseconds);
     }
 
@@ -269,7 +335,7 @@ internal sealed class TunnelLoop : IDisposable
             catch (Exception e)
             {
                 LoopLog.LogFault(_logger, e);
-                taker.OnFault(e);
+                GiveUp(taker.OnFault, e);
             }
         }
     }
@@ -281,7 +347,17 @@ internal sealed class TunnelLoop : IDisposable
         {
             (_dirty, _dirtyNow) = (_dirtyNow, _dirty);
             foreach (var session in _dirtyNow)
-                session.Serve();
+            {
+                try
+                {
+                    session.Serve();
+                }
+                catch (Exception e)
+                {
+                    LoopLog.LogFault(_logger, e);
+                }
+            }
+
             _dirtyNow.Clear();
         }
     }

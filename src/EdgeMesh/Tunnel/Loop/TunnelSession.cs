@@ -155,7 +155,7 @@ internal abstract class TunnelSession : ITurnTaker
         if (Loop.IsCurrent)
             MarkDirty();
         else if (Interlocked.Exchange(ref _posted, 1) == 0)
-            Loop.Post(_markDirty);
+            Loop.Post(_markDirty, OnFault);
     }
 
     private void Flush()
@@ -223,8 +223,15 @@ internal abstract class TunnelSession : ITurnTaker
         if (_unsent is { } unsent)
             Loop.ReturnUnsent(unsent);
         _unsent = null;
-        CloseTransport();
-        Drive.Finish();
+        try
+        {
+            CloseTransport();
+        }
+        finally
+        {
+            Drive.Finish();
+        }
+
         // Whoever waits for room finds the stream gone.
         while (_waiters.TryDequeue(out var taker) || _openers.TryDequeue(out taker))
             Loop.TakeTurnLater(taker);

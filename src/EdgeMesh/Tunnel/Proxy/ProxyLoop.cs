@@ -19,9 +19,15 @@ internal sealed class ProxyLoop
         _flows = flows;
     }
 
-    public void Start(TunnelledClient client, TunnelDestination destination, TunnelSession session, ClientEvents events) =>
-        _loop.Post(() => new ClientStream(_loop, session, client, destination, events).Start(_answers));
+    public void Start(TunnelledClient client, TunnelDestination destination, TunnelSession session, ClientEvents events)
+    {
+        var stream = new ClientStream(_loop, session, client, destination, events);
+        _loop.Post(() => stream.Start(_answers), stream.OnFault);
+    }
 
-    public void Start(int descriptor, TunnelDestination destination, TunnelSession session, FlowEvents events) =>
-        _loop.Post(() => new ClientDatagrams(_loop, session, descriptor, destination, _flows, events).Start());
+    public void Start(int descriptor, TunnelDestination destination, TunnelSession session, FlowEvents events)
+    {
+        var flow = new ClientDatagrams(_loop, session, descriptor, destination, _flows, events);
+        _loop.Post(flow.Start, flow.OnFault);
+    }
 }

@@ -1,5 +1,7 @@
 using System.Net.Sockets;
 using System.Security.Cryptography;
+using EdgeMesh.Agent.Admin;
+using EdgeMesh.Agent.Hosting.Tunnel;
 using EdgeMesh.Catalog;
 using EdgeMesh.LibP2P;
 using EdgeMesh.Linux;
@@ -55,11 +57,50 @@ public sealed class LoopTests : IAsyncDisposable
         var (met, missed) = (new Timed { IsDone = true }, new Timed());
         queue.Add(met);
         queue.Add(missed);
-        queue.Advance(999);
-        Assert.Equal((0, 0), (met.Told, missed.Told));
-        queue.Advance(1_000);
-        queue.Advance(2_000);
-        Assert.Equal((0, 1), (met.Told, missed.Told));
+        Assert.Null(queue.Overdue(999));
+        Assert.Same(missed, queue.Overdue(1_000));
+        Assert.Null(queue.Overdue(2_000));
+    }
+
+    [Fact]
+    public async Task AFaultOfPostedWorkOrOfItsGivingUpCostsNothingElse()
+    {
+        using var loop = new TunnelLoop(_lab.Logs.CreateLogger(""), TimeProvider.System);
+        loop.Start();
+        var (given, done) = (new TaskCompletionSource<Exception>(), new TaskCompletionSource());
+        loop.Post(() => throw new InvalidOperationException("one"), given.SetResult);
+        loop.Post(() => throw new InvalidOperationException("two"), _ => throw new InvalidOperationException("three"));
+        loop.Post(done.SetResult, given.SetException);
+        await done.Task.WaitAsync(_lab.Token);
+        Assert.Equal("one", (await given.Task.WaitAsync(_lab.Token)).Message);
+        Assert.Equal(3, _lab.Logs.Warnings.Count(w => w.Contains("because of a fault in this program", StringComparison.Ordinal)));
+        Assert.False(loop.HasFailed);
+        loop.Stop();
+        await loop.Finished.WaitAsync(_lab.Token);
+    }
+
+    [Fact]
+    public async Task ALoopThatFailsSaysSoResetsWhatItCarriedAndTakesNoMore()
+    {
+        var echo = _lab.Echo();
+        var far = await _lab.RelayAsync("far", "127.0.61.1");
+        MeshLab.Serve(far, (echo, TransportProtocol.Tcp));
+        var time = new FailingTime();
+        var near = await _lab.NodeAsync("near", "127.0.61.2", [far], time: time);
+        await MeshLab.UntilState(near, "far", PeerState.Direct);
+        var standing = await _lab.CarryAsync(near, "far", echo, [1]);
+        await standing.ReceiveAsync(1);
+        Assert.Null(HealthRules.TunnelLoopFault(near.Loop));
+
+        time.FailsTheLoop = true;
+
+        await MeshLab.Until(() => near.Loop.HasFailed);
+        Assert.Contains("the tunnel's loop ended by a fault", TunnelStatusWords.Of(near.ReadStatus(), null).Fault, StringComparison.Ordinal);
+        await Assert.ThrowsAsync<SocketException>(standing.ReceiveAllAsync);
+        await standing.Outcome;
+        await MeshLab.Until(() => !near.CanReach("far") && far.ReadStatus().Counts.StreamsIn == 0);
+        var late = await _lab.CarryAsync(near, "far", echo, [2]);
+        Assert.Equal([TunnelRefusal.NoSession], (await late.Outcome) is { End: TunnelEnd.Refused } ? late.Refusals : []);
     }
 
     [Fact]
@@ -101,8 +142,22 @@ public sealed class LoopTests : IAsyncDisposable
     {
         public bool IsDone { get; init; }
 
-        public int Told { get; private set; }
+        public void OnOverdue()
+        {
+        }
 
-        public void OnOverdue() => Told++;
+        public void OnFault(Exception exception)
+        {
+        }
+    }
+
+    /// <summary>The real time, but for a thread that is not to have it any more.</summary>
+    private sealed class FailingTime : TimeProvider
+    {
+        public volatile bool FailsTheLoop;
+
+        public override long GetTimestamp() => FailsTheLoop && Thread.CurrentThread.Name == "edgemesh-tunnel"
+            ? throw new InvalidOperationException("no time is left")
+            : base.GetTimestamp();
     }
 }

@@ -13,16 +13,12 @@ internal sealed class CarriedConnections
     private long _active;
     private long _bytesToEndpoints;
     private long _bytesToClients;
-    private long _refused;
 
     public long Active => Volatile.Read(ref _active);
 
     public long BytesToEndpoints => Volatile.Read(ref _bytesToEndpoints);
 
     public long BytesToClients => Volatile.Read(ref _bytesToClients);
-
-    /// <summary>That no node took.</summary>
-    public long Refused => Volatile.Read(ref _refused);
 
     public IEnumerable<KeyValuePair<ServicePortName, CarriedService>> Services => _services;
 
@@ -41,18 +37,11 @@ internal sealed class CarriedConnections
         Interlocked.Add(ref _bytesToClients, outcome.BytesToClient);
         Interlocked.Add(ref service.BytesToEndpoints, toEndpoint);
         Interlocked.Add(ref service.BytesToClients, outcome.BytesToClient);
-        if (outcome.End == TunnelEnd.Refused)
-        {
-            Interlocked.Increment(ref _refused);
-            Interlocked.Increment(ref service.Failed);
-        }
-
-        Interlocked.Decrement(ref service.Active);
-        if (Interlocked.Decrement(ref _active) > 0)
-            return;
-        lock (_waitingLock)
-            _waiting?.TrySetResult();
+        Leave(service);
     }
+
+    /// <summary>Nobody took it, and the loop has it again.</summary>
+    public void GiveBack(ServicePortName name) => Leave(_services.GetOrAdd(name, static _ => new CarriedService()));
 
     /// <summary>Services that have no connection here and no route any more.</summary>
     public void Forget(Predicate<ServicePortName> exists)
@@ -88,13 +77,21 @@ internal sealed class CarriedConnections
 
         return Active;
     }
+
+    private void Leave(CarriedService service)
+    {
+        Interlocked.Decrement(ref service.Active);
+        if (Interlocked.Decrement(ref _active) > 0)
+            return;
+        lock (_waitingLock)
+            _waiting?.TrySetResult();
+    }
 }
 
 /// <summary>Of one service port; changed with <see cref="Interlocked"/>.</summary>
 internal sealed class CarriedService
 {
     public long Active;
-    public long Failed;
     public long BytesToEndpoints;
     public long BytesToClients;
 }

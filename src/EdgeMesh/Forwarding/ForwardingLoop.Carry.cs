@@ -1,14 +1,17 @@
 using System.Collections.Concurrent;
 using EdgeMesh.Linux;
+using EdgeMesh.Linux.Sockets;
 using EdgeMesh.Tunnel;
 
 namespace EdgeMesh.Forwarding;
 
-/// <summary>Connections to endpoints on other nodes leave the loop, descriptor and all, for the tunnel.</summary>
+/// <summary>Connections to endpoints on other nodes leave the loop, descriptor and all, for the tunnel; one that nobody took
+/// comes back, and its next endpoint is tried, direct or on another node.</summary>
 internal sealed unsafe partial class ForwardingLoop
 {
-    // What other threads learned about endpoints; the balancers belong to this thread.
-    private readonly ConcurrentQueue<(LoopService Service, InetEndpoint Endpoint, bool Answered)> _learned = new();
+    // Brought by other threads; the balancers and the connections belong to this one.
+    private readonly ConcurrentQueue<(LoopService Service, InetEndpoint Endpoint)> _answered = new();
+    private readonly ConcurrentQueue<CarriedConnection> _givenBack = new();
 
     /// <returns>False: the endpoint is this loop's to dial.</returns>
     private bool TryCarry(Connection connection, Dial dial, InetEndpoint endpoint, int inBuffer)
@@ -19,21 +22,20 @@ internal sealed unsafe partial class ForwardingLoop
         byte[] first = inBuffer > 0 ? _buffer[..inBuffer]
             : flow.Buffer is { } kept ? kept[flow.UnsentStart..flow.UnsentEnd]
             : [];
-        var descriptor = connection.ClientDescriptor;
-        var ended = flow.Ended;
-        var service = connection.Service;
-        var trip = new CarriedConnection(this, service, dial.Route, connection.Client, [.. dial.Tried], first.Length);
-        trip.Remember(endpoint);
+        dial.Try(endpoint);
+        if (dial.Route.ClientIPAffinity is { } idle)
+            connection.Service.Balancer.Affinity?.Set(connection.Client.Address, endpoint, (long)idle.TotalMilliseconds, _now);
+        var carried = new CarriedConnection(this, connection, dial, first);
         Leave(connection, dial);
-        _context.Carried.Begin(service.Name);
+        _context.Carried.Begin(carried.Service.Name);
         tunnel.Carry(new TunnelledClient
         {
-            Descriptor = descriptor,
+            Descriptor = carried.Descriptor,
             FirstBytes = first,
-            Ended = ended,
-            Destination = trip.To(node, endpoint),
-            Next = trip.Next,
-            Finished = trip.Finished,
+            Ended = carried.Ended,
+            Destination = new TunnelDestination(node, endpoint, Catalog.TransportProtocol.Tcp, carried.Service.Name, carried.Client),
+            Refused = carried.Refused,
+            Finished = carried.Finished,
         });
         return true;
     }
@@ -48,66 +50,117 @@ internal sealed unsafe partial class ForwardingLoop
 
     private void Learn()
     {
-        while (_learned.TryDequeue(out var learned))
+        while (_answered.TryDequeue(out var answered))
+            answered.Service.Balancer.Answered(answered.Endpoint);
+    }
+
+    private void TakeGivenBack()
+    {
+        while (_givenBack.TryDequeue(out var carried))
         {
-            if (!learned.Answered)
-                learned.Service.Balancer.Failed(learned.Endpoint, _now);
-            else
-                learned.Service.Balancer.Answered(learned.Endpoint);
+            var connection = Place(carried.Descriptor, carried.Client, carried.Service);
+            _context.Carried.GiveBack(carried.Service.Name);
+            try
+            {
+                Resume(connection, carried);
+            }
+            catch (Exception e)
+            {
+                Fault(connection, e);
+            }
         }
     }
 
-    /// <summary>What the tunnel asks and tells about one connection, from any thread; one call at a time.</summary>
-    private sealed class CarriedConnection(
-        ForwardingLoop loop, LoopService service, Route route, InetEndpoint client, List<InetEndpoint> tried, int counted)
+    /// <summary>Goes on with the search where it left the loop.</summary>
+    private void Resume(Connection connection, CarriedConnection carried)
     {
-        public TunnelDestination To(string node, InetEndpoint endpoint) =>
-            new(node, endpoint, Catalog.TransportProtocol.Tcp, service.Name, client);
-
-        public void Remember(InetEndpoint endpoint)
+        connection.StartedMilliseconds = carried.StartedMilliseconds;
+        ref var flow = ref connection.ToEndpoint;
+        flow.Bytes = carried.First.Length;
+        flow.Ended = carried.Ended;
+        flow.Readable = !carried.Ended;
+        connection.Dial = _freeDials.TryPop(out var dial) ? dial : new Dial(_options.DialLimits.Length);
+        connection.Dial.Begin(carried.Route, carried.StartedMicroseconds);
+        foreach (var endpoint in carried.Tried)
+            connection.Dial.Try(endpoint);
+        connection.Endpoint = carried.Tried[^1];
+        // One that has refused will refuse again.
+        connection.Dial.TimedOut = carried.TimedOut == connection.Endpoint ? null : carried.TimedOut;
+        Counters.PendingDials++;
+        // Limits and departures say nothing about the endpoint.
+        if (carried.Refusal is TunnelRefusal.NoSession or TunnelRefusal.NotListed or TunnelRefusal.DialFailed)
         {
-            if (!tried.Contains(endpoint))
-                tried.Add(endpoint);
-            if (route.ClientIPAffinity is { } idle)
-                service.Balancer.Affinity?.Set(client.Address, endpoint, (long)idle.TotalMilliseconds, loop._context.NowMilliseconds());
+            Volatile.Write(ref connection.Service.TunnelFailures, 1);
+            connection.Service.Balancer.Failed(connection.Endpoint, _now);
         }
 
-        public TunnelDestination? Next(TunnelDestination refusing, TunnelRefusal refusal)
-        {
-            LogTunnelRefused(loop._context.Logger, service.Name, refusing.Endpoint, refusing.Node, refusal);
-            // Limits and departures say nothing about the endpoint.
-            if (refusal is TunnelRefusal.NoSession or TunnelRefusal.NotListed or TunnelRefusal.DialFailed)
-                Learn(refusing.Endpoint, answered: false);
-            if (tried.Count >= loop._options.DialLimits.Length)
-                return null;
-            var endpoints = route.Endpoints;
-            var start = Random.Shared.Next(endpoints.Length);
-            for (var i = 0; i < endpoints.Length; i++)
-            {
-                var endpoint = endpoints[(start + i) % endpoints.Length];
-                if (tried.Contains(endpoint) || route.NodeOf(endpoint) is not { } node || !loop._options.Tunnel!.CanReach(node))
-                    continue;
-                Remember(endpoint);
-                return To(node, endpoint);
-            }
+        LogTunnelRefused(_context.Logger, connection.Service.Name, connection.Endpoint, carried.Route.NodeOf(connection.Endpoint), carried.Refusal);
+        carried.First.CopyTo(_buffer, 0);
+        DialNext(connection, connection.Dial, carried.First.Length);
+    }
 
-            return null;
+    /// <summary>After the loop's end, on any thread: nobody is left to try another endpoint.</summary>
+    private void CutGivenBack()
+    {
+        while (_givenBack.TryDequeue(out var carried))
+        {
+            TcpSocket.Abort(carried.Descriptor);
+            _context.Carried.GiveBack(carried.Service.Name);
+        }
+    }
+
+    /// <summary>One connection while the tunnel has it, and what is needed to take it back.</summary>
+    private sealed class CarriedConnection(ForwardingLoop loop, Connection connection, Dial dial, byte[] first)
+    {
+        public LoopService Service { get; } = connection.Service;
+
+        public InetEndpoint Client { get; } = connection.Client;
+
+        public int Descriptor { get; } = connection.ClientDescriptor;
+
+        public long StartedMilliseconds { get; } = connection.StartedMilliseconds;
+
+        /// <summary>The client has sent all that it will.</summary>
+        public bool Ended { get; } = connection.ToEndpoint.Ended;
+
+        /// <summary>Read from the client and sent to nobody; no more than a loop's buffer holds.</summary>
+        public byte[] First { get; } = first;
+
+        public Route Route { get; } = dial.Route;
+
+        public long StartedMicroseconds { get; } = dial.StartedMicroseconds;
+
+        public InetEndpoint? TimedOut { get; } = dial.TimedOut;
+
+        /// <summary>The last one is the one that it is carried to.</summary>
+        public InetEndpoint[] Tried { get; } = dial.Tried.ToArray();
+
+        /// <summary>Once it was given back.</summary>
+        public TunnelRefusal Refusal { get; private set; }
+
+        /// <summary>From any thread.</summary>
+        public void Refused(TunnelRefusal refusal)
+        {
+            Refusal = refusal;
+            loop._givenBack.Enqueue(this);
+            if (loop._finished.Task.IsCompleted)
+                loop.CutGivenBack();
+            else
+                loop.Wake();
         }
 
+        /// <summary>From any thread.</summary>
         public void Finished(TunnelOutcome outcome)
         {
-            if (outcome.End is not (TunnelEnd.Refused or TunnelEnd.Stopped) && Volatile.Read(ref service.TunnelFailures) > 0)
-                Learn(outcome.Destination.Endpoint, answered: true);
-            loop._context.Carried.End(service.Name, outcome, counted);
-            LogCarried(loop._context.Logger, service.Name, client, outcome.Destination.Endpoint, outcome.Destination.Node,
-                outcome.BytesToEndpoint, outcome.BytesToClient, outcome.End);
-        }
+            if (outcome.End != TunnelEnd.Stopped && Interlocked.Exchange(ref Service.TunnelFailures, 0) > 0)
+            {
+                loop._answered.Enqueue((Service, outcome.Destination.Endpoint));
+                loop.Wake();
+            }
 
-        private void Learn(InetEndpoint endpoint, bool answered)
-        {
-            Volatile.Write(ref service.TunnelFailures, answered ? 0 : 1);
-            loop._learned.Enqueue((service, endpoint, answered));
-            loop.Wake();
+            loop._context.Carried.End(Service.Name, outcome, First.Length);
+            LogCarried(loop._context.Logger, Service.Name, Client, outcome.Destination.Endpoint, outcome.Destination.Node,
+                outcome.BytesToEndpoint, outcome.BytesToClient, outcome.End);
         }
     }
 }

@@ -26,5 +26,5 @@ internal sealed unsafe partial class ForwardingLoop
     private static partial void LogCarried(ILogger logger, ServicePortName service, InetEndpoint client, InetEndpoint endpoint, string node, long bytesToEndpoint, long bytesToClient, TunnelEnd end);
 
     [LoggerMessage(3106, LogLevel.Debug, "{Service}: node {Node} did not take a connection to endpoint {Endpoint}: {Refusal}.")]
-    private static partial void LogTunnelRefused(ILogger logger, ServicePortName service, InetEndpoint endpoint, string node, TunnelRefusal refusal);
+    private static partial void LogTunnelRefused(ILogger logger, ServicePortName service, InetEndpoint endpoint, string? node, TunnelRefusal refusal);
 }

@@ -11,6 +11,12 @@ internal sealed unsafe partial class ForwardingLoop
 
     private Connection Take(int descriptor, InetEndpoint client, LoopService service)
     {
+        service.Connections++;
+        return Place(descriptor, client, service);
+    }
+
+    private Connection Place(int descriptor, InetEndpoint client, LoopService service)
+    {
         if (!_free.TryPop(out var connection))
         {
             if (!_freeSlots.TryPop(out var slot))
@@ -31,7 +37,6 @@ internal sealed unsafe partial class ForwardingLoop
         connection.Service = service;
         connection.StartedMilliseconds = _now;
         Counters.Active++;
-        service.Connections++;
         service.Active++;
         return connection;
     }

@@ -151,6 +151,7 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
         Dispose();
         _listenersClosed.TrySetResult();
         _finished.SetResult(cut);
+        CutGivenBack();
     }
 
     private bool IsFinished()
@@ -244,6 +245,7 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
 
         _due.Clear();
         Learn();
+        TakeGivenBack();
         ResumeListeners();
         if (_closeListeners)
             CloseListeners();

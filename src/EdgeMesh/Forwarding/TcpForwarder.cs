@@ -131,7 +131,6 @@ public sealed class TcpForwarder : IAsyncDisposable
     public ForwarderStatistics ReadStatistics()
     {
         var counters = _loops.Select(loop => loop.Counters).ToArray();
-        var refused = Sum(counters, c => c.Refused, Enum.GetValues<RefusalReason>().Length);
         return new ForwarderStatistics
         {
             Accepted = counters.Sum(c => Volatile.Read(ref c.Accepted)),
@@ -140,7 +139,7 @@ public sealed class TcpForwarder : IAsyncDisposable
             PendingDials = counters.Sum(c => Volatile.Read(ref c.PendingDials)),
             BytesToEndpoints = counters.Sum(c => Volatile.Read(ref c.BytesToEndpoints)) + _context.Carried.BytesToEndpoints,
             BytesToClients = counters.Sum(c => Volatile.Read(ref c.BytesToClients)) + _context.Carried.BytesToClients,
-            Refused = refused.SetItem((int)RefusalReason.AllEndpointsFailed, refused[(int)RefusalReason.AllEndpointsFailed] + _context.Carried.Refused),
+            Refused = Sum(counters, c => c.Refused, Enum.GetValues<RefusalReason>().Length),
             DialAttempts = counters.Sum(c => Volatile.Read(ref c.DialAttempts)),
             DialFailures = Sum(counters, c => c.DialFailures, Enum.GetValues<DialFailure>().Length),
             DialLatency = new DialLatency
@@ -167,7 +166,7 @@ public sealed class TcpForwarder : IAsyncDisposable
                 group.Key,
                 group.Sum(s => Volatile.Read(ref s.Connections)),
                 group.Sum(s => Volatile.Read(ref s.Active)) + Volatile.Read(ref tunnel.Active),
-                group.Sum(s => Volatile.Read(ref s.Failed)) + Volatile.Read(ref tunnel.Failed),
+                group.Sum(s => Volatile.Read(ref s.Failed)),
                 group.Sum(s => Volatile.Read(ref s.BytesToEndpoints)) + Volatile.Read(ref tunnel.BytesToEndpoints),
                 group.Sum(s => Volatile.Read(ref s.BytesToClients)) + Volatile.Read(ref tunnel.BytesToClients));
         })];

@@ -61,7 +61,7 @@ public sealed record MeshCounts
     public required long StrangersRefused { get; init; }
 }
 
-/// <summary>Bytes and connections of one service over the tunnel, both as client's node and as endpoint's node.</summary>
+/// <summary>Bytes and connections of one service over the tunnel, as its clients' node sees it; each try counts as a connection.</summary>
 public sealed record TunnelServiceCounts(Catalog.ServicePortName Service, long Connections, long Active, long Failed, long BytesToEndpoints, long BytesToClients);
 
 /// <summary>Whether the thread that moves the tunnel's bytes does so.</summary>

@@ -55,5 +55,4 @@ public enum TunnelEnd
 }
 
 /// <summary>What became of one tunnelled connection.</summary>
-/// <param name="Destination">The last one that was tried.</param>
 public sealed record TunnelOutcome(TunnelDestination Destination, TunnelEnd End, long BytesToEndpoint, long BytesToClient);

@@ -19,6 +19,9 @@ internal sealed class FakeTunnel : ITunnelDialer
 
     public ConcurrentQueue<TunnelledClient> Carried { get; } = new();
 
+    /// <summary>Nothing is decided on connections before this.</summary>
+    public Task Decides { get; set; } = Task.CompletedTask;
+
     public bool CanReach(string node) => !Unreachable.ContainsKey(node);
 
     public void Carry(TunnelledClient client)
@@ -69,20 +72,15 @@ internal sealed class FakeTunnel : ITunnelDialer
     private async Task CarryAsync(TunnelledClient client)
     {
         await Task.Yield();
-        using var near = new Socket(new SafeSocketHandle(client.Descriptor, ownsHandle: true));
-        TunnelDestination? destination = client.Destination;
-        while (Refuses.TryGetValue(destination.Node, out var refusal))
+        await Decides;
+        var destination = client.Destination;
+        if (Refuses.TryGetValue(destination.Node, out var refusal))
         {
-            var last = destination;
-            destination = client.Next(destination, refusal);
-            if (destination is not null)
-                continue;
-            near.LingerState = new LingerOption(true, 0);
-            near.Close();
-            client.Finished(new TunnelOutcome(last, TunnelEnd.Refused, 0, 0));
+            client.Refused(refusal);
             return;
         }
 
+        using var near = new Socket(new SafeSocketHandle(client.Descriptor, ownsHandle: true));
         using var far = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
         await far.ConnectAsync(new IPEndPoint(destination.Endpoint.Address.ToIPAddress(), destination.Endpoint.Port));
         await far.SendAsync(client.FirstBytes);

@@ -94,21 +94,30 @@ internal sealed class MeshLab : IAsyncDisposable
         Assert.True(descriptor >= 0);
         var outcome = new TaskCompletionSource<TunnelOutcome>(TaskCreationOptions.RunContinuationsAsynchronously);
         var refusals = new ConcurrentQueue<TunnelRefusal>();
-        dialer.Carry(new TunnelledClient
-        {
-            Descriptor = descriptor,
-            FirstBytes = first ?? [],
-            Destination = Destination(node, endpoint, TransportProtocol.Tcp) with { Client = peer },
-            Next = (destination, refusal) =>
-            {
-                refusals.Enqueue(refusal);
-                return next?.Invoke(destination, refusal);
-            },
-            Finished = o => outcome.SetResult(o),
-        });
+        CarryTo(Destination(node, endpoint, TransportProtocol.Tcp) with { Client = peer });
         var client = new CarriedClient(socket, outcome.Task, refusals, Token);
         _parts.Add(client);
         return client;
+
+        void CarryTo(TunnelDestination destination) => dialer.Carry(new TunnelledClient
+        {
+            Descriptor = descriptor,
+            FirstBytes = first ?? [],
+            Destination = destination,
+            Refused = refusal =>
+            {
+                refusals.Enqueue(refusal);
+                if (next?.Invoke(destination, refusal) is { } another)
+                {
+                    CarryTo(another);
+                    return;
+                }
+
+                TcpSocket.Abort(descriptor);
+                outcome.SetResult(new TunnelOutcome(destination, TunnelEnd.Refused, 0, 0));
+            },
+            Finished = o => outcome.SetResult(o),
+        });
     }
 
     internal static TunnelDestination Destination(string node, InetEndpoint endpoint, TransportProtocol protocol) =>

@@ -23,7 +23,7 @@ internal abstract class ClientEvents
 ///   request with the client's first bytes -> answer -> bytes both ways
 /// </code>
 /// Until the answer nothing more is read from the client, so that another endpoint can still be tried.</summary>
-internal sealed class ClientStream(TunnelLoop loop, TunnelSession session, TunnelledClient client, TunnelDestination destination, ClientEvents events)
+internal sealed class ClientStream(TunnelLoop loop, TunnelSession session, TunnelledClient client, ClientEvents events)
     : ProxiedStream(loop), ITimed
 {
     private ByteQueue? _request;
@@ -38,7 +38,7 @@ internal sealed class ClientStream(TunnelLoop loop, TunnelSession session, Tunne
     public void Start(DeadlineQueue deadlines)
     {
         Own(client.Descriptor);
-        _request = ProxyPreamble.Request(destination, client.FirstBytes.Span);
+        _request = ProxyPreamble.Request(client.Destination, client.FirstBytes.Span);
         _firstBytes = client.FirstBytes.Length;
         deadlines.Add(this);
         TryOpen();

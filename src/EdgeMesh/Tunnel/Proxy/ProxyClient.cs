@@ -11,19 +11,16 @@ using Microsoft.Extensions.Logging;
 namespace EdgeMesh.Tunnel.Proxy;
 
 /// <summary>
-/// The client's side of the tunnel. A connection is offered to one destination after the other until one takes it:
+/// The client's side of the tunnel. A connection is offered to one destination:
 /// <code>
 ///   session to the node -> stream: [select, request, first bytes] in one flight -> answer
 ///     taken     bytes both ways until both ends are done
-///     refused   no byte has reached an endpoint: the next destination, with the same first bytes
+///     refused   no byte has reached an endpoint: whoever gave it has it again, with the same first bytes
 ///     lost      nobody knows how far the bytes came: the client is reset, unless it has sent none
 /// </code>
 /// </summary>
 internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLink?> linkOf, ProxyLoop loop)
 {
-    /// <summary>Destinations that one connection is offered to.</summary>
-    private const int MaxAttempts = 8;
-
     private readonly StreamBudget _budget = new(mesh.Options.Limits.StreamsOut, mesh.Options.Limits.StreamsOutPerPeer);
 
     internal int Count => _budget.Count;
@@ -31,42 +28,37 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
     /// <summary>Takes the connection over: on the loop if a session stands there, else by a task, which is returned.</summary>
     internal Task Carry(TunnelledClient client)
     {
+        var node = client.Destination.Node;
         mesh.Counters.Of(client.Destination.Service).Begun();
-        return Carry(client, client.Destination, attempt: 1);
-    }
-
-    private Task Carry(TunnelledClient client, TunnelDestination destination, int attempt)
-    {
-        if (linkOf(destination.Node) is not { Best: { } session } link || !IsOnLoop(session) || mesh.Stopping.IsCancellationRequested)
-            return CarryAsync(client, destination, attempt);
+        if (linkOf(node) is not { Best: { } session } link || !IsOnLoop(session) || mesh.Stopping.IsCancellationRequested)
+            return CarryAsync(client);
         link.Need();
-        StartOnLoop(client, destination, session, attempt);
+        StartOnLoop(client, session);
         return Task.CompletedTask;
     }
 
     private static bool IsOnLoop(MeshSession session) => session.SpeaksProxy2 && session.Connection.DrivenBy is TunnelSession;
 
-    private void StartOnLoop(TunnelledClient client, TunnelDestination destination, MeshSession session, int attempt)
+    private void StartOnLoop(TunnelledClient client, MeshSession session)
     {
-        var carried = new CarriedClient(this, client, destination, attempt);
-        if (_budget.TryTake(destination.Node))
-            loop.Start(client, destination, (TunnelSession)session.Connection.DrivenBy!, carried);
+        if (_budget.TryTake(client.Destination.Node))
+            loop.Start(client, (TunnelSession)session.Connection.DrivenBy!, new CarriedClient(this, client));
         else
-            RefusedOnLoop(client, destination, attempt, TunnelRefusal.Limit);
+            Refuse(client, TunnelRefusal.Limit);
     }
 
-    private void RefusedOnLoop(TunnelledClient client, TunnelDestination destination, int attempt, TunnelRefusal refusal)
+    /// <summary>The descriptor is the giver's again.</summary>
+    private void Refuse(TunnelledClient client, TunnelRefusal refusal)
+    {
+        NoteRefused(client.Destination, refusal);
+        client.Refused(refusal);
+    }
+
+    private void NoteRefused(TunnelDestination destination, TunnelRefusal refusal)
     {
         mesh.Counters.CountRefusedOut(refusal);
         LogRefused(mesh.Logger, destination.Node, destination.Endpoint, destination.Service, refusal);
-        if (attempt < MaxAttempts && client.Next(destination, refusal) is { } next)
-        {
-            _ = Carry(client, next, attempt + 1);
-            return;
-        }
-
-        TcpSocket.Abort(client.Descriptor);
-        Finish(client, new TunnelOutcome(destination, TunnelEnd.Refused, 0, 0));
+        mesh.Counters.Of(destination.Service).Ended(new TunnelOutcome(destination, TunnelEnd.Refused, 0, 0));
     }
 
     private void Finish(TunnelledClient client, TunnelOutcome outcome)
@@ -76,98 +68,87 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
     }
 
     /// <summary>Never throws.</summary>
-    private async Task CarryAsync(TunnelledClient client, TunnelDestination first, int attempt)
+    private async Task CarryAsync(TunnelledClient client)
     {
         await Task.Yield();
+        var destination = client.Destination;
+        MeshSession? onLoop = null;
+        PeerStream? stream = null;
+        TunnelRefusal refusal = default;
+        TunnelEnd? lost = null;
         try
         {
-            if (linkOf(first.Node) is { } link && await link.FindAsync(mesh.Options.SessionWait, mesh.Stopping) is { } session && IsOnLoop(session))
-            {
-                StartOnLoop(client, first, session, attempt);
-                return;
-            }
-        }
-        catch (OperationCanceledException)
-        {
-            TcpSocket.Abort(client.Descriptor);
-            Finish(client, new TunnelOutcome(first, TunnelEnd.Stopped, 0, 0));
-            return;
-        }
-
-        var outcome = new TunnelOutcome(first, TunnelEnd.Refused, 0, 0);
-        var socket = SocketEnds.Own(client.Descriptor);
-        try
-        {
-            outcome = await CarryAsync(client, first, attempt, socket);
+            if (linkOf(destination.Node) is { } link && await link.FindAsync(mesh.Options.SessionWait, mesh.Stopping) is { } session && IsOnLoop(session))
+                onLoop = session;
+            else
+                (stream, refusal) = await OpenAsync(destination, client.FirstBytes, client.Ended);
         }
         catch (StreamResetException)
         {
             // The endpoint took the connection and broke it off before the answer was read.
-            outcome = outcome with { End = TunnelEnd.EndpointReset };
-        }
-        catch (Exception e) when (e is IOException or TimeoutException or SocketException or ObjectDisposedException)
-        {
-            outcome = outcome with { End = TunnelEnd.SessionLost };
-            LogFailed(mesh.Logger, client.Destination.Node, client.Destination.Service, e.Message);
-        }
-        catch (OperationCanceledException)
-        {
-            outcome = outcome with { End = TunnelEnd.Stopped };
+            lost = TunnelEnd.EndpointReset;
         }
         catch (Exception e)
         {
-            LogFault(mesh.Logger, client.Destination.Service, e);
+            lost = LostBy(e, destination);
         }
-        finally
+
+        if (lost is { } end)
         {
-            if (outcome.End != TunnelEnd.Completed)
-                socket.Abort();
-            Finish(client, outcome);
+            TcpSocket.Abort(client.Descriptor);
+            Finish(client, new TunnelOutcome(destination, end, 0, 0));
+        }
+        else if (onLoop is not null)
+        {
+            StartOnLoop(client, onLoop);
+        }
+        else if (stream is null)
+        {
+            Refuse(client, refusal);
+        }
+        else
+        {
+            await RelayAsync(client, stream);
         }
     }
 
-    private async Task<TunnelOutcome> CarryAsync(TunnelledClient client, TunnelDestination destination, int attempt, Socket socket)
-    {
-        for (; ; attempt++)
-        {
-            var (stream, refusal) = await OpenAsync(destination, client.FirstBytes, client.Ended);
-            if (stream is not null)
-            {
-                try
-                {
-                    return await RelayAsync(client, destination, socket, stream);
-                }
-                finally
-                {
-                    _budget.Return(destination.Node);
-                }
-            }
-
-            mesh.Counters.CountRefusedOut(refusal);
-            LogRefused(mesh.Logger, destination.Node, destination.Endpoint, destination.Service, refusal);
-            if (attempt == MaxAttempts || client.Next(destination, refusal) is not { } next)
-                return new TunnelOutcome(destination, TunnelEnd.Refused, 0, 0);
-            destination = next;
-        }
-    }
-
-    private async Task<TunnelOutcome> RelayAsync(TunnelledClient client, TunnelDestination destination, Socket socket, PeerStream stream)
+    /// <summary>Never throws.</summary>
+    private async Task RelayAsync(TunnelledClient client, PeerStream stream)
     {
         mesh.Counters.CountCarried();
+        var socket = SocketEnds.Own(client.Descriptor);
         var relay = new ProxyRelay(socket, stream, mesh.Counters);
-        var end = await relay.RunAsync(client.Ended, mesh.Stopping);
-        return new TunnelOutcome(
-            destination,
-            end switch
+        TunnelEnd end;
+        try
+        {
+            end = await relay.RunAsync(client.Ended, mesh.Stopping) switch
             {
                 RelayEnd.Completed => TunnelEnd.Completed,
                 RelayEnd.SocketReset => TunnelEnd.ClientReset,
                 RelayEnd.StreamReset => TunnelEnd.EndpointReset,
                 RelayEnd.SessionLost => TunnelEnd.SessionLost,
                 _ => TunnelEnd.Stopped,
-            },
-            relay.ToStream + client.FirstBytes.Length,
-            relay.ToSocket);
+            };
+        }
+        catch (Exception e)
+        {
+            end = LostBy(e, client.Destination);
+            socket.Abort();
+        }
+
+        _budget.Return(client.Destination.Node);
+        Finish(client, new TunnelOutcome(client.Destination, end, relay.ToStream + client.FirstBytes.Length, relay.ToSocket));
+    }
+
+    private TunnelEnd LostBy(Exception exception, TunnelDestination destination)
+    {
+        if (exception is OperationCanceledException)
+            return TunnelEnd.Stopped;
+        if (exception is IOException or TimeoutException or SocketException or ObjectDisposedException)
+            LogFailed(mesh.Logger, destination.Node, destination.Service, exception.Message);
+        else
+            LogFault(mesh.Logger, destination.Service, exception);
+        return TunnelEnd.SessionLost;
     }
 
     /// <summary>One UDP flow, from its first datagram to its idle end; never throws. The first datagram goes out with the
@@ -187,17 +168,10 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
         else
         {
             TcpSocket.Close(descriptor);
-            FlowRefused(destination, TunnelRefusal.Limit);
+            NoteRefused(destination, TunnelRefusal.Limit);
         }
 
         return Task.CompletedTask;
-    }
-
-    private void FlowRefused(TunnelDestination destination, TunnelRefusal refusal)
-    {
-        mesh.Counters.CountRefusedOut(refusal);
-        LogRefused(mesh.Logger, destination.Node, destination.Endpoint, destination.Service, refusal);
-        mesh.Counters.Of(destination.Service).Ended(new TunnelOutcome(destination, TunnelEnd.Refused, 0, 0));
     }
 
     private async Task CarryDatagramsAsync(int descriptor, TunnelDestination destination)
@@ -347,21 +321,21 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
     /// <summary>The other side needs its time to dial, and the way there and back comes on top.</summary>
     private CancellationTokenSource Limit() => new(mesh.Options.EndpointTimeout + mesh.Options.SessionWait, mesh.Time);
 
-    /// <summary>One try of a connection on the loop.</summary>
-    private sealed class CarriedClient(ProxyClient owner, TunnelledClient client, TunnelDestination destination, int attempt) : ClientEvents
+    /// <summary>A connection on the loop.</summary>
+    private sealed class CarriedClient(ProxyClient owner, TunnelledClient client) : ClientEvents
     {
         public override void Refused(TunnelRefusal refusal, string reason)
         {
-            owner._budget.Return(destination.Node);
-            owner.RefusedOnLoop(client, destination, attempt, refusal);
+            owner._budget.Return(client.Destination.Node);
+            owner.Refuse(client, refusal);
         }
 
         public override void Taken() => owner.CountCarried();
 
         public override void Ended(TunnelEnd end, long bytesToEndpoint, long bytesToClient)
         {
-            owner._budget.Return(destination.Node);
-            owner.Finish(client, new TunnelOutcome(destination, owner.IsStopping ? TunnelEnd.Stopped : end, bytesToEndpoint, bytesToClient));
+            owner._budget.Return(client.Destination.Node);
+            owner.Finish(client, new TunnelOutcome(client.Destination, owner.IsStopping ? TunnelEnd.Stopped : end, bytesToEndpoint, bytesToClient));
         }
     }
 
@@ -371,7 +345,7 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
         {
             owner._budget.Return(destination.Node);
             if (refusal is { } reason)
-                owner.FlowRefused(destination, reason);
+                owner.NoteRefused(destination, reason);
             else
                 owner.FlowEnded(new TunnelOutcome(destination, TunnelEnd.Completed, flow.BytesOut, flow.BytesIn));
         }

@@ -19,9 +19,9 @@ internal sealed class ProxyLoop
         _flows = flows;
     }
 
-    public void Start(TunnelledClient client, TunnelDestination destination, TunnelSession session, ClientEvents events)
+    public void Start(TunnelledClient client, TunnelSession session, ClientEvents events)
     {
-        var stream = new ClientStream(_loop, session, client, destination, events);
+        var stream = new ClientStream(_loop, session, client, events);
         _loop.Post(() => stream.Start(_answers), stream.OnFault);
     }
 

@@ -60,6 +60,12 @@ public sealed class MeshLabNode : IAsyncDisposable
 
     public string PskFile => Path.Combine(Folder, "psk");
 
+    /// <summary>Further lines below <c>modules.edgeProxy</c>, without indentation; for the next <see cref="Configure"/>.</summary>
+    public ImmutableArray<string> ProxyKeys { get; set; } = [];
+
+    /// <summary>The same below <c>modules.edgeTunnel</c>.</summary>
+    public ImmutableArray<string> TunnelKeys { get; set; } = [];
+
     private string Folder => Path.Combine(_lab.Folder, Name);
 
     public void WritePsk(string text)
@@ -75,6 +81,7 @@ public sealed class MeshLabNode : IAsyncDisposable
         var listed = string.Join("", relays.ToArray().Select(relay => $"\n      - nodeName: {relay.Name}\n        advertiseAddress: [{relay.Address}]"));
         ManifestFolder.Replace(ConfigFile, new AgentConfig
         {
+            EdgeProxy = ProxyKeys,
             Modules =
             [
                 .. $"""
@@ -84,6 +91,7 @@ public sealed class MeshLabNode : IAsyncDisposable
                     path: {PskFile}
                   relayNodes:{(listed.Length == 0 ? " []" : listed)}
                 """.Split('\n').Select(line => line.TrimEnd('\r')),
+                .. TunnelKeys.Select(line => "  " + line),
             ],
         }.ToYaml(Path.Combine(Folder, "state")));
     }

@@ -74,14 +74,15 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
         var destination = client.Destination;
         MeshSession? onLoop = null;
         PeerStream? stream = null;
-        TunnelRefusal refusal = default;
+        var refusal = TunnelRefusal.NoSession;
         TunnelEnd? lost = null;
         try
         {
-            if (linkOf(destination.Node) is { } link && await link.FindAsync(mesh.Options.SessionWait, mesh.Stopping) is { } session && IsOnLoop(session))
+            var session = await FindAsync(destination.Node);
+            if (session is not null && IsOnLoop(session))
                 onLoop = session;
-            else
-                (stream, refusal) = await OpenAsync(destination, client.FirstBytes, client.Ended);
+            else if (session is not null)
+                (stream, refusal) = await OpenAsync(session, destination, client.FirstBytes, client.Ended);
         }
         catch (StreamResetException)
         {
@@ -197,7 +198,9 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
                 first = first[..DatagramRelay.Frame(first, count)];
             }
 
-            var (stream, refusal) = await OpenAsync(destination, first, ended: false);
+            var (stream, refusal) = await FindAsync(destination.Node) is { } session
+                ? await OpenAsync(session, destination, first, ended: false)
+                : (null, TunnelRefusal.NoSession);
             if (stream is null)
             {
                 mesh.Counters.CountRefusedOut(refusal);
@@ -231,19 +234,20 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
         }
     }
 
+    private async Task<MeshSession?> FindAsync(string node) =>
+        linkOf(node) is { } link ? await link.FindAsync(mesh.Options.SessionWait, mesh.Stopping) : null;
+
     /// <summary>A stream that the destination has taken, with a place in the budget that the caller gives back; or why not.</summary>
     /// <exception cref="IOException">The stream was lost after bytes had been sent.</exception>
-    private async Task<(PeerStream? Stream, TunnelRefusal Refusal)> OpenAsync(TunnelDestination destination, ReadOnlyMemory<byte> firstBytes, bool ended)
+    private async Task<(PeerStream? Stream, TunnelRefusal Refusal)> OpenAsync(MeshSession session, TunnelDestination destination, ReadOnlyMemory<byte> firstBytes, bool ended)
     {
-        if (linkOf(destination.Node) is not { } link || await link.FindAsync(mesh.Options.SessionWait, mesh.Stopping) is not { } session)
-            return (null, TunnelRefusal.NoSession);
         if (!_budget.TryTake(destination.Node))
             return (null, TunnelRefusal.Limit);
         var taken = false;
         try
         {
             var (stream, refusal) = session.SpeaksProxy2
-                ? await OpenAsync(session, destination, firstBytes, ended)
+                ? await OpenEagerlyAsync(session, destination, firstBytes, ended)
                 : await OpenLegacyAsync(session, destination, firstBytes);
             taken = stream is not null;
             return (stream, refusal);
@@ -260,7 +264,7 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
         }
     }
 
-    private async Task<(PeerStream? Stream, TunnelRefusal Refusal)> OpenAsync(MeshSession session, TunnelDestination destination, ReadOnlyMemory<byte> firstBytes, bool ended)
+    private async Task<(PeerStream? Stream, TunnelRefusal Refusal)> OpenEagerlyAsync(MeshSession session, TunnelDestination destination, ReadOnlyMemory<byte> firstBytes, bool ended)
     {
         using var flight = new ByteQueue(OpenMessage.MaxLength + 8 + firstBytes.Length);
         OpenMessage.Of(destination).Append(flight);

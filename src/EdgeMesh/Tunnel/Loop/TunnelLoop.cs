@@ -237,7 +237,12 @@ internal sealed class TunnelLoop : IDisposable
         {
             while (_posted.TryDequeue(out var posted))
                 Run(posted.Work, posted.GiveUp);
-            ServeDirty();
+            // Who waited for room or for a stream of a session that ends here learns of it by a turn.
+            while (_dirty.Count > 0 || _turns.Count > 0)
+            {
+                ServeDirty();
+                TakeTurns();
+            }
         }
     }
 

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using System.Net.Sockets;
 using EdgeMesh.Testing.Lab;
 using EdgeMesh.Testing.Lab.Mesh;
 using Xunit;
@@ -5,7 +7,7 @@ using Xunit;
 namespace EdgeMesh.HostTests.Tunnel;
 
 /// <summary>A link goes and comes back.</summary>
-public sealed class TunnelLinkTests
+public sealed class TunnelLinkTests(ITestOutputHelper output)
 {
     private static readonly TimeSpan AfterTheLinkIsBack = TimeSpan.FromSeconds(5);
 
@@ -19,6 +21,13 @@ public sealed class TunnelLinkTests
     public async Task SessionsReturnWithinFiveSecondsOfTheLink(bool silent)
     {
         await using var lab = await Services.StartLabAsync(lab => [lab.Cloud]);
+        var leaks = Leaks.Watch(lab.Cloud, lab.Edge1, lab.Edge2);
+        var standing = await Task.WhenAll(Enumerable.Range(0, 20).Select(_ => lab.Edge1.ConnectAsync(Services.OnCloud)));
+        foreach (var socket in standing)
+        {
+            await socket.SendAsync("ECHO\n"u8.ToArray());
+            await Conversation.EchoAsync(socket, "hello");
+        }
 
         if (silent)
             (await lab.RunAsync("nat-1", "iptables-nft", "-t", "raw", "-I", "PREROUTING", "-j", "DROP")).Succeeded();
@@ -31,9 +40,19 @@ public sealed class TunnelLinkTests
         else
             await lab.IpAsync("nat-1", "link set eth0 up");
 
+        var watch = Stopwatch.StartNew();
         await Task.WhenAll(
             Services.UntilAnsweredAsync(lab.Edge1, Services.OnCloud, lab.Cloud, AfterTheLinkIsBack),
             Services.UntilAnsweredAsync(lab.Cloud, Services.OnEdge1, lab.Edge1, AfterTheLinkIsBack),
             Services.UntilAnsweredAsync(lab.Edge1, Services.OnEdge2, lab.Edge2, AfterTheLinkIsBack));
+        output.WriteLine($"All answer {watch.Elapsed.TotalSeconds:F1} s after the link is back.");
+        // What stood over the lost sessions was reset, and not left to whoever waits for it.
+        foreach (var socket in standing)
+        {
+            await Assert.ThrowsAsync<SocketException>(() => Conversation.EchoAsync(socket, "still there?"));
+            socket.Dispose();
+        }
+
+        await leaks.AssertNoneAsync(output);
     }
 }

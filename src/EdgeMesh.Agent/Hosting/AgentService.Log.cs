@@ -31,6 +31,9 @@ internal sealed partial class AgentService
     [LoggerMessage(1008, LogLevel.Information, "{Notice}")]
     private partial void LogFound(string notice);
 
+    [LoggerMessage(1009, LogLevel.Debug, "Gave back {Megabytes:0} MB of program files that only the start had used")]
+    private partial void LogStartForgotten(double megabytes);
+
     [LoggerMessage(1020, LogLevel.Information, "Taking over from {Predecessor}")]
     private partial void LogTakingOver(string predecessor);
 

@@ -7,6 +7,7 @@ using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Forwarding.Udp;
 using EdgeMesh.Linux;
+using EdgeMesh.Linux.Memory;
 using EdgeMesh.Linux.Netlink;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Netfilter.Nftables;
@@ -19,6 +20,10 @@ namespace EdgeMesh.Agent.Hosting;
 /// <summary>The parts of the agent: how each is made, and what runs while the agent does.</summary>
 internal sealed partial class AgentService
 {
+    // The first sync is followed by the cache on the disk, and by the runtime's compiling of what the start used much.
+    private static readonly TimeSpan StartIsOver = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan BetweenLooks = TimeSpan.FromSeconds(5);
+
     // The reconciler and the guard: what writes rules, and rests while another agent takes over.
     private CancellationTokenSource? _writing;
     private Task _writers = Task.CompletedTask;
@@ -168,6 +173,19 @@ internal sealed partial class AgentService
         GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         foreach (var notice in _rules!.FoundAtFirstSync())
             LogFound(notice);
+        await ForgetStartAsync(cancellationToken);
+    }
+
+    /// <summary>Most of the program's code runs only while it starts (decision 12).</summary>
+    private async Task ForgetStartAsync(CancellationToken cancellationToken)
+    {
+        await Task.Delay(StartIsOver, time, cancellationToken);
+        var before = ProgramPages.Look();
+        await Task.Delay(BetweenLooks, time, cancellationToken);
+        // A short one: it takes what has come since the full one above, and finds nothing older to look at.
+        GC.Collect(1, GCCollectionMode.Forced, blocking: true, compacting: true);
+        ProgramPages.TrimHeap();
+        LogStartForgotten(ProgramPages.Release(before) / (1024.0 * 1024));
     }
 
     private async Task StartAdminAsync(CancellationToken cancellationToken)

@@ -89,6 +89,12 @@ internal static unsafe partial class Libc
     [LibraryImport(Library)]
     internal static partial int setrlimit(int resource, ResourceLimit* limit);
 
+    [LibraryImport(Library)]
+    internal static partial int madvise(void* start, nuint length, int advice);
+
+    [LibraryImport(Library)]
+    internal static partial int malloc_trim(nuint pad);
+
     /// <summary>The failed call's errno, negated. Must be asked directly after the call.</summary>
     internal static int Failure() => -Marshal.GetLastSystemError();
 

@@ -5,6 +5,8 @@ namespace EdgeMesh.Netfilter.Nftables;
 /// <summary>Addresses of endpoints on the kernel path, counted, since several service ports may share one.</summary>
 internal sealed class HairpinAddresses
 {
+    private const int MostKept = 1024;
+
     private readonly Dictionary<IPAddress, int> uses = [];
     private readonly Dictionary<IPAddress, bool> stoodBefore = [];
 
@@ -40,5 +42,8 @@ internal sealed class HairpinAddresses
         }
 
         stoodBefore.Clear();
+        // A whole cluster has been written; small changes follow.
+        if (stoodBefore.Capacity > MostKept)
+            stoodBefore.TrimExcess();
     }
 }

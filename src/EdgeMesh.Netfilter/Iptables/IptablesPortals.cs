@@ -72,7 +72,7 @@ public sealed class IptablesPortals : IPortalBackend
         {
             if (state.Applied is not { } applied || (!FullReadIsDue(state) && await LooksInOrderAsync(state, applied, touchedChains, cancellationToken)))
                 continue;
-            var saved = await ReadAsync(state, cancellationToken);
+            var saved = await ReadAsync(state, ["nat"], cancellationToken);
             var found = new List<string>();
             var transaction = Reconciliation.FromKernel(saved, applied, names, found);
             if (transaction.IsEmpty)
@@ -120,7 +120,7 @@ public sealed class IptablesPortals : IPortalBackend
             }
 
             // Nothing was applied yet by this process: what stands is an earlier one's, and it needs a process too.
-            var saved = await ReadAsync(state, cancellationToken);
+            var saved = await ReadAsync(state, ["nat"], cancellationToken);
             var transaction = new Transaction("nat");
             foreach (var chain in (string[])[names.Container, names.Host])
             {
@@ -151,23 +151,25 @@ public sealed class IptablesPortals : IPortalBackend
         if (applied is not null && ReferenceEquals(applied.Source, portals))
             return new SyncResult(Changed: false, 0, 0);
         var wanted = PortalTable.Build(portals, names, state.Capabilities, applied);
-        var transaction = applied is null
-            ? Reconciliation.FromKernel(await ReadAsync(state, cancellationToken), wanted, names, [])
-            : Reconciliation.FromApplied(applied, wanted, names);
+        var stood = applied is null ? await ReadAsync(state, ["nat", "filter"], cancellationToken) : null;
+        var transaction = stood is not null
+            ? Reconciliation.FromKernel(stood, wanted, names, [])
+            : Reconciliation.FromApplied(applied!, wanted, names);
 
         // Until the kernel has said yes nobody knows what stands; the next sync then reads it.
         state.Applied = null;
         if (!transaction.IsEmpty)
             await state.Commands.RestoreAsync(transaction.ToString(), cancellationToken);
-        if (applied is null)
-            await RemoveLeftoversAsync(state, wanted, cancellationToken);
+        if (stood is not null)
+            await RemoveLeftoversAsync(state, stood, wanted, cancellationToken);
         state.Applied = wanted;
         return new SyncResult(!transaction.IsEmpty, transaction.Added, transaction.Removed);
     }
 
     /// <summary>After our own rules stand, so that there is no moment without any. That somebody else's rules cannot be read
     /// or removed must not keep ours from being in force.</summary>
-    private async Task RemoveLeftoversAsync(FamilyState state, PortalTable wanted, CancellationToken cancellationToken)
+    /// <param name="stood">What stood before ours: without left-overs in it, 100,000 rules of ours need not be read back.</param>
+    private async Task RemoveLeftoversAsync(FamilyState state, SavedTables stood, PortalTable wanted, CancellationToken cancellationToken)
     {
         var family = wanted.Source.Family;
         var listeners = Listeners();
@@ -175,10 +177,10 @@ public sealed class IptablesPortals : IPortalBackend
         var other = variant == IptablesVariant.Nft ? IptablesVariant.Legacy : IptablesVariant.Nft;
         try
         {
-            if (await RemoveLeftoversAsync(state.Commands, names, listeners, cancellationToken))
+            if (Leftovers.Removal(stood, names, listeners).Length > 0 && await RemoveLeftoversAsync(state.Commands, names, listeners, cancellationToken))
             {
                 // Service chains of an earlier run that only the removed chains still led to can go now.
-                var rest = Reconciliation.FromKernel(await ReadAsync(state, cancellationToken), wanted, names, []);
+                var rest = Reconciliation.FromKernel(await ReadAsync(state, ["nat"], cancellationToken), wanted, names, []);
                 if (!rest.IsEmpty)
                     await state.Commands.RestoreAsync(rest.ToString(), cancellationToken);
                 Notice($"{family}: chains of an older EdgeMesh release or of the other chain prefix were removed from {Name}");
@@ -214,10 +216,10 @@ public sealed class IptablesPortals : IPortalBackend
         return listeners;
     }
 
-    private async Task<SavedTables> ReadAsync(FamilyState state, CancellationToken cancellationToken)
+    private async Task<SavedTables> ReadAsync(FamilyState state, string[] tables, CancellationToken cancellationToken)
     {
         var start = time.GetTimestamp();
-        var saved = await state.Commands.SaveAsync(["nat"], cancellationToken);
+        var saved = await state.Commands.SaveAsync(tables, cancellationToken);
         state.FullReadTook = time.GetElapsedTime(start);
         state.FullReadAt = time.GetTimestamp();
         return saved;

@@ -27,6 +27,9 @@ public sealed class FakeIptables : ICommands
     /// <summary>Every text that was restored, in order.</summary>
     public List<string> Restored { get; } = [];
 
+    /// <summary>Every text that a <c>-save</c> printed.</summary>
+    public List<string> Saved { get; } = [];
+
     /// <summary>What <c>iptables --version</c> stands for.</summary>
     public IptablesVariant Default { get; set; } = IptablesVariant.Nft;
 
@@ -55,6 +58,8 @@ public sealed class FakeIptables : ICommands
             _ when command.EndsWith("-save", StringComparison.Ordinal) => Save(command[..^"-save".Length], arguments),
             _ => List(command, arguments),
         };
+        if (command.EndsWith("-save", StringComparison.Ordinal))
+            Saved.Add(result.Output);
         return Task.FromResult(result);
     }
 

@@ -59,6 +59,14 @@ public sealed class FakeIptablesLegacyTests : IptablesCases
     }
 
     [Fact]
+    public async Task WhatTheFirstSyncWroteIsNotReadBack()
+    {
+        var portals = await NewAsync();
+        await portals.SyncAsync([Family([.. Enumerable.Range(1, 100).Select(i => Portal(i, 0))])], Cancel);
+        Assert.DoesNotContain(kernel.Saved, text => text.Contains("EDGEMESH-PORTALS", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task ADeadUserspaceKubeProxysChainsAreLeftAlone()
     {
         await LoadAsync("*nat\n:KUBE-PORTALS-HOST - [0:0]\n-A KUBE-PORTALS-HOST -d 10.96.10.1/32 -p tcp -j DNAT --to-destination 192.168.1.5:4444\nCOMMIT\n");

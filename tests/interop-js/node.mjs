@@ -33,12 +33,18 @@ const node = await createLibp2p({
 
 const handling = { runOnLimitedConnection: true, maxInboundStreams: 2000, maxOutboundStreams: 2000 }
 
-// Sends back whatever comes, and ends when the other side has ended.
+// Sends back whatever comes, and ends when the other side has ended. A stream says that only once, also to nobody: iterating
+// over one whose other side ended before the handler was called gives its bytes and then waits for ever.
 await node.handle(ECHO, async (stream) => {
   try {
-    for await (const chunk of stream) {
-      if (!stream.send(chunk)) await stream.onDrain()
-    }
+    const ended = stream.remoteWriteStatus === 'closed'
+      ? Promise.resolve()
+      : new Promise((resolve, reject) => {
+        stream.addEventListener('remoteCloseWrite', resolve)
+        stream.addEventListener('close', (event) => { event.error ? reject(event.error) : resolve() })
+      })
+    stream.addEventListener('message', (event) => { stream.send(event.data) })
+    await ended
     await stream.close()
   } catch (err) {
     stream.abort(err)

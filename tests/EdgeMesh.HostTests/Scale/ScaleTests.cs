@@ -48,7 +48,7 @@ public sealed class ScaleTests(ITestOutputHelper output)
 
         Print("start until all rules stand", $"{start.TotalSeconds:0.00} s (goal 4)");
         Print("RSS with 2,000 and with all services, and after a stream of changes", $"{medium} / {large} / {afterwards} MB (goals 80 / 160)");
-        Print("CPU while nothing changes", $"{idle:0.00} % of a core (goal 0.5)");
+        Print("CPU while nothing changes", $"{string.Join(", then ", idle.Select(window => $"{window:0.00} %"))} of a core in {_idle.TotalSeconds:0} s each (goal 0.5)");
         Print("one service changes", $"{Percentiles(one)} (goal p99 50)");
         Print("a service comes or goes", Percentiles(comeAndGo));
         Print("first packet at 10 and at all services", $"{few.TotalMicroseconds:0.0} and {many.TotalMicroseconds:0.0} us: {many / few:0.00} times (goal 1.1)");
@@ -63,7 +63,7 @@ public sealed class ScaleTests(ITestOutputHelper output)
         Assert.InRange(start.TotalSeconds, 0, 4 * Noise);
         Assert.InRange(medium.Own, 0, _full ? 80.0 : 120.0);
         Assert.InRange(large.Own, 0, _full ? 160.0 : 240.0);
-        Assert.InRange(idle, 0, 0.5 * Noise);
+        Assert.InRange(idle[^1], 0, 0.5 * Noise);
         Assert.InRange(Held(one).TotalMilliseconds, 0, 50 * Noise);
         // A cost that grew with the services would make it many times as long.
         Assert.InRange(many / few, 0, _full ? 1.1 * 1.2 : 4);
@@ -103,20 +103,22 @@ public sealed class ScaleTests(ITestOutputHelper output)
 
     private static async Task<Memory> SettledMegabytesAsync(ScaleCluster cluster)
     {
-        await IdleTimeAsync(cluster, TimeSpan.FromSeconds(2));
+        // The full form until the agent has given back what only the start needed.
+        await IdleTimeAsync(cluster, TimeSpan.FromSeconds(_full ? 20 : 2));
         return Megabytes(cluster);
     }
 
-    /// <returns>Percent of a core. Within seconds of a start the runtime still compiles what the start used, so the short form
-    /// waits until the agent has come to rest; one that never does is the fault that this is for.</returns>
-    private static async Task<double> IdleAsync(ScaleCluster cluster)
+    /// <returns>Percent of a core, of one period after the other until it is at rest. After a start the cache is written, the
+    /// runtime still compiles what the start used, and memory is given back; an agent that never comes to rest is the fault that this is for.</returns>
+    private static async Task<List<double>> IdleAsync(ScaleCluster cluster)
     {
         await cluster.UntilSettledAsync();
         await IdleTimeAsync(cluster, TimeSpan.FromSeconds(1));
+        var idle = new List<double>();
         var watch = Stopwatch.StartNew();
-        var idle = await IdleTimeAsync(cluster, _idle);
-        while (!_full && idle > 0.5 * Noise && watch.Elapsed < TimeSpan.FromSeconds(30))
-            idle = await IdleTimeAsync(cluster, _idle);
+        do
+            idle.Add(await IdleTimeAsync(cluster, _idle));
+        while (idle[^1] > 0.5 * Noise && watch.Elapsed < TimeSpan.FromSeconds(_full ? 60 : 30));
         return idle;
     }
 

@@ -7,7 +7,8 @@ namespace EdgeMesh.Agent.Hosting;
 /// possible; the guard's look without a cause covers the rest.</remarks>
 internal sealed class OwnSenders
 {
-    private const int Remembered = 8;
+    // A start runs about a dozen of them in a row, and on a busy machine its first events are read after the last has ended.
+    private const int Remembered = 32;
 
     private readonly Lock _gate = new();
     private readonly Queue<uint> _senders = new();

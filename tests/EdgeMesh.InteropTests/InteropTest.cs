@@ -74,15 +74,4 @@ public abstract class InteropTest : IAsyncDisposable
         await stream.WriteAsync(bytes, Token);
         stream.CloseWrite();
     }
-
-    protected async Task<T> UntilAsync<T>(Func<Task<T>> look, Func<T, bool> good)
-    {
-        while (true)
-        {
-            var seen = await look();
-            if (good(seen))
-                return seen;
-            await Task.Delay(20, Token);
-        }
-    }
 }

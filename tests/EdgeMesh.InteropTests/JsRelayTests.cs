@@ -7,6 +7,7 @@ using EdgeMesh.LibP2P.Identify;
 using EdgeMesh.LibP2P.Ping;
 using EdgeMesh.LibP2P.PrivateNetwork;
 using EdgeMesh.LibP2P.Relay;
+using EdgeMesh.Testing.Lab;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
@@ -41,7 +42,7 @@ public sealed class JsRelayTests : InteropTest
         var server = RelayServer.Attach(relay, new RelayServerOptions());
         var address = relay.Listen(Loopback).ToString();
         var reachable = await JsAsync(new JsonObject { ["listen"] = new JsonArray($"{address}/p2p-circuit") });
-        await UntilAsync(() => Task.FromResult(server.ReservationCount), count => count == 1);
+        await Eventually.SeesAsync(() => server.ReservationCount, count => count == 1, TimeSpan.FromSeconds(20));
         var dialer = await JsAsync([]);
         var dialled = await dialer.DoAsync("dial", new JsonObject { ["address"] = $"{address}/p2p-circuit/p2p/{reachable.Peer}" });
         Assert.Equal(reachable.Peer.ToString(), (string)dialled["peer"]!);

@@ -7,6 +7,7 @@ using EdgeMesh.LibP2P.Identify;
 using EdgeMesh.LibP2P.Ping;
 using EdgeMesh.LibP2P.PrivateNetwork;
 using EdgeMesh.LibP2P.Relay;
+using EdgeMesh.Testing.Lab;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
@@ -49,7 +50,7 @@ public sealed class JsSessionTests : InteropTest
         Assert.Equal(TenMegabytes, (int)(await js.DoAsync("echo", With(host, "size", TenMegabytes)))["received"]!);
         Assert.Equal(1000, (int)(await js.DoAsync("streams", With(host, "count", 1000)))["good"]!);
         Assert.True((double)(await js.DoAsync("ping", With(host)))["milliseconds"]! >= 0);
-        var known = await UntilAsync(() => js.DoAsync("identified", With(host)), k => k["protocols"]!.AsArray().Count > 0);
+        var known = await Eventually.SeesAsync(() => js.DoAsync("identified", With(host)), k => k["protocols"]!.AsArray().Count > 0, TimeSpan.FromSeconds(20));
         Assert.Contains(Echo, known["protocols"]!.AsArray().Select(p => (string)p!));
         Assert.Equal("interop/1", (string)known["agent"]!);
     }

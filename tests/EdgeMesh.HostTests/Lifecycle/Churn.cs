@@ -61,6 +61,7 @@ internal sealed class Churn(HybridNode node, ManifestService[] services, ChurnSo
         foreach (var service in services)
             await node.UntilRuleAsync($"demo/{service.Name}:http", stands: true, source.Patience);
         await node.UntilRuleAsync("demo/web:http", stands: true);
+        await node.UntilRuleAsync("demo/dns:dns", stands: true);
     }
 
     /// <summary>Churns with clients at work all the time, and compares the agent and the node with how they were.</summary>
@@ -77,6 +78,9 @@ internal sealed class Churn(HybridNode node, ManifestService[] services, ChurnSo
         await RunAsync(period - TimeSpan.FromSeconds(10));
         await enough.CancelAsync();
         var asked = (await Task.WhenAll(clients)).Sum();
+        // Each question was a flow of its own, kept for a minute: giving the service back ends them all at once.
+        source.Write(HybridNode.Dns.Labelled(true));
+        await node.UntilRuleAsync("demo/dns:dns", stands: false, source.Patience);
         await RestoreAsync();
 
         var after = await Eventually.SeesAsync(

@@ -17,7 +17,7 @@ fi
 
 started=$SECONDS
 begun=$SECONDS
-dotnet build "$root/EdgeMesh.slnx" -c Release -v quiet </dev/null || fail "the build failed; the lines above say where."
+compile build "$root/EdgeMesh.slnx" -c Release -v quiet || fail "the build failed; the lines above say where."
 # The analyzers have just seen every line.
 publish_agent -p:RunAnalyzers=false || fail "the program could not be published; the lines above say why."
 echo "Built in $((SECONDS - begun)) s"

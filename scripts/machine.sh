@@ -4,8 +4,9 @@
 # Tools of an administrator are not on every user's path.
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 export DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_SKIP_FIRST_TIME_EXPERIENCE=1
-# A build that leaves servers behind keeps the pipes of whoever waits for this script open.
-export MSBUILDDISABLENODEREUSE=1 UseSharedCompilation=false
+# A build that leaves servers behind keeps the pipes of whoever waits for this script open. The compiler's is worth having while
+# the projects are built, by a name of our own (msbuild reads it from here), so that just this one can be ended.
+export MSBUILDDISABLENODEREUSE=1 UseSharedCompilation=true SharedCompilationId="edgemesh-$$"
 
 fail() {
     echo "$(basename "$0"): $*" >&2
@@ -47,8 +48,17 @@ install_packages() (
     apt-get update -q </dev/null && apt-get install -qy --no-install-recommends "$@" </dev/null
 )
 
-# publish_agent [OPTION...]: the program, compiled ahead of time for a fast start, to artifacts/edgemesh-agent/.
+# compile COMMAND...: dotnet, without the server that it leaves.
+compile() {
+    local status=0 process
+    dotnet "$@" </dev/null || status=$?
+    for process in $(grep -lsF -e "-pipename:$SharedCompilationId" /proc/[0-9]*/cmdline); do
+        kill "${process//[^0-9]/}" 2>/dev/null || true
+    done
+    return "$status"
+}
+
+# publish_agent [OPTION...]: the program with its runtime, to artifacts/edgemesh-agent/.
 publish_agent() {
-    dotnet publish "$root/src/EdgeMesh.Agent" -c Release -r linux-x64 --self-contained false \
-        -p:PublishReadyToRun=true -o "$root/artifacts/edgemesh-agent" -v quiet "$@" </dev/null
+    compile publish "$root/src/EdgeMesh.Agent" -c Release -r linux-x64 -o "$root/artifacts/edgemesh-agent" -v quiet "$@"
 }

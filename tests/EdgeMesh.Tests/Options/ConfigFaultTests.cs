@@ -168,4 +168,32 @@ public sealed class ConfigFaultTests
 
         static string Fault(string path) => Assert.Single(ConfigFile.Load(path, ConfigSample.Cloud, new ConfigOverrides()).Faults).ToString();
     }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(4_095)]
+    [InlineData(4_096)]
+    [InlineData(4_097)]
+    [InlineData(100_000)]
+    [InlineData(ConfigFile.MaxBytes)]
+    public void AFileOfAnyAllowedLengthIsReadWhole(int length)
+    {
+        using var folder = new TemporaryFolder();
+        var content = new byte[length];
+        new Random(length).NextBytes(content);
+        var path = folder.Path + "/file.yaml";
+        File.WriteAllBytes(path, content);
+        Assert.Equal(content, ConfigFile.TryReadBytes(path, new FindingList(path)));
+    }
+
+    [Fact]
+    public void LookingAtASmallFileEverySecondIsNoWorkForTheCollector()
+    {
+        using var folder = new TemporaryFolder();
+        var path = folder.Write("small.yaml", ConfigSample.Proxy("dataPath: auto"));
+        Assert.NotNull(ConfigFile.TryReadBytes(path, new FindingList(path)));
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        Assert.NotNull(ConfigFile.TryReadBytes(path, new FindingList(path)));
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 32 * 1024);
+    }
 }

@@ -4,22 +4,21 @@ using Xunit;
 
 namespace EdgeMesh.HostTests.Scale;
 
-/// <summary>The figures of a large cluster, with the real agent, printed and held to their goals. EDGEMESH_LONG=1 takes the
+/// <summary>The figures of a large cluster, with the real agent, printed and held to their goals. The long form takes the
 /// time that the goals speak of (a stream of changes for a minute); without it the same is done for some seconds.</summary>
 [Collection(Alone.Name)]
 public sealed class ScaleTests(ITestOutputHelper output)
 {
     /// <summary>The goals speak of 10,000. Fewer show in a fifth of the time whether something has come to grow with their number.</summary>
-    private static int Services => _full ? 10_000 : 4_000;
+    private static int Services => LongForm.IsAsked ? 10_000 : 4_000;
 
     /// <summary>What the test process itself (it is the API server) and the machine's other work may add to a time. The full form
     /// is for a quiet machine; what must never happen has no allowance in either.</summary>
-    private static double Noise => _full ? 1.5 : 4;
+    private static double Noise => LongForm.IsAsked ? 1.5 : 4;
 
-    private static readonly bool _full = Environment.GetEnvironmentVariable("EDGEMESH_LONG") == "1";
-    private static readonly TimeSpan _stream = TimeSpan.FromSeconds(_full ? 60 : 5);
-    private static readonly TimeSpan _idle = TimeSpan.FromSeconds(_full ? 40 : 6);
-    private static readonly int _changes = _full ? 200 : 40;
+    private static readonly TimeSpan _stream = TimeSpan.FromSeconds(LongForm.IsAsked ? 60 : 5);
+    private static readonly TimeSpan _idle = TimeSpan.FromSeconds(LongForm.IsAsked ? 40 : 6);
+    private static readonly int _changes = LongForm.IsAsked ? 200 : 40;
 
     [Fact]
     public async Task ALargeClusterInNftablesMeetsItsGoals()
@@ -61,14 +60,14 @@ public sealed class ScaleTests(ITestOutputHelper output)
 
         Assert.Equal(0, missing);
         Assert.InRange(start.TotalSeconds, 0, 4 * Noise);
-        Assert.InRange(medium.Own, 0, _full ? 80.0 : 120.0);
-        Assert.InRange(large.Own, 0, _full ? 160.0 : 240.0);
+        Assert.InRange(medium.Own, 0, LongForm.IsAsked ? 80.0 : 120.0);
+        Assert.InRange(large.Own, 0, LongForm.IsAsked ? 160.0 : 240.0);
         Assert.InRange(idle[^1], 0, 0.5 * Noise);
         Assert.InRange(Held(one).TotalMilliseconds, 0, 50 * Noise);
         // A cost that grew with the services would make it many times as long.
-        Assert.InRange(many / few, 0, _full ? 1.1 * 1.2 : 4);
+        Assert.InRange(many / few, 0, LongForm.IsAsked ? 1.1 * 1.2 : 4);
         Assert.InRange(busy, 0, 30 * Noise);
-        Assert.InRange(lag, TimeSpan.Zero, TimeSpan.FromSeconds(_full ? 3 : 10));
+        Assert.InRange(lag, TimeSpan.Zero, TimeSpan.FromSeconds(LongForm.IsAsked ? 3 : 10));
     }
 
     [Fact]
@@ -87,7 +86,7 @@ public sealed class ScaleTests(ITestOutputHelper output)
 
         Assert.InRange(start.TotalSeconds, 0, 8 * Noise);
         Assert.InRange(Held(one).TotalMilliseconds, 0, 250 * Noise);
-        Assert.InRange(large.Own, 0, _full ? 160.0 : 240.0);
+        Assert.InRange(large.Own, 0, LongForm.IsAsked ? 160.0 : 240.0);
     }
 
     private void Print(string what, string figure) => output.WriteLine($"{what}: {figure}");
@@ -104,7 +103,7 @@ public sealed class ScaleTests(ITestOutputHelper output)
     private static async Task<Memory> SettledMegabytesAsync(ScaleCluster cluster)
     {
         // The full form until the agent has given back what only the start needed.
-        await IdleTimeAsync(cluster, TimeSpan.FromSeconds(_full ? 20 : 2));
+        await IdleTimeAsync(cluster, TimeSpan.FromSeconds(LongForm.IsAsked ? 20 : 2));
         return Megabytes(cluster);
     }
 
@@ -118,7 +117,7 @@ public sealed class ScaleTests(ITestOutputHelper output)
         var watch = Stopwatch.StartNew();
         do
             idle.Add(await IdleTimeAsync(cluster, _idle));
-        while (idle[^1] > 0.5 * Noise && watch.Elapsed < TimeSpan.FromSeconds(_full ? 60 : 30));
+        while (idle[^1] > 0.5 * Noise && watch.Elapsed < TimeSpan.FromSeconds(LongForm.IsAsked ? 60 : 30));
         return idle;
     }
 
@@ -204,7 +203,7 @@ public sealed class ScaleTests(ITestOutputHelper output)
     }
 
     /// <summary>Of few changes the 99th percentile is the longest, and one that the machine held up would decide.</summary>
-    private static TimeSpan Held(List<TimeSpan> times) => _full ? P99(times) : times.Order().ElementAt(times.Count * 9 / 10);
+    private static TimeSpan Held(List<TimeSpan> times) => LongForm.IsAsked ? P99(times) : times.Order().ElementAt(times.Count * 9 / 10);
 
     private static TimeSpan P99(List<TimeSpan> times) => times.Order().ElementAt(Math.Max(0, (int)Math.Ceiling(times.Count * 0.99) - 1));
 

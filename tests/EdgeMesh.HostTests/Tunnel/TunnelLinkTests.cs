@@ -11,9 +11,9 @@ public sealed class TunnelLinkTests(ITestOutputHelper output)
 {
     private static readonly TimeSpan AfterTheLinkIsBack = TimeSpan.FromSeconds(5);
 
-    /// <summary>EDGEMESH_LONG=1: as long as a person would wait for a cable. Shorter is long enough for every time-out of
+    /// <summary>In the long form as long as a person would wait for a cable. Shorter is long enough for every time-out of
     /// the tunnel to have run out, and for the longest pause between two attempts.</summary>
-    private static TimeSpan LinkIsDown { get; } = TimeSpan.FromSeconds(Environment.GetEnvironmentVariable("EDGEMESH_LONG") == "1" ? 30 : 12);
+    private static TimeSpan LinkIsDown { get; } = TimeSpan.FromSeconds(LongForm.IsAsked ? 30 : 12);
 
     [Theory]
     [InlineData(true)]

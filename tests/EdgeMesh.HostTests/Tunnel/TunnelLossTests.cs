@@ -6,10 +6,8 @@ namespace EdgeMesh.HostTests.Tunnel;
 
 public sealed class TunnelLossTests(ITestOutputHelper output)
 {
-    /// <summary>EDGEMESH_LONG=1: a hundred megabytes again and again, for two minutes.</summary>
-    private static bool IsLong { get; } = Environment.GetEnvironmentVariable("EDGEMESH_LONG") == "1";
-
-    private static TimeSpan AtLeast { get; } = IsLong ? TimeSpan.FromMinutes(2) : TimeSpan.Zero;
+    /// <summary>In the long form a hundred megabytes again and again, for two minutes.</summary>
+    private static TimeSpan AtLeast { get; } = LongForm.IsAsked ? TimeSpan.FromMinutes(2) : TimeSpan.Zero;
 
     [Fact]
     public async Task NothingIsCorruptedOverALineThatLosesEveryTwentiethPacketAndTakesItsTime()
@@ -27,7 +25,7 @@ public sealed class TunnelLossTests(ITestOutputHelper output)
                 "-m", "statistic", "--mode", "random", "--probability", "0.05", "-j", "DROP")).Succeeded();
         }
 
-        var (streams, bytes, deadline) = IsLong ? (10, 10 << 20, TimeSpan.FromSeconds(180)) : (4, 2 << 20, TimeSpan.FromSeconds(60));
+        var (streams, bytes, deadline) = LongForm.IsAsked ? (10, 10 << 20, TimeSpan.FromSeconds(180)) : (4, 2 << 20, TimeSpan.FromSeconds(60));
         var leaks = Leaks.Watch(lab.Cloud, lab.Edge1);
         var watch = Stopwatch.StartNew();
         do

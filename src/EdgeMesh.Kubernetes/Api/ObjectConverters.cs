@@ -57,11 +57,15 @@ internal sealed class NullableArray<T> : JsonConverter<ImmutableArray<T>>
 /// <summary>A string that repeats through thousands of objects (node names, namespaces, zones, protocols): one copy is kept.</summary>
 internal sealed class SharedString : JsonConverter<string>
 {
-    private const int Slots = 4096;
+    private const int Buckets = 1024;
     private const int LongestShared = 128;
 
-    // Direct-mapped and never locked: a lost race costs one more copy of a string, never a wrong one.
-    private static readonly string?[] Pool = new string?[Slots];
+    // Never locked: a lost race costs one more copy of a string, never a wrong one. A bucket holds the last few strings of one
+    // hash, so that two that come in turn (nodes of the endpoints of one slice) do not drive each other out.
+    private static readonly string?[] Pool = new string?[Buckets * PerBucket];
+
+    /// <summary>Strings of one hash that the pool keeps.</summary>
+    public const int PerBucket = 4;
 
     public override string? Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
     {
@@ -96,15 +100,22 @@ internal sealed class SharedString : JsonConverter<string>
             return "";
         }
 
-        ref var slot = ref Pool[(uint)string.GetHashCode(text, StringComparison.Ordinal) % Slots];
-        var pooled = slot;
-        if (pooled is not null && text.SequenceEqual(pooled))
+        var bucket = Pool.AsSpan(BucketOf(text) * PerBucket, PerBucket);
+        foreach (var pooled in bucket)
         {
-            return pooled;
+            if (pooled is not null && text.SequenceEqual(pooled))
+            {
+                return pooled;
+            }
         }
 
-        return slot = text.ToString();
+        bucket[..^1].CopyTo(bucket[1..]);
+        return bucket[0] = text.ToString();
     }
+
+    /// <summary>Where strings of this hash are kept; hashes differ from process to process.</summary>
+    internal static int BucketOf(ReadOnlySpan<char> text) =>
+        (int)((uint)string.GetHashCode(text, StringComparison.Ordinal) % Buckets);
 }
 
 /// <summary>The 27 possible sets of conditions, each one object however many endpoints carry it.</summary>

@@ -75,8 +75,8 @@ public sealed class ConnectionDrive
         }
     }
 
-    /// <summary>Encrypts what waits to be sent, as much as fits, and returns how many bytes that makes.</summary>
-    /// <param name="destination">More than one Noise message long.</param>
+    /// <summary>Encrypts what waits to be sent, as many whole messages as fit, and returns how many bytes that makes.</summary>
+    /// <param name="destination">One that is shorter than the largest Noise message may have no room for the next.</param>
     public int Seal(Span<byte> destination)
     {
         lock (Gate)
@@ -85,10 +85,12 @@ public sealed class ConnectionDrive
             if (output.Count == 0)
                 return 0;
             var sealedBytes = 0;
-            while (output.Count > 0 && destination.Length - sealedBytes >= NoiseSession.MaxPlain + NoiseSession.Overhead)
+            while (output.Count > 0)
             {
                 // Whole frames, so that none arrives in two pieces.
                 var count = _session.WholeFrames();
+                if (NoiseSession.SealedLength(count) > destination.Length - sealedBytes)
+                    break;
                 sealedBytes += _noise.Seal(output.Data[..count], destination[sealedBytes..]);
                 output.Consume(count);
             }

@@ -51,7 +51,7 @@ public sealed partial class PeerConnection
         }
     }
 
-    internal void Receive(ReadOnlySpan<byte> input)
+    internal void Receive(Span<byte> input)
     {
         while (_session.TryReceive(ref input, out var happened))
         {

@@ -22,7 +22,8 @@ public abstract class StreamSink
 
     /// <summary>Bytes arrived. What is used is to be <see cref="Consumed"/>, now or later; until then the peer's window stays
     /// smaller by it, so what has to be kept is bounded by the window.</summary>
-    protected internal abstract void OnData(ReadOnlySpan<byte> data);
+    /// <param name="data">The sink's until it returns, also to be overwritten: another session is decrypted where it lies.</param>
+    protected internal abstract void OnData(Span<byte> data);
 
     /// <summary>The peer will send no more.</summary>
     protected internal abstract void OnEnded();
@@ -116,7 +117,7 @@ public abstract class StreamSink
     }
 
     /// <summary>Another sink takes the stream from here on; <paramref name="arrived"/> is what has not been consumed.</summary>
-    protected void PassTo(StreamSink next, ReadOnlySpan<byte> arrived, bool ended)
+    protected void PassTo(StreamSink next, Span<byte> arrived, bool ended)
     {
         next.Attach(_drive!, _session, _core);
         if (!arrived.IsEmpty)

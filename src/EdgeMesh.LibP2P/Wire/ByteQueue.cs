@@ -10,6 +10,7 @@ public sealed class ByteQueue : IDisposable
     private byte[] _buffer = [];
     private int _head;
     private int _tail;
+    private int _usual;
 
     /// <summary>A queue that never holds more than <paramref name="limit"/> bytes.</summary>
     public ByteQueue(int limit)
@@ -25,7 +26,7 @@ public sealed class ByteQueue : IDisposable
     public int Room => _limit - Count;
 
     /// <summary>What waits, oldest first; valid until the next call that changes the queue.</summary>
-    public ReadOnlySpan<byte> Data => _buffer.AsSpan(_head, Count);
+    public Span<byte> Data => _buffer.AsSpan(_head, Count);
 
     /// <summary>As <see cref="Data"/>, for an asynchronous write.</summary>
     public ReadOnlyMemory<byte> Memory => _buffer.AsMemory(_head, Count);
@@ -82,6 +83,8 @@ public sealed class ByteQueue : IDisposable
     public void Dispose()
     {
         var buffer = _buffer;
+        // What it grew to is what it starts with when it is filled again, so that a busy queue does not copy itself from size to size.
+        _usual = _tail > buffer.Length / 2 ? buffer.Length : buffer.Length / 2;
         _buffer = [];
         _head = _tail = 0;
         if (buffer.Length > 0)
@@ -98,7 +101,7 @@ public sealed class ByteQueue : IDisposable
         }
         else
         {
-            var larger = ArrayPool<byte>.Shared.Rent(Math.Max(held + count, Math.Min(_limit, _buffer.Length * 2)));
+            var larger = ArrayPool<byte>.Shared.Rent(Math.Max(held + count, Math.Min(_limit, Math.Max(_usual, _buffer.Length * 2))));
             Data.CopyTo(larger);
             if (_buffer.Length > 0)
                 ArrayPool<byte>.Shared.Return(_buffer);

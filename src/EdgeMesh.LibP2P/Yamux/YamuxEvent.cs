@@ -30,14 +30,14 @@ public enum YamuxEventKind
     GoAway,
 }
 
-/// <summary>One thing that a peer did. The data is a piece of the input itself: use it before the next call.</summary>
+/// <summary>One thing that a peer did. The data is a piece of the input itself: use it, or overwrite it, before the next call.</summary>
 public readonly ref struct YamuxEvent
 {
     public YamuxEventKind Kind { get; init; }
 
     public YamuxStream? Stream { get; init; }
 
-    public ReadOnlySpan<byte> Data { get; init; }
+    public Span<byte> Data { get; init; }
 
     public uint Code { get; init; }
 }

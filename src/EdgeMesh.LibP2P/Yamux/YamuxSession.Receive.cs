@@ -11,9 +11,10 @@ public sealed partial class YamuxSession
     private YamuxEventKind _next;
     private YamuxEventKind _afterNext;
 
-    /// <summary>Takes the next thing out of <paramref name="input"/>; false when all of it has been taken.</summary>
+    /// <summary>Takes the next thing out of <paramref name="input"/>; false when all of it has been taken. Whoever gets data may
+    /// overwrite it.</summary>
     /// <exception cref="PeerProtocolException">The peer broke the protocol or a bound.</exception>
-    public bool TryReceive(ref ReadOnlySpan<byte> input, out YamuxEvent happened)
+    public bool TryReceive(ref Span<byte> input, out YamuxEvent happened)
     {
         happened = default;
         while (true)
@@ -56,7 +57,7 @@ public sealed partial class YamuxSession
         }
     }
 
-    private bool TryReadHeader(ref ReadOnlySpan<byte> input, out YamuxFrame frame)
+    private bool TryReadHeader(ref Span<byte> input, out YamuxFrame frame)
     {
         frame = default;
         if (_headerCount == 0 && input.Length >= YamuxFrame.HeaderSize)

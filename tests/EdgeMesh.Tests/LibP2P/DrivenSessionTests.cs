@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using EdgeMesh.LibP2P;
 using EdgeMesh.LibP2P.Cryptography;
@@ -26,7 +27,7 @@ public sealed class DrivenSessionTests
         {
             foreach (var (from, to) in ((NoiseSession, NoiseSession)[])[(alice, bob), (bob, alice)])
             {
-                var bytes = from.Output.Data;
+                ReadOnlySpan<byte> bytes = from.Output.Data;
                 to.Receive(ref bytes, plain);
                 from.Output.Consume(from.Output.Count);
             }
@@ -72,13 +73,33 @@ public sealed class DrivenSessionTests
     }
 
     [Fact]
+    public void AQueueStartsAtTheSizeItHadAndForgetsThatWhenItIsLittleUsed()
+    {
+        using var queue = new ByteQueue(1024 * 1024);
+        for (var i = 0; i < 200; i++)
+            queue.Append(new byte[1024]);
+        queue.Consume(queue.Count);
+        queue.Append([1]);
+        Assert.InRange(Capacity(), 200 * 1024, 512 * 1024);
+        for (var i = 0; i < 20; i++)
+        {
+            queue.Consume(1);
+            queue.Append([1]);
+        }
+
+        Assert.InRange(Capacity(), 1, 64);
+
+        int Capacity() => MemoryMarshal.TryGetArray(queue.Memory, out var segment) ? segment.Array!.Length : 0;
+    }
+
+    [Fact]
     public void AStreamIsAcknowledgedWithTheFirstFrameThatGoesBack()
     {
         var options = new YamuxOptions { AcknowledgesWithFirstFrame = true };
         using var dialer = new YamuxSession(true, options, TimeProvider.System);
         using var listener = new YamuxSession(false, options, TimeProvider.System);
         dialer.TryOpen();
-        ReadOnlySpan<byte> bytes = dialer.Output.Data;
+        var bytes = dialer.Output.Data;
         Assert.True(listener.TryReceive(ref bytes, out var opened));
         Assert.Equal(0, listener.Output.Count);
         listener.Write(opened.Stream!, [7]);

@@ -290,7 +290,7 @@ public sealed class YamuxTests
         Feed(to, bytes);
     }
 
-    private void Feed(YamuxSession session, ReadOnlySpan<byte> bytes)
+    private void Feed(YamuxSession session, Span<byte> bytes)
     {
         while (session.TryReceive(ref bytes, out var happened))
         {

@@ -38,7 +38,7 @@ internal sealed class ClientDatagrams(TunnelLoop loop, TunnelSession session, in
         Carry(idle);
     }
 
-    protected override void OnData(ReadOnlySpan<byte> data)
+    protected override void OnData(Span<byte> data)
     {
         if (_answered)
         {

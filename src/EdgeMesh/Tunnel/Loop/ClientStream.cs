@@ -57,7 +57,7 @@ internal sealed class ClientStream(TunnelLoop loop, TunnelSession session, Tunne
             TryOpen();
     }
 
-    protected override void OnData(ReadOnlySpan<byte> data)
+    protected override void OnData(Span<byte> data)
     {
         if (IsCarrying)
         {

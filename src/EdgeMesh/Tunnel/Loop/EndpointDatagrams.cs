@@ -38,7 +38,7 @@ internal sealed class EndpointDatagrams(TunnelLoop loop, OpenMessage open, Proxy
             TakeData(first);
     }
 
-    protected override void OnData(ReadOnlySpan<byte> data) => TakeData(data);
+    protected override void OnData(Span<byte> data) => TakeData(data);
 
     protected override void OnClosed()
     {

@@ -51,7 +51,7 @@ internal sealed class EndpointStream(TunnelLoop loop, OpenMessage open, ProxySer
         Carry(events, localEnded: false);
     }
 
-    protected override void OnData(ReadOnlySpan<byte> data)
+    protected override void OnData(Span<byte> data)
     {
         if (!_over)
             TakeData(data);

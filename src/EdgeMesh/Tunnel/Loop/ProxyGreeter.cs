@@ -28,7 +28,7 @@ internal sealed class ProxyGreeter : StreamSink, ITimed
 
     public void OnFault(Exception exception) => Reset();
 
-    protected override void OnData(ReadOnlySpan<byte> data)
+    protected override void OnData(Span<byte> data)
     {
         if (_passed)
             return;
@@ -70,7 +70,7 @@ internal sealed class ProxyGreeter : StreamSink, ITimed
     {
     }
 
-    private void Take(OpenMessage open, ReadOnlySpan<byte> first)
+    private void Take(OpenMessage open, Span<byte> first)
     {
         var (code, text) = _service.Judge(Drive!.Connection, open);
         if (code != AnswerCode.Ok)

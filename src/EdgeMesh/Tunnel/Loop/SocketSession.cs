@@ -7,7 +7,7 @@ namespace EdgeMesh.Tunnel.Loop;
 internal sealed unsafe class SocketSession : TunnelSession, ISocketOwner
 {
     /// <summary>Bytes that one session may bring in before the others have their turn.</summary>
-    private const int TurnBytes = 1024 * 1024;
+    private const int TurnBytes = 256 * 1024;
 
     private readonly LoopTransport _transport;
     private bool _readable = true;

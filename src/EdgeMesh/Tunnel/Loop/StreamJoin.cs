@@ -105,7 +105,7 @@ internal sealed class StreamJoin
             _passed = true;
         }
 
-        protected override void OnData(ReadOnlySpan<byte> data)
+        protected override void OnData(Span<byte> data)
         {
             _left -= data.Length;
             if (_left < 0)
@@ -114,7 +114,18 @@ internal sealed class StreamJoin
                 return;
             }
 
-            var count = _kept is null && Opposite.Drive is not null ? Opposite.Put(data) : 0;
+            var count = 0;
+            if (_kept is null && Opposite.Drive is not null)
+            {
+                count = Opposite.Put(data);
+                // Sent now it need not be kept, which would be one more copy.
+                if (count < data.Length && Opposite.FullSession is { } full)
+                {
+                    full.SendNow();
+                    count += Opposite.Put(data[count..]);
+                }
+            }
+
             if (count > 0)
                 Consumed(count);
             if (count == data.Length)
@@ -134,12 +145,16 @@ internal sealed class StreamJoin
 
         protected override void OnWritable() => Opposite.Pass();
 
+        /// <summary>The stream's session, if it is its send buffer that takes no more.</summary>
+        private TunnelSession? FullSession =>
+            Drive is { SendRoom: 0 } drive && !IsGone ? drive.Connection.DrivenBy as TunnelSession : null;
+
         private int Put(ReadOnlySpan<byte> data) => Write(data);
 
         /// <summary>A full window opens with an event of its own; a full send buffer gives turns.</summary>
         private void WaitForRoom()
         {
-            if (_waits || Opposite.Drive is not { } drive || drive.SendRoom > 0 || Opposite.IsGone || drive.Connection.DrivenBy is not TunnelSession session)
+            if (_waits || Opposite.FullSession is not { } session)
                 return;
             _waits = true;
             session.WaitForRoom(this);

@@ -33,6 +33,8 @@ internal sealed class StreamSession : TunnelSession
 
     protected override int Transmit(ReadOnlySpan<byte> bytes) => _carrier.Send(bytes);
 
+    protected override bool TrySealInPlace() => _carrier.TrySeal();
+
     protected override void CloseTransport() => _carrier.Reset();
 
     /// <summary>The outer stream.</summary>
@@ -55,7 +57,22 @@ internal sealed class StreamSession : TunnelSession
             return sent;
         }
 
-        protected override void OnData(ReadOnlySpan<byte> data)
+        /// <summary>The next message right into a frame of the outer session, which has just the room for it.</summary>
+        public bool TrySeal()
+        {
+            if (Drive is not { } drive)
+                return false;
+            lock (drive.Gate)
+            {
+                var count = session.Drive.Seal(Reserve(int.MaxValue));
+                if (count == 0)
+                    return false;
+                Commit(count);
+                return true;
+            }
+        }
+
+        protected override void OnData(Span<byte> data)
         {
             // The streams inside have windows of their own: everything is taken at once.
             session.Arrive(data);

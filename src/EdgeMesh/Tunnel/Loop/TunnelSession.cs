@@ -59,6 +59,14 @@ internal abstract class TunnelSession : ITurnTaker
         _dirty = false;
         if (IsOver)
             return;
+        SendNow();
+        if (Drive.Connection.Failure is not null)
+            Close();
+    }
+
+    /// <summary>Sends what has gathered without waiting for the end of the turn, for the sake of the room.</summary>
+    public void SendNow()
+    {
         try
         {
             Flush();
@@ -68,9 +76,6 @@ internal abstract class TunnelSession : ITurnTaker
             LoopLog.LogFault(Loop.Logger, e);
             Drive.Fail(e);
         }
-
-        if (Drive.Connection.Failure is not null)
-            Close();
     }
 
     /// <summary>The loop's thread has taken the transport over.</summary>
@@ -85,12 +90,17 @@ internal abstract class TunnelSession : ITurnTaker
     /// <summary>Sends bytes: how many were taken, or a negated errno.</summary>
     protected abstract int Transmit(ReadOnlySpan<byte> bytes);
 
+    /// <summary>Encrypts the next message where it is sent from; false if there is none, or no room for all of it.</summary>
+    protected virtual bool TrySealInPlace() => false;
+
     /// <summary>Closes what the session runs over.</summary>
     protected abstract void CloseTransport();
 
-    /// <summary>Bytes that were read elsewhere.</summary>
-    protected void Arrive(ReadOnlySpan<byte> bytes)
+    /// <summary>Bytes that were read elsewhere; whole messages among them are decrypted where they are.</summary>
+    protected void Arrive(Span<byte> bytes)
     {
+        if (_input is null && !IsOver)
+            bytes = bytes[Receive(bytes)..];
         while (!bytes.IsEmpty && !IsOver)
         {
             var space = InputSpace();
@@ -119,20 +129,9 @@ internal abstract class TunnelSession : ITurnTaker
     protected void TakeInput(int count)
     {
         _inputEnd += count;
-        try
-        {
-            _inputStart += Drive.Receive(_input.AsSpan(_inputStart, _inputEnd - _inputStart));
-        }
-        catch (Exception e) when (e is PeerProtocolException or IOException)
-        {
-            Drive.Fail(e);
-            return;
-        }
-
+        _inputStart += Receive(_input.AsSpan(_inputStart, _inputEnd - _inputStart));
         if (_inputStart == _inputEnd)
             ReturnInput();
-        for (var left = Math.Min(OpenersPerTurn, _openers.Count); left > 0; left--)
-            Loop.TakeTurnLater(_openers.Dequeue());
     }
 
     /// <summary>Nothing was read after all.</summary>
@@ -158,12 +157,33 @@ internal abstract class TunnelSession : ITurnTaker
             Loop.Post(_markDirty, OnFault);
     }
 
+    /// <summary>Takes what has arrived and says how much of it; all, after a failure, for the rest is of no use.</summary>
+    private int Receive(Span<byte> arrived)
+    {
+        int taken;
+        try
+        {
+            taken = Drive.Receive(arrived);
+        }
+        catch (Exception e) when (e is PeerProtocolException or IOException)
+        {
+            Drive.Fail(e);
+            return arrived.Length;
+        }
+
+        for (var left = Math.Min(OpenersPerTurn, _openers.Count); left > 0; left--)
+            Loop.TakeTurnLater(_openers.Dequeue());
+        return taken;
+    }
+
     private void Flush()
     {
         while (true)
         {
             if (_unsent is not null && !SendUnsent())
                 return;
+            if (TrySealInPlace())
+                continue;
             var count = Drive.Seal(Loop.SealBuffer);
             if (count == 0)
                 break;

@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using System.Text;
 using EdgeMesh.LibP2P;
 using EdgeMesh.LibP2P.Addresses;
@@ -78,6 +79,42 @@ public sealed class NoiseTests : IDisposable
             Assert.Equal(vector.Messages[2 * i + 1], Convert.ToHexStringLower(sent));
             Assert.True(receive.TryDecrypt([], sent, payload));
             Assert.Equal(plain, payload[..plain.Length]);
+        }
+    }
+
+    [Theory]
+    [InlineData(0, 0)]
+    [InlineData(0, 32)]
+    [InlineData(1, 0)]
+    [InlineData(64, 32)]
+    [InlineData(1000, 7)]
+    [InlineData(NoiseSession.MaxPlain, 0)]
+    public void TheCipherIsTheOneOfTheFrameworkAndAnAlteredMessageLeavesNothing(int length, int associatedLength)
+    {
+        var (key, associated, plain) = (RandomNumberGenerator.GetBytes(32), RandomNumberGenerator.GetBytes(associatedLength), RandomNumberGenerator.GetBytes(length));
+        using var reference = new ChaCha20Poly1305(key);
+        using var send = new NoiseCipher(key);
+        using var receive = new NoiseCipher(key);
+        for (byte i = 0; i < 3; i++)
+        {
+            var (expected, tag) = (new byte[length], new byte[NoiseCipher.TagSize]);
+            byte[] nonce = [0, 0, 0, 0, i, 0, 0, 0, 0, 0, 0, 0];
+            reference.Encrypt(nonce, plain, expected, tag, associated);
+            var message = new byte[length + NoiseCipher.TagSize];
+            plain.CopyTo(message, 0);
+            send.Encrypt(associated, message.AsSpan(0, length), message);
+            Assert.Equal([.. expected, .. tag], message);
+            if (i < 2)
+            {
+                Assert.True(receive.TryDecrypt(associated, message, message.AsSpan(0, length)));
+                Assert.Equal(plain, message[..length]);
+                continue;
+            }
+
+            message[Random.Shared.Next(message.Length)] ^= 1;
+            var opened = new byte[length];
+            Assert.False(receive.TryDecrypt(associated, message, opened));
+            Assert.Equal(new byte[length], opened);
         }
     }
 

@@ -12,6 +12,10 @@ internal sealed unsafe class NoiseCipher : IDisposable
     private const int NonceSize = 12;
     private const int Keep = -1;
 
+    // OpenSSL goes over what it is given twice, for the cipher and for the tag. Both ends of a piece fit the first cache of any core;
+    // whole messages of 64 KB do not: 2.5 instead of 2.2 GB/s.
+    private const int Piece = 8 * 1024;
+
     private readonly CipherHandle _cipher;
     private ulong _counter;
 
@@ -95,8 +99,13 @@ internal sealed unsafe class NoiseCipher : IDisposable
             }
         }
 
-        return (length == 0 || LibCrypto.EVP_CipherUpdate(_cipher, to, &written, from, length) == 1)
-            && LibCrypto.EVP_CipherFinal_ex(_cipher, to + length, &written) == 1;
+        for (var at = 0; at < length; at += Piece)
+        {
+            if (LibCrypto.EVP_CipherUpdate(_cipher, to + at, &written, from + at, Math.Min(Piece, length - at)) != 1)
+                return false;
+        }
+
+        return LibCrypto.EVP_CipherFinal_ex(_cipher, to + length, &written) == 1;
     }
 
     private static CryptographicException Failed()

@@ -41,10 +41,14 @@ internal sealed class LoopTransport : AsyncOnlyStream, ISocketOwner
         while (true)
         {
             var wait = Wait();
-            if (TcpSocket.TakeError(Descriptor) is var error and not 0)
-                throw new IOException(Errno.Describe(error));
-            if (TcpSocket.IsConnected(Descriptor))
-                return;
+            using (Hold())
+            {
+                if (TcpSocket.TakeError(Descriptor) is var error and not 0)
+                    throw new IOException(Errno.Describe(error));
+                if (TcpSocket.IsConnected(Descriptor))
+                    return;
+            }
+
             await wait.WaitAsync(cancellationToken);
         }
     }
@@ -118,33 +122,29 @@ internal sealed class LoopTransport : AsyncOnlyStream, ISocketOwner
 
     private unsafe int Receive(Span<byte> buffer)
     {
-        var added = false;
-        try
-        {
-            _handle.DangerousAddRef(ref added);
-            fixed (byte* start = buffer)
-                return TcpSocket.Receive(Descriptor, start, buffer.Length);
-        }
-        finally
-        {
-            if (added)
-                _handle.DangerousRelease();
-        }
+        using var held = Hold();
+        fixed (byte* start = buffer)
+            return TcpSocket.Receive(Descriptor, start, buffer.Length);
     }
 
     private unsafe int Send(ReadOnlySpan<byte> buffer)
     {
-        var added = false;
+        using var held = Hold();
+        fixed (byte* start = buffer)
+            return TcpSocket.Send(Descriptor, start, buffer.Length);
+    }
+
+    /// <summary>While it is held, the number is this socket's: closing waits.</summary>
+    /// <exception cref="IOException">It is closed.</exception>
+    private Held Hold()
+    {
         try
         {
-            _handle.DangerousAddRef(ref added);
-            fixed (byte* start = buffer)
-                return TcpSocket.Send(Descriptor, start, buffer.Length);
+            return new Held(_handle);
         }
-        finally
+        catch (ObjectDisposedException e)
         {
-            if (added)
-                _handle.DangerousRelease();
+            throw new IOException("the connection was closed", e);
         }
     }
 
@@ -161,5 +161,19 @@ internal sealed class LoopTransport : AsyncOnlyStream, ISocketOwner
         lock (_gate)
             (changed, _changed) = (_changed, null);
         changed?.TrySetResult();
+    }
+
+    private readonly ref struct Held
+    {
+        private readonly SafeHandle _handle;
+
+        public Held(SafeHandle handle)
+        {
+            var added = false;
+            handle.DangerousAddRef(ref added);
+            _handle = handle;
+        }
+
+        public void Dispose() => _handle.DangerousRelease();
     }
 }

@@ -19,7 +19,7 @@ public sealed class HostCommands(TimeProvider time, Action<int>? started = null)
     public bool Exists(string command) => Find(command) is not null;
 
     public async Task<CommandResult> RunAsync(
-        string command, IReadOnlyList<string> arguments, string? input, TimeSpan deadline, CancellationToken cancellationToken)
+        string command, IReadOnlyList<string> arguments, IEnumerable<ReadOnlyMemory<char>>? input, TimeSpan deadline, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(arguments);
         var shown = $"{command} {string.Join(' ', arguments)}";
@@ -82,12 +82,13 @@ public sealed class HostCommands(TimeProvider time, Action<int>? started = null)
         }
     }
 
-    private static async Task FeedAsync(Process process, string? input, CancellationToken cancellationToken)
+    private static async Task FeedAsync(Process process, IEnumerable<ReadOnlyMemory<char>>? input, CancellationToken cancellationToken)
     {
         try
         {
-            if (input is not null)
-                await process.StandardInput.WriteAsync(input.AsMemory(), cancellationToken);
+            process.StandardInput.AutoFlush = false;
+            foreach (var piece in input ?? [])
+                await process.StandardInput.WriteAsync(piece, cancellationToken);
             process.StandardInput.Close();
         }
         catch (IOException)

@@ -6,12 +6,12 @@ public interface ICommands
     /// <summary>Whether the command is installed.</summary>
     bool Exists(string command);
 
-    /// <param name="input">Fed to standard input, which is then closed.</param>
+    /// <param name="input">Fed to standard input piece by piece, which is then closed: the rules of 10,000 services are too long for one string.</param>
     /// <param name="deadline">The command is killed when it takes longer.</param>
     /// <exception cref="NetfilterException">The command is missing, or was killed at its deadline.
     /// A command that ran and failed is no exception here: see <see cref="CommandResult.ExitCode"/>.</exception>
     Task<CommandResult> RunAsync(
-        string command, IReadOnlyList<string> arguments, string? input, TimeSpan deadline, CancellationToken cancellationToken);
+        string command, IReadOnlyList<string> arguments, IEnumerable<ReadOnlyMemory<char>>? input, TimeSpan deadline, CancellationToken cancellationToken);
 
     /// <summary>The lines of a file under /proc, or null where the kernel has no such file.</summary>
     Task<IReadOnlyList<string>?> ReadProcAsync(string path, CancellationToken cancellationToken);

@@ -43,7 +43,7 @@ public sealed class FakeIptables : ICommands
     }
 
     public Task<CommandResult> RunAsync(
-        string command, IReadOnlyList<string> arguments, string? input, TimeSpan deadline, CancellationToken cancellationToken)
+        string command, IReadOnlyList<string> arguments, IEnumerable<ReadOnlyMemory<char>>? input, TimeSpan deadline, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(command);
         ArgumentNullException.ThrowIfNull(arguments);
@@ -54,7 +54,7 @@ public sealed class FakeIptables : ICommands
             return Task.FromResult(new CommandResult(0, Default == IptablesVariant.Nft ? "iptables v1.8.9 (nf_tables)\n" : "iptables v1.8.9 (legacy)\n", ""));
         var result = command switch
         {
-            _ when command.EndsWith("-restore", StringComparison.Ordinal) => Restore(command[..^"-restore".Length], input ?? ""),
+            _ when command.EndsWith("-restore", StringComparison.Ordinal) => Restore(command[..^"-restore".Length], string.Concat(input ?? [])),
             _ when command.EndsWith("-save", StringComparison.Ordinal) => Save(command[..^"-save".Length], arguments),
             _ => List(command, arguments),
         };

@@ -131,11 +131,11 @@ public sealed class IptablesChoice(ICommands commands, TimeProvider time)
     {
         var add = new Transaction("nat");
         add.Fill(ChainNames.Probe, rules);
-        await tables.RestoreAsync(add.ToString(), cancellationToken);
+        await tables.RestoreAsync(add, cancellationToken);
         var remove = new Transaction("nat");
         remove.Declare(ChainNames.Probe);
         remove.DeleteChain(ChainNames.Probe);
-        await tables.RestoreAsync(remove.ToString(), cancellationToken);
+        await tables.RestoreAsync(remove, cancellationToken);
     }
 
     private IptablesCommands Commands(IptablesVariant variant, IpFamily family) => new(commands, variant, family);

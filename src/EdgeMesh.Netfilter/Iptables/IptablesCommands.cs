@@ -56,12 +56,13 @@ internal sealed partial class IptablesCommands(ICommands commands, IptablesVaria
         };
     }
 
-    /// <summary>All of the text or nothing of it.</summary>
-    public async Task RestoreAsync(string text, CancellationToken cancellationToken)
+    /// <summary>All of it or nothing.</summary>
+    public async Task RestoreAsync(Transaction transaction, CancellationToken cancellationToken)
     {
-        var result = await commands.RunAsync(name + "-restore", ["--noflush", "-w", LockSeconds], text, Deadline + (text.AsSpan().Count('\n') * DeadlinePerLine), cancellationToken);
+        var result = await commands.RunAsync(
+            name + "-restore", ["--noflush", "-w", LockSeconds], transaction.Text(), Deadline + (transaction.Lines * DeadlinePerLine), cancellationToken);
         if (result.ExitCode != 0)
-            throw Failed($"{name}-restore --noflush -w {LockSeconds}", result, text);
+            throw Failed($"{name}-restore --noflush -w {LockSeconds}", result, transaction.ToString());
     }
 
     private static NetfilterException Failed(string command, CommandResult result, string text)

@@ -77,7 +77,7 @@ public sealed class IptablesPortals : IPortalBackend
             var transaction = Reconciliation.FromKernel(saved, applied, names, found);
             if (transaction.IsEmpty)
                 continue;
-            await state.Commands.RestoreAsync(transaction.ToString(), cancellationToken);
+            await state.Commands.RestoreAsync(transaction, cancellationToken);
             repairs.AddRange(found);
         }
 
@@ -129,7 +129,7 @@ public sealed class IptablesPortals : IPortalBackend
             }
 
             if (!transaction.IsEmpty)
-                await state.Commands.RestoreAsync(transaction.ToString(), cancellationToken);
+                await state.Commands.RestoreAsync(transaction, cancellationToken);
         }
     }
 
@@ -159,7 +159,7 @@ public sealed class IptablesPortals : IPortalBackend
         // Until the kernel has said yes nobody knows what stands; the next sync then reads it.
         state.Applied = null;
         if (!transaction.IsEmpty)
-            await state.Commands.RestoreAsync(transaction.ToString(), cancellationToken);
+            await state.Commands.RestoreAsync(transaction, cancellationToken);
         if (stood is not null)
             await RemoveLeftoversAsync(state, stood, wanted, cancellationToken);
         state.Applied = wanted;
@@ -177,12 +177,12 @@ public sealed class IptablesPortals : IPortalBackend
         var other = variant == IptablesVariant.Nft ? IptablesVariant.Legacy : IptablesVariant.Nft;
         try
         {
-            if (Leftovers.Removal(stood, names, listeners).Length > 0 && await RemoveLeftoversAsync(state.Commands, names, listeners, cancellationToken))
+            if (Leftovers.Removal(stood, names, listeners).Count > 0 && await RemoveLeftoversAsync(state.Commands, names, listeners, cancellationToken))
             {
                 // Service chains of an earlier run that only the removed chains still led to can go now.
                 var rest = Reconciliation.FromKernel(await ReadAsync(state, ["nat"], cancellationToken), wanted, names, []);
                 if (!rest.IsEmpty)
-                    await state.Commands.RestoreAsync(rest.ToString(), cancellationToken);
+                    await state.Commands.RestoreAsync(rest, cancellationToken);
                 Notice($"{family}: chains of an older EdgeMesh release or of the other chain prefix were removed from {Name}");
             }
 
@@ -202,11 +202,10 @@ public sealed class IptablesPortals : IPortalBackend
     {
         if (!commands.Exists)
             return false;
-        var text = Leftovers.Removal(await commands.SaveAsync(["nat", "filter"], cancellationToken), current, listeners);
-        if (text.Length == 0)
-            return false;
-        await commands.RestoreAsync(text, cancellationToken);
-        return true;
+        var removals = Leftovers.Removal(await commands.SaveAsync(["nat", "filter"], cancellationToken), current, listeners);
+        foreach (var removal in removals)
+            await commands.RestoreAsync(removal, cancellationToken);
+        return removals.Count > 0;
     }
 
     private HashSet<IPAddress> Listeners()

@@ -24,9 +24,10 @@ internal static class Leftovers
         };
     }
 
-    public static string Removal(SavedTables saved, ChainNames? current, IReadOnlyCollection<IPAddress> listeners)
+    /// <summary>One transaction per table that has any.</summary>
+    public static List<Transaction> Removal(SavedTables saved, ChainNames? current, IReadOnlyCollection<IPAddress> listeners)
     {
-        var text = "";
+        var removals = new List<Transaction>();
         foreach (var table in (string[])["nat", "filter"])
         {
             var ours = saved.Names(table).Where(c => IsLeftover(saved, table, c, current, listeners)).ToList();
@@ -46,10 +47,10 @@ internal static class Leftovers
                 transaction.DeleteChain(chain);
             }
 
-            text += transaction.ToString();
+            removals.Add(transaction);
         }
 
-        return text;
+        return removals;
     }
 
     /// <summary>KUBE-PORTALS-* and KUBE-NODEPORT-* were also the names of kube-proxy's userspace mode (gone in Kubernetes 1.26),

@@ -14,15 +14,22 @@ internal sealed class Transaction(string table)
 
     public int Removed { get; set; }
 
+    public int Lines { get; private set; } = 2;
+
     public bool IsEmpty => declarations.Count + changes.Length + deletions.Length == 0;
 
     /// <summary>Makes the chain, or empties it.</summary>
-    public void Declare(string chain) => declarations.Add(chain);
+    public void Declare(string chain)
+    {
+        declarations.Add(chain);
+        Lines++;
+    }
 
     public void Append(string chain, Rule rule)
     {
         changes.Append("-A ").Append(chain).Append(' ').Append(rule.Text).Append('\n');
         Added++;
+        Lines++;
     }
 
     /// <param name="position">1-based.</param>
@@ -30,6 +37,7 @@ internal sealed class Transaction(string table)
     {
         changes.Append("-I ").Append(chain).Append(' ').Append(position).Append(' ').Append(rule.Text).Append('\n');
         Added++;
+        Lines++;
     }
 
     /// <summary>By its text and not by its number: should the kernel have something else there, it fails and changes nothing.</summary>
@@ -37,9 +45,14 @@ internal sealed class Transaction(string table)
     {
         changes.Append("-D ").Append(chain).Append(' ').Append(rule.Text).Append('\n');
         Removed++;
+        Lines++;
     }
 
-    public void DeleteChain(string chain) => deletions.Append("-X ").Append(chain).Append('\n');
+    public void DeleteChain(string chain)
+    {
+        deletions.Append("-X ").Append(chain).Append('\n');
+        Lines++;
+    }
 
     public void Fill(string chain, IEnumerable<Rule> rules)
     {
@@ -48,16 +61,23 @@ internal sealed class Transaction(string table)
             Append(chain, rule);
     }
 
-    public override string ToString()
+    /// <summary>In pieces; as one string the text of 10,000 services with 10 endpoints would be 30 MB of memory that is slow to come back.</summary>
+    public IEnumerable<ReadOnlyMemory<char>> Text()
     {
         if (IsEmpty)
-            return "";
+            yield break;
         // iptables-nft keeps its chains in a list ordered by name and walks it from the front for each new one:
         // from the last name to the first, each finds its place at once.
         declarations.Sort((a, b) => string.CompareOrdinal(b, a));
-        var text = new StringBuilder($"*{table}\n", changes.Length + deletions.Length + (declarations.Count * 40) + 16);
+        yield return $"*{table}\n".AsMemory();
         foreach (var chain in declarations)
-            text.Append(':').Append(chain).Append(" - [0:0]\n");
-        return text.Append(changes).Append(deletions).Append("COMMIT\n").ToString();
+            yield return $":{chain} - [0:0]\n".AsMemory();
+        foreach (var piece in changes.GetChunks())
+            yield return piece;
+        foreach (var piece in deletions.GetChunks())
+            yield return piece;
+        yield return "COMMIT\n".AsMemory();
     }
+
+    public override string ToString() => string.Concat(Text());
 }

@@ -78,7 +78,7 @@ public sealed class RuleChangeTests
         var id = 0;
         var commands = new HostCommands(TimeProvider.System, started => id = started);
         async Task RunAsync(string text) => Assert.Equal(0, (await commands.RunAsync(
-            "ip", ["netns", "exec", lab.Node.Name, program, .. program == "nft" ? (string[])["-f", "-"] : ["--noflush", "-w", "5"]], text, TimeSpan.FromSeconds(20), CancellationToken.None)).ExitCode);
+            "ip", ["netns", "exec", lab.Node.Name, program, .. program == "nft" ? (string[])["-f", "-"] : ["--noflush", "-w", "5"]], [text.AsMemory()], TimeSpan.FromSeconds(20), CancellationToken.None)).ExitCode);
 
         var wake = monitor.WaitAsync(CancellationToken.None).AsTask();
         await RunAsync(ours);

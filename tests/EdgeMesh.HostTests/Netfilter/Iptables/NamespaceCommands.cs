@@ -20,7 +20,7 @@ internal sealed class NamespaceCommands : ICommands, IAsyncDisposable
     public bool Exists(string command) => host.Exists(command);
 
     public Task<CommandResult> RunAsync(
-        string command, IReadOnlyList<string> arguments, string? input, TimeSpan deadline, CancellationToken cancellationToken) =>
+        string command, IReadOnlyList<string> arguments, IEnumerable<ReadOnlyMemory<char>>? input, TimeSpan deadline, CancellationToken cancellationToken) =>
         host.RunAsync("ip", ["netns", "exec", name, command, .. arguments], input, deadline, cancellationToken);
 
     public async Task<IReadOnlyList<string>?> ReadProcAsync(string path, CancellationToken cancellationToken)

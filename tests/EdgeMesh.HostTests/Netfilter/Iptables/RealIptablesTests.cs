@@ -33,7 +33,7 @@ public abstract class RealIptablesCases : IptablesCases, IAsyncLifetime
     [Fact]
     public async Task KubeProxyInNftablesModeIsNoObstacle()
     {
-        var loaded = await commands.RunAsync("nft", ["-f", "-"], Fixture("nftables.nft"), TimeSpan.FromSeconds(30), Cancel);
+        var loaded = await commands.RunAsync("nft", ["-f", "-"], [Fixture("nftables.nft").AsMemory()], TimeSpan.FromSeconds(30), Cancel);
         Assert.True(loaded.ExitCode == 0, loaded.Error);
         var portals = await NewAsync();
         await portals.SyncAsync(EveryKind(), Cancel);

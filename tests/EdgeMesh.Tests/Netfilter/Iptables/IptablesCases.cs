@@ -202,8 +202,10 @@ public abstract class IptablesCases
     public async Task ARefusedTransactionNamesItsLine()
     {
         var tables = new IptablesCommands(Commands, Variant, IpFamily.IPv4);
-        var refused = await Assert.ThrowsAsync<NetfilterException>(() =>
-            tables.RestoreAsync("*nat\n-A OUTPUT -j RETURN\n-D OUTPUT -j ACCEPT\nCOMMIT\n", Cancel));
+        var transaction = new Transaction("nat");
+        transaction.Append("OUTPUT", new Rule("-j RETURN"));
+        transaction.Delete("OUTPUT", new Rule("-j ACCEPT"));
+        var refused = await Assert.ThrowsAsync<NetfilterException>(() => tables.RestoreAsync(transaction, Cancel));
         Assert.Contains("line 3 is `-D OUTPUT -j ACCEPT`", refused.Message);
         Assert.DoesNotContain(await SaveAsync(IpFamily.IPv4, "nat"), l => l == "-A OUTPUT -j RETURN");
     }
@@ -245,7 +247,7 @@ public abstract class IptablesCases
     protected async Task LoadAsync(string text, IpFamily family = IpFamily.IPv4)
     {
         var result = await Commands.RunAsync(
-            IptablesCommands.Name(Variant, family) + "-restore", ["--noflush"], text, TimeSpan.FromSeconds(30), Cancel);
+            IptablesCommands.Name(Variant, family) + "-restore", ["--noflush"], [text.AsMemory()], TimeSpan.FromSeconds(30), Cancel);
         Assert.True(result.ExitCode == 0, result.Error);
     }
 

@@ -158,8 +158,12 @@ public sealed class IptablesPortals : IPortalBackend
 
         // Until the kernel has said yes nobody knows what stands; the next sync then reads it.
         state.Applied = null;
+        var start = time.GetTimestamp();
         if (!transaction.IsEmpty)
             await state.Commands.RestoreAsync(transaction, cancellationToken);
+        // What took long to write is long to read: seconds and 100 MB, which the first look after a start need not take.
+        if (time.GetElapsedTime(start) is var took && took > state.FullReadTook)
+            (state.FullReadTook, state.FullReadAt) = (took, time.GetTimestamp());
         if (stood is not null)
             await RemoveLeftoversAsync(state, stood, wanted, cancellationToken);
         state.Applied = wanted;

@@ -76,17 +76,18 @@ public sealed class ScaleTests(ITestOutputHelper output)
         await using var cluster = await ScaleCluster.CreateAsync("iptables");
         cluster.Grow(Services);
         var start = await cluster.StartAgentAsync();
+        var large = await SettledMegabytesAsync(cluster);
         var one = await ChangesAsync(cluster, _changes / 2);
         var comeAndGo = await ComeAndGoAsync(cluster, _changes / 10);
-        var large = Megabytes(cluster);
+        var afterwards = Megabytes(cluster);
         Print("start until all rules stand", $"{start.TotalSeconds:0.00} s (goal 8)");
         Print("one service changes", $"{Percentiles(one)} (goal p99 250)");
         Print("a service comes or goes", Percentiles(comeAndGo));
-        Print("RSS", $"{large} MB (goal 160)");
+        Print("RSS with all services, and after the changes", $"{large} / {afterwards} MB (goal 160)");
 
         Assert.InRange(start.TotalSeconds, 0, 8 * Noise);
         Assert.InRange(Held(one).TotalMilliseconds, 0, 250 * Noise);
-        Assert.InRange(large.Own, 0, LongForm.IsAsked ? 160.0 : 240.0);
+        Assert.InRange(Math.Max(large.Own, afterwards.Own), 0, LongForm.IsAsked ? 160.0 : 240.0);
     }
 
     private void Print(string what, string figure) => output.WriteLine($"{what}: {figure}");

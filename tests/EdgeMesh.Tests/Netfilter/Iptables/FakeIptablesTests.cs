@@ -1,5 +1,6 @@
 using EdgeMesh.Netfilter;
 using EdgeMesh.Netfilter.Iptables;
+using EdgeMesh.Testing;
 using EdgeMesh.Testing.Netfilter.Iptables;
 using Xunit;
 
@@ -67,10 +68,41 @@ public sealed class FakeIptablesLegacyTests : IptablesCases
     }
 
     [Fact]
+    public async Task WhatTookLongToWriteIsReadBackOnlyOnceInALongWhile()
+    {
+        var time = new ManualTime();
+        var commands = new SlowToWrite(kernel, time);
+        var portals = await new IptablesChoice(commands, time).CreateAsync(ChainPrefix.EdgeMesh, IptablesVariant.Nft, Cancel);
+        await portals.SyncAsync([Family([Portal(1, 0), Portal(2, 3)])], Cancel);
+        kernel.Saved.Clear();
+        Assert.Empty((await portals.RepairAsync(Cancel)).Repairs);
+        Assert.Empty(kernel.Saved);
+        time.Advance(TimeSpan.FromHours(1));
+        Assert.Empty((await portals.RepairAsync(Cancel)).Repairs);
+        Assert.NotEmpty(kernel.Saved);
+    }
+
+    [Fact]
     public async Task ADeadUserspaceKubeProxysChainsAreLeftAlone()
     {
         await LoadAsync("*nat\n:KUBE-PORTALS-HOST - [0:0]\n-A KUBE-PORTALS-HOST -d 10.96.10.1/32 -p tcp -j DNAT --to-destination 192.168.1.5:4444\nCOMMIT\n");
         await (await NewAsync()).SyncAsync([Family([Portal(1, 0)])], Cancel);
         Assert.Contains(await SaveAsync(IpFamily.IPv4, "nat"), l => l.StartsWith(":KUBE-PORTALS-HOST", StringComparison.Ordinal));
+    }
+}
+
+/// <summary>Writing takes a second.</summary>
+internal sealed class SlowToWrite(ICommands inner, ManualTime time) : ICommands
+{
+    public bool Exists(string command) => inner.Exists(command);
+
+    public Task<IReadOnlyList<string>?> ReadProcAsync(string path, CancellationToken cancellationToken) => inner.ReadProcAsync(path, cancellationToken);
+
+    public Task<CommandResult> RunAsync(
+        string command, IReadOnlyList<string> arguments, IEnumerable<ReadOnlyMemory<char>>? input, TimeSpan deadline, CancellationToken cancellationToken)
+    {
+        if (command.EndsWith("-restore", StringComparison.Ordinal))
+            time.Advance(TimeSpan.FromSeconds(1));
+        return inner.RunAsync(command, arguments, input, deadline, cancellationToken);
     }
 }

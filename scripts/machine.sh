@@ -18,6 +18,8 @@ need_root() {
 }
 
 need_dotnet() {
+    # A program for another machine would be made without a word, and would not start here.
+    [ "$(uname -m)" = x86_64 ] || fail "the program is built for x86-64 only so far, and this machine is $(uname -m)."
     command -v dotnet >/dev/null || fail "the .NET SDK 10 is missing. Install it from https://dotnet.microsoft.com/download and run this again."
     local version
     version=$(cd "$root" && dotnet --version 2>&1) || fail "the .NET SDK here does not fit global.json: $version"

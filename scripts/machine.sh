@@ -60,7 +60,10 @@ compile() {
     return "$status"
 }
 
-# publish_agent [OPTION...]: the program with its runtime, to artifacts/edgemesh-agent/.
+# publish_agent [OPTION...]: the native program and its symbols, to artifacts/edgemesh-agent/.
 publish_agent() {
+    # The native compiler leaves an object file; the system's compiler driver links it.
+    need_programs gcc:gcc objcopy:binutils
+    [ -e /usr/include/stdio.h ] || install_packages libc6-dev || fail "apt-get could not install libc6-dev; the lines above say why."
     compile publish "$root/src/EdgeMesh.Agent" -c Release -r linux-x64 -o "$root/artifacts/edgemesh-agent" -v quiet "$@"
 }

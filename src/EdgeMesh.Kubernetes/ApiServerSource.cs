@@ -77,12 +77,13 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
             LogAccess(_logger, warning);
         }
 
-        await Task.WhenAll(
-            _services.RunAsync(cancellationToken),
-            _slices?.RunAsync(cancellationToken) ?? Task.CompletedTask,
-            _endpoints?.RunAsync(cancellationToken) ?? Task.CompletedTask,
-            _node?.RunAsync(cancellationToken) ?? Task.CompletedTask,
-            PublishAsync(cancellationToken));
+        await Together.RunAsync(
+            cancellationToken,
+            _services.RunAsync,
+            token => _slices?.RunAsync(token) ?? Task.CompletedTask,
+            token => _endpoints?.RunAsync(token) ?? Task.CompletedTask,
+            token => _node?.RunAsync(token) ?? Task.CompletedTask,
+            PublishAsync);
     }
 
     public void Dispose()

@@ -50,9 +50,11 @@ public sealed partial class CachedSource : IClusterSource
 
     public async Task RunAsync(CancellationToken cancellationToken)
     {
-        var running = _inner.RunAsync(cancellationToken);
-        var kept = await ReadAsync(cancellationToken);
-        await Task.WhenAll(running, FollowAsync(kept, cancellationToken), KeepWritingAsync(cancellationToken));
+        await Together.RunAsync(cancellationToken, _inner.RunAsync, async token =>
+        {
+            var kept = await ReadAsync(token);
+            await Together.RunAsync(token, next => FollowAsync(kept, next), KeepWritingAsync);
+        });
     }
 
     /// <returns>Whose facts are in force from the cache; null: none.</returns>

@@ -26,7 +26,7 @@ internal sealed record HealthFacts
     /// <summary>Since when the newest plan could not be applied; null when it is in force.</summary>
     public required TimeSpan? FaultAge { get; init; }
 
-    /// <summary>Parts that ended by a fault of the program, each as a sentence.</summary>
+    /// <summary>Parts that fail again and again by a fault of the program, each as a sentence.</summary>
     public required ImmutableList<string> FailedParts { get; init; }
 
     /// <summary>Null where there is no tunnel.</summary>

@@ -25,9 +25,6 @@ internal sealed partial class AgentService
     [LoggerMessage(1006, LogLevel.Warning, "The rules that need this process could not be withdrawn; they lose force within seconds by themselves. {Reason}")]
     private partial void LogWithdrawFailed(string reason);
 
-    [LoggerMessage(1007, LogLevel.Error, "{Part} ended by a fault of this program; the agent goes on without it. Please report this.")]
-    private partial void LogPartFailed(string part, Exception fault);
-
     [LoggerMessage(1008, LogLevel.Information, "{Notice}")]
     private partial void LogFound(string notice);
 

@@ -46,7 +46,7 @@ internal sealed partial class AgentService
     {
         _source = SourceFactory.Create(_options, socket => SocketMark.TrySet(socket, OwnMark), loggers, time);
         _sourceMetrics = new SourceMetrics(_source, time);
-        _parts.Add(RunPartAsync("The source", _source.RunAsync, _stop.Token));
+        _parts.Add(RunPartAsync("source", _source.RunAsync, _stop.Token));
     }
 
     private void PrepareForwarding(ImmutableArray<InetEndpoint> listeners, long descriptors)
@@ -62,7 +62,7 @@ internal sealed partial class AgentService
                 PollingLimit = Polling.Limit,
                 Tunnel = _tunnel?.Dialer,
             },
-            () => Volatile.Read(ref _routes), _heart, loggers, time);
+            () => Volatile.Read(ref _routes), _heart, loggers, time, _supervisor);
         _listen = () =>
         {
             _tcp.Start();
@@ -74,7 +74,7 @@ internal sealed partial class AgentService
                     Mark = OwnMark,
                     Tunnel = _tunnel?.Dialer,
                 },
-                Volatile.Read(ref _routes), time, loggers.CreateLogger<UdpForwarder>());
+                Volatile.Read(ref _routes), time, loggers.CreateLogger<UdpForwarder>(), _supervisor);
             _metrics = new ForwardingMetrics(_tcp, _udp);
             LogListening(string.Join(", ", listeners), ConnectionBudget.Connections(descriptors, _options.Proxy.MaxConnections, _options.Proxy.MaxUdpFlows));
         };
@@ -82,7 +82,7 @@ internal sealed partial class AgentService
 
     private void PrepareTunnel()
     {
-        _tunnel = TunnelPart.Create(_options, OwnMark, loggers, time, out _tunnelOff);
+        _tunnel = TunnelPart.Create(_options, OwnMark, loggers, time, _supervisor, out _tunnelOff);
         if (_tunnelOff is not { } notice)
             return;
         _notices = _notices.Add(notice);
@@ -124,19 +124,19 @@ internal sealed partial class AgentService
                 Tables = [NftablesBackend.TableName],
                 IsOwn = _rules.Senders.Contains,
             },
-            _options.DeviceName, ListenerAddresses.Of(_options.DeviceAddress), _reconciler, time, loggers.CreateLogger<OrderGuard>());
+            _options.DeviceName, ListenerAddresses.Of(_options.DeviceAddress), _reconciler, _supervisor, time, loggers.CreateLogger<OrderGuard>());
         if (_tunnel is not null)
         {
             var tunnel = _tunnel;
             tunnel.ReachabilityChanged = _reconciler.Change;
             _reconciler.Change(tunnel.Reachability);
-            _parts.Add(RunPartAsync("The tunnel", token => tunnel.RunAsync(() => _inForce.Tunnel.RelayNodes, token), _stop.Token));
+            _parts.Add(RunPartAsync("tunnel", token => tunnel.RunAsync(() => _inForce.Tunnel.RelayNodes, token), _stop.Token));
         }
 
         if (_options.Proxy.Enable)
         {
             StartWriting();
-            _parts.Add(RunPartAsync("What follows the first sync", AfterFirstSyncAsync, _stop.Token));
+            _parts.Add(RunPartAsync("after-first-sync", AfterFirstSyncAsync, _stop.Token));
         }
         else
         {
@@ -144,8 +144,8 @@ internal sealed partial class AgentService
             await _rules.Backend.RemoveAsync(cancellationToken);
         }
 
-        _parts.Add(RunPartAsync("The configuration watcher", token => WatchConfigurationAsync(planning, token), _stop.Token));
-        _parts.Add(RunPartAsync("The conntrack watch", WatchConntrackAsync, _stop.Token));
+        _parts.Add(RunPartAsync("config-watcher", token => WatchConfigurationAsync(planning, token), _stop.Token));
+        _parts.Add(RunPartAsync("conntrack-watch", WatchConntrackAsync, _stop.Token));
     }
 
     private void StartWriting()
@@ -153,8 +153,8 @@ internal sealed partial class AgentService
         _writing?.Dispose();
         _writing = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
         _writers = Task.WhenAll(
-            RunPartAsync("The reconciler", _reconciler!.RunAsync, _writing.Token),
-            RunPartAsync("The order guard", _guard!.RunAsync, _writing.Token));
+            RunPartAsync("reconciler", _reconciler!.RunAsync, _writing.Token),
+            _guard!.RunAsync(_writing.Token));
     }
 
     private async Task StopWritingAsync()
@@ -191,7 +191,7 @@ internal sealed partial class AgentService
     private async Task StartAdminAsync(CancellationToken cancellationToken)
     {
         var status = new StatusBuilder(
-            _options, _rules!, () => [.. _notices, .. _rules!.FoundAtFirstSync(), .. _failedParts], _source!, _reconciler!, _tcp!, _udp!, () => _tunnel?.ReadStatus(), _startedAt);
+            _options, _rules!, () => [.. _notices, .. _rules!.FoundAtFirstSync(), .. FailedParts()], _source!, _reconciler!, _tcp!, _udp!, () => _tunnel?.ReadStatus(), _startedAt);
         var admin = new AdminServer(_options.AdminAddress, Health, token => status.BuildAsync(_draining ? "draining" : "running", token), loggers);
         try
         {
@@ -246,29 +246,25 @@ internal sealed partial class AgentService
         }
     }
 
-    /// <summary>One part's fault must not take the others with it: a node that forwards without its watcher is better off.
-    /// <c>/healthz</c> tells of it.</summary>
-    private async Task RunPartAsync(string name, Func<CancellationToken, Task> run, CancellationToken cancellationToken)
-    {
-        await Task.Yield();
-        try
+    /// <summary>One part's fault must not take the others with it, and it begins again: a node that forwards without its watcher
+    /// for a while is better off than one that does not forward.</summary>
+    private Task RunPartAsync(string name, Func<CancellationToken, Task> run, CancellationToken cancellationToken) => _supervisor.LoopAsync(
+        name,
+        async token =>
         {
-            await run(cancellationToken);
-        }
-        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
-        {
-            // The agent stops.
-        }
-        catch (AgentStartException)
-        {
-            // The start waits for this and says so.
-        }
-        catch (Exception fault)
-        {
-            LogPartFailed(name, fault);
-            ImmutableInterlocked.Update(ref _failedParts, parts => parts.Add($"{name} ended by a fault of this program (see the log); restart the agent"));
-        }
-    }
+            try
+            {
+                await run(token);
+            }
+            catch (AgentStartException)
+            {
+                // The start waits for this and says so.
+            }
+        },
+        cancellationToken);
+
+    private ImmutableList<string> FailedParts() =>
+        [.. _supervisor.Faults.Where(faults => faults.Repeats).Select(faults => $"the {faults.Loop} loop fails again and again by a fault of this program, {faults.Count} times so far ({faults.Last}; see the log, and please report it)")];
 
     private void SetRoutes(RouteTable routes)
     {

@@ -11,6 +11,7 @@ using EdgeMesh.Linux;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Planning;
 using EdgeMesh.Reconciling;
+using EdgeMesh.Supervision;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
@@ -27,6 +28,7 @@ internal sealed partial class AgentService(
 
     private readonly AgentOptions _options = arguments.Options;
     private readonly ILogger<AgentService> _logger = loggers.CreateLogger<AgentService>();
+    private readonly Supervisor _supervisor = new(loggers.CreateLogger<Supervisor>(), time);
     private readonly CancellationTokenSource _stop = new();
     private readonly List<Task> _parts = [];
     private readonly DateTimeOffset _startedAt = time.GetUtcNow();
@@ -34,7 +36,6 @@ internal sealed partial class AgentService(
     private volatile AgentOptions _inForce = arguments.Options;
     private volatile bool _draining;
     private RouteTable _routes = RouteTable.Empty;
-    private ImmutableList<string> _failedParts = [];
 
     private InstanceSocket? _instance;
     private ChosenBackend? _rules;
@@ -44,6 +45,7 @@ internal sealed partial class AgentService(
     private UdpForwarder? _udp;
     private ForwardingMetrics? _metrics;
     private SourceMetrics? _sourceMetrics;
+    private FaultMetrics? _faultMetrics;
     private IClusterSource? _source;
     private Reconciler? _reconciler;
     private AdminServer? _admin;
@@ -53,6 +55,7 @@ internal sealed partial class AgentService(
     public async Task StartAsync(CancellationToken cancellationToken)
     {
         // 2. One agent per network namespace, or one that takes over from another.
+        _faultMetrics = new FaultMetrics(_supervisor);
         await ClaimNodeAsync(cancellationToken);
 
         // 3. Descriptors.
@@ -137,6 +140,7 @@ internal sealed partial class AgentService(
         _predecessor?.Dispose();
         _metrics?.Dispose();
         _sourceMetrics?.Dispose();
+        _faultMetrics?.Dispose();
         _reconciler?.Dispose();
         if (_tcp is not null)
             await _tcp.DisposeAsync();
@@ -166,7 +170,7 @@ internal sealed partial class AgentService(
         FaultAge = _reconciler.State.FaultSince is { } since ? time.GetUtcNow() - since : null,
         Handles = _options.Proxy.Enable,
         HasBeaten = _heart?.HasBeaten ?? true,
-        FailedParts = _failedParts,
+        FailedParts = FailedParts(),
         TunnelLoop = _tunnel?.Loop,
         TunnelFault = _tunnelOff ?? _tunnel?.Fault,
     };

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Netlink;
 using EdgeMesh.Reconciling;
+using EdgeMesh.Supervision;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Agent.Hosting;
@@ -14,6 +15,7 @@ internal sealed partial class OrderGuard(
     string deviceName,
     IReadOnlyList<InetAddress> deviceAddresses,
     Reconciler reconciler,
+    Supervisor supervisor,
     TimeProvider time,
     ILogger<OrderGuard> logger)
 {
@@ -37,14 +39,11 @@ internal sealed partial class OrderGuard(
     private bool _hasEvents = !legacy;
     private long? _lookedAt;
 
-    public async Task RunAsync(CancellationToken cancellationToken)
-    {
-        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        await Task.WhenAll(
-            legacy ? PollLegacyAsync(stop.Token) : WatchEventsAsync(stop.Token),
-            LookAsync(legacy ? LegacyFullLookInterval : FullLookInterval, LookIfCheap, stop.Token),
-            LookAsync(DeviceInterval, CheckDevice, stop.Token));
-    }
+    /// <summary>Each look goes on whatever becomes of the others.</summary>
+    public Task RunAsync(CancellationToken cancellationToken) => Task.WhenAll(
+        supervisor.LoopAsync("order-events", legacy ? PollLegacyAsync : WatchEventsAsync, cancellationToken),
+        supervisor.LoopAsync("order-look", token => LookAsync(legacy ? LegacyFullLookInterval : FullLookInterval, LookIfCheap, token), cancellationToken),
+        supervisor.LoopAsync("device-look", token => LookAsync(DeviceInterval, CheckDevice, token), cancellationToken));
 
     private async Task WatchEventsAsync(CancellationToken cancellationToken)
     {

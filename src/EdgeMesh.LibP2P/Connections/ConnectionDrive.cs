@@ -153,7 +153,7 @@ public sealed class ConnectionDrive
             stream.Receive(arrived);
         if (ended)
             stream.End();
-        _ = _host.ServeAsync(stream);
+        _host.Serve(stream);
     }
 
     /// <summary>Takes an asynchronous stream over for a sink, with what has arrived on it and was not read.</summary>

@@ -66,7 +66,7 @@ public sealed partial class PeerConnection
             {
                 case YamuxEventKind.Opened:
                     if (!happened.Stream!.IsGone && _drive?.TryGreet(happened.Stream) != true)
-                        _ = _host.ServeAsync(Add(happened.Stream));
+                        _host.Serve(Add(happened.Stream));
                     break;
                 case YamuxEventKind.Acknowledged:
                     _streamRoom.Set();

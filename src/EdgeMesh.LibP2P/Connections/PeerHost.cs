@@ -127,11 +127,13 @@ public sealed partial class PeerHost : IAsyncDisposable
         var started = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         _connections[connection] = started.Task;
         Options.Connected?.Invoke(connection);
-        _ = RunAsync(connection, started);
+        Options.Background("peer-connection", () => RunAsync(connection, started));
         return connection;
     }
 
-    internal async Task ServeAsync(PeerStream stream)
+    internal void Serve(PeerStream stream) => Options.Background("peer-stream", () => ServeAsync(stream));
+
+    private async Task ServeAsync(PeerStream stream)
     {
         // Called under the connection's lock.
         await Task.Yield();
@@ -201,7 +203,7 @@ public sealed partial class PeerHost : IAsyncDisposable
                 if (_connections.Count >= Options.MaxConnections || !TryBeginHandshake(from))
                     socket.Dispose();
                 else
-                    _ = AdmitAsync(socket, from);
+                    Options.Background("peer-admission", () => AdmitAsync(socket, from));
             }
             catch (SocketException e)
             {

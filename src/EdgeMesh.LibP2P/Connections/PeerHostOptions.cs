@@ -65,5 +65,9 @@ public sealed record PeerHostOptions
     /// <summary>Moves the bytes of connections; null leaves that to tasks of each connection.</summary>
     public ConnectionDriver? Driver { get; init; }
 
+    /// <summary>Runs what nobody waits for, by the name of its kind: the program that owns the host counts what fails there. It
+    /// must begin the work before it returns. The default lets a fault go unseen.</summary>
+    public Action<string, Func<Task>> Background { get; init; } = static (name, work) => _ = work();
+
     public TimeProvider Time { get; init; } = TimeProvider.System;
 }

@@ -33,7 +33,7 @@ public sealed class RelayClient
         var answer = await RequestAsync(stream, new RelayMessage { Type = RelayMessageType.Reserve }, cancellationToken);
         var reservation = (answer.Reservation ?? throw new PeerProtocolException("the relay granted a reservation without saying which")) with { Limit = answer.Limit };
         _reservations[relay.RemotePeer] = reservation;
-        _ = ForgetAsync(relay, reservation);
+        _host.Options.Background("relay-reservation", () => ForgetAsync(relay, reservation));
         return reservation;
     }
 

@@ -31,6 +31,7 @@ public sealed class NftHeartbeat : IHeartbeat, IDisposable
     private long _failed;
     private volatile bool _stopping;
     private volatile NetlinkException? _lastFailure;
+    private volatile Exception? _fault;
 
     /// <param name="sets">Written one after the other; one that fails does not keep the others from being renewed.</param>
     /// <param name="protocols">IP protocol numbers: 6 TCP, 17 UDP, 132 SCTP.</param>
@@ -64,6 +65,8 @@ public sealed class NftHeartbeat : IHeartbeat, IDisposable
         if (_stopping)
             return;
         _beat.Set();
+        if (_fault is { } fault)
+            throw new IOException($"The heartbeat met with a fault of this program: {fault.Message}", fault);
         if (_lastFailure is { Errno: not NetlinkCalls.Enoent } failure)
             throw new IOException(failure.Message, failure);
     }
@@ -87,28 +90,42 @@ public sealed class NftHeartbeat : IHeartbeat, IDisposable
             _beat.WaitOne();
             if (_stopping)
                 return;
-            NetlinkException? failure = null;
-            var leaseIsDue = _leased is not { } before || _time.GetElapsedTime(before) >= _leaseRenewal;
-            foreach (var set in leaseIsDue ? _sets.Concat(_leases) : _sets)
+            try
             {
-                var errno = set.Renew();
-                if (errno == 0)
-                {
-                    Volatile.Write(ref _written, _written + 1);
-                    continue;
-                }
+                RenewAll();
+                _fault = null;
+            }
+            catch (Exception fault)
+            {
+                // Told to whoever beats next: a thread that ended here would let every rule lapse without a word.
+                _fault = fault;
+            }
+        }
+    }
 
-                Volatile.Write(ref _failed, _failed + 1);
-                // Made anew only when the cause changes: a set that is not there yet fails every second.
-                failure = _lastFailure is { } last && last.Errno == errno
-                    ? last
-                    : new NetlinkException($"Renewing the heartbeat in set {set.Name.Set} of table {set.Name.Table}", errno);
+    private void RenewAll()
+    {
+        NetlinkException? failure = null;
+        var leaseIsDue = _leased is not { } before || _time.GetElapsedTime(before) >= _leaseRenewal;
+        foreach (var set in leaseIsDue ? _sets.Concat(_leases) : _sets)
+        {
+            var errno = set.Renew();
+            if (errno == 0)
+            {
+                Volatile.Write(ref _written, _written + 1);
+                continue;
             }
 
-            if (leaseIsDue)
-                _leased = failure is null ? _time.GetTimestamp() : null;
-            _lastFailure = failure;
+            Volatile.Write(ref _failed, _failed + 1);
+            // Made anew only when the cause changes: a set that is not there yet fails every second.
+            failure = _lastFailure is { } last && last.Errno == errno
+                ? last
+                : new NetlinkException($"Renewing the heartbeat in set {set.Name.Set} of table {set.Name.Table}", errno);
         }
+
+        if (leaseIsDue)
+            _leased = failure is null ? _time.GetTimestamp() : null;
+        _lastFailure = failure;
     }
 }
 

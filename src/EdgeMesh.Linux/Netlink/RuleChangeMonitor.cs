@@ -108,6 +108,7 @@ public sealed class RuleChangeMonitor : IDisposable
 
     /// <summary>Waits until something watched has changed since the last call, and says what. One caller at a time;
     /// debouncing is the caller's affair.</summary>
+    /// <exception cref="ChannelClosedException">The monitor has ended by the fault inside.</exception>
     public async ValueTask<RuleChanges> WaitAsync(CancellationToken cancellationToken)
     {
         while (true)
@@ -145,7 +146,20 @@ public sealed class RuleChangeMonitor : IDisposable
         _signal.Writer.TryComplete();
     }
 
-    private unsafe void Listen()
+    /// <summary>A fault of this thread is the waiting caller's: it may begin another monitor.</summary>
+    private void Listen()
+    {
+        try
+        {
+            Watch();
+        }
+        catch (Exception fault)
+        {
+            _signal.Writer.TryComplete(fault);
+        }
+    }
+
+    private unsafe void Watch()
     {
         var descriptors = stackalloc NetlinkCalls.PollFd[2];
         descriptors[0] = new NetlinkCalls.PollFd { Descriptor = (int)_socket.Handle.DangerousGetHandle(), Events = NetlinkCalls.PollIn };
@@ -153,7 +167,13 @@ public sealed class RuleChangeMonitor : IDisposable
         while (true)
         {
             if (NetlinkCalls.Poll(descriptors, 2, -1) < 0)
+            {
+                // A signal; with anything else the next call would fail as quickly, and go on doing so.
+                if (Marshal.GetLastPInvokeError() is not (NetlinkCalls.Eintr or 0) and var errno)
+                    throw new NetlinkException("Waiting for changes of nf_tables rules", errno);
                 continue;
+            }
+
             if (descriptors[1].Returned != 0)
                 return;
             var changes = Drain();

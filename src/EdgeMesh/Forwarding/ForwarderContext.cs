@@ -1,11 +1,12 @@
 using EdgeMesh.Balancing;
 using EdgeMesh.Linux;
+using EdgeMesh.Supervision;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Forwarding;
 
 /// <summary>What all loops of one forwarder share.</summary>
-internal sealed class ForwarderContext(ForwarderOptions options, Func<RouteTable> routes, IHeartbeat? heartbeat, ILogger logger, TimeProvider time)
+internal sealed class ForwarderContext(ForwarderOptions options, Func<RouteTable> routes, IHeartbeat? heartbeat, ILogger logger, TimeProvider time, Supervisor? supervisor = null)
 {
     // Set once all loops exist, before the first runs.
     private ForwardingLoop[] _loops = [];
@@ -15,6 +16,9 @@ internal sealed class ForwarderContext(ForwarderOptions options, Func<RouteTable
     public Func<RouteTable> Routes { get; } = routes;
 
     public ILogger Logger { get; } = logger;
+
+    /// <summary>Counts what a loop survives; null: nobody does.</summary>
+    public Supervisor? Supervisor { get; } = supervisor;
 
     public AffinityTables Affinities { get; } = new();
 

@@ -86,8 +86,7 @@ internal sealed unsafe partial class ForwardingLoop
         catch (Exception e)
         {
             TcpSocket.Abort(descriptor);
-            Counters.Faults++;
-            LogFault(_context.Logger, null, e);
+            Fault(null, e);
         }
     }
 

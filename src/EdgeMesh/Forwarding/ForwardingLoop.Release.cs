@@ -106,11 +106,15 @@ internal sealed unsafe partial class ForwardingLoop
     }
 
     /// <summary>A fault of ours costs one connection, not the loop.</summary>
-    private void Fault(Connection connection, Exception exception)
+    /// <param name="connection">Null: none stood yet.</param>
+    private void Fault(Connection? connection, Exception exception)
     {
         Counters.Faults++;
-        LogFault(_context.Logger, connection.Service.Name, exception);
-        if (connection.IsOpen)
+        if (_context.Supervisor is { } supervisor)
+            supervisor.Report(LoopName, exception);
+        else
+            LogFault(_context.Logger, connection?.Service.Name, exception);
+        if (connection is { IsOpen: true })
             Release(connection, ConnectionOutcome.Fault);
     }
 

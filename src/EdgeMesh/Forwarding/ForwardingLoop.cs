@@ -17,6 +17,7 @@ namespace EdgeMesh.Forwarding;
 /// </remarks>
 internal sealed unsafe partial class ForwardingLoop : IDisposable
 {
+    private const string LoopName = "forwarding-tcp";
     private const int EventBatch = 256;
     private const int SlowTickMilliseconds = 500;
     private const int FastTickMilliseconds = 50;
@@ -145,6 +146,7 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
         {
             // Without its turns the heartbeat stops, and the kernel sends new connections past this process.
             LogLoopFailed(_context.Logger, Index, e);
+            _context.Supervisor?.Report(LoopName, e);
         }
 
         var cut = CutAll();
@@ -185,12 +187,40 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
             }
             else
             {
-                AcceptBatch((int)(data - FirstListenerData));
+                AcceptOrPause((int)(data - FirstListenerData));
             }
         }
 
         if (tick)
+            TickOrFault();
+    }
+
+    /// <summary>What an event of a listener met with must not cost the events of connections that came with it: each comes once.</summary>
+    private void AcceptOrPause(int listener)
+    {
+        try
+        {
+            AcceptBatch(listener);
+        }
+        catch (Exception e)
+        {
+            Fault(null, e);
+            PauseListeners();
+        }
+    }
+
+    private void TickOrFault()
+    {
+        try
+        {
             Tick();
+        }
+        catch (Exception e)
+        {
+            Fault(null, e);
+            // Without it no further tick would come.
+            SetTick();
+        }
     }
 
     private void TakeConnectionEvent(Connection connection, bool isClient, EpollEvents events)

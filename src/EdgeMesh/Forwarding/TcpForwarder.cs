@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Supervision;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Forwarding;
@@ -25,12 +26,12 @@ public sealed class TcpForwarder : IAsyncDisposable
 
     /// <param name="routes">Asked once per connection, from several threads; must be quick.</param>
     /// <param name="heartbeat">Beaten once a second while every loop comes round; null: none.</param>
-    public TcpForwarder(ForwarderOptions options, Func<RouteTable> routes, IHeartbeat? heartbeat, ILoggerFactory loggers, TimeProvider time)
+    public TcpForwarder(ForwarderOptions options, Func<RouteTable> routes, IHeartbeat? heartbeat, ILoggerFactory loggers, TimeProvider time, Supervisor? supervisor = null)
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.LoopCount, 1, nameof(options));
         _time = time;
-        _context = new ForwarderContext(options, routes, heartbeat, loggers.CreateLogger<TcpForwarder>(), time);
+        _context = new ForwarderContext(options, routes, heartbeat, loggers.CreateLogger<TcpForwarder>(), time, supervisor);
     }
 
     /// <summary>Where it listens, with granted ports. Empty before <see cref="Start"/>.</summary>

@@ -13,6 +13,7 @@ using EdgeMesh.LibP2P.Yamux;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Datagrams;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Supervision;
 using EdgeMesh.Tunnel.Discovery;
 using EdgeMesh.Tunnel.Identity;
 using EdgeMesh.Tunnel.Loop;
@@ -49,20 +50,23 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
     private readonly TunnelLoop _loop;
     private readonly ConcurrentDictionary<Task, byte> _carried = new();
     private ImmutableHashSet<string> _kept = [];
+    private bool _began;
 
-    public MeshNode(MeshOptions options, ILoggerFactory loggers, TimeProvider time)
+    /// <param name="supervisor">Counts what fails in the background; null: one of its own.</param>
+    public MeshNode(MeshOptions options, ILoggerFactory loggers, TimeProvider time, Supervisor? supervisor = null)
     {
         ArgumentNullException.ThrowIfNull(options);
         if (!PresharedKeys.IsNodeName(options.NodeName))
             throw new ArgumentException($"'{options.NodeName}' cannot be the name of a node", nameof(options));
         _options = options;
         var logger = loggers.CreateLogger<MeshNode>();
+        supervisor ??= new Supervisor(loggers.CreateLogger<Supervisor>(), time);
         var directory = new NodeDirectory(options.Keys, options.MaxPeers);
         var counters = new MeshCounters();
         var faults = new MeshFaults(logger, time);
-        var sessions = new SessionRegistry(directory, counters, 2 * options.SessionWait, time);
+        var sessions = new SessionRegistry(directory, counters, 2 * options.SessionWait, time, supervisor);
         _identity = options.Keys.DeriveOwn(options.NodeName);
-        _loop = new TunnelLoop(logger, time, options.PollingLimit);
+        _loop = new TunnelLoop(logger, time, options.PollingLimit, fault => supervisor.Report("tunnel-loop", fault));
         counters.Loop = _loop;
         var flows = _loop.AddDeadlines(options.DatagramIdle / DatagramStream.IdleRounds);
         var service = new LoopProxyService(() => sessions, () => _server!, counters)
@@ -72,7 +76,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
             Flows = flows,
         };
         var driver = new TunnelDriver(_loop, options.DialMark, () => new ProxyGreeter(_loop, service));
-        var host = new PeerHost(HostOptions(options, _identity, driver, sessions, counters, faults, time), logger);
+        var host = new PeerHost(HostOptions(options, _identity, driver, sessions, counters, faults, time, supervisor), logger);
         _mesh = new MeshContext
         {
             Options = options,
@@ -83,6 +87,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
             Identify = IdentifyProtocol.Attach(host),
             Counters = counters,
             Faults = faults,
+            Supervisor = supervisor,
             Logger = logger,
             Time = time,
             Stopping = _stopping.Token,
@@ -131,15 +136,18 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
 
         Listeners = [.. _mesh.Host.ListenAddresses.Select(a => a.TryGetTcpEndPoint(out var e) ? new InetEndpoint(InetAddress.From(e.Address), (ushort)e.Port) : default)];
         ReloadRelays(_options.Relays);
+        // Whoever listens again after a fault has begun the rest before.
+        if (Interlocked.Exchange(ref _began, true))
+            return Task.CompletedTask;
         _reach.Start();
         if (!_options.DiscoveryAddresses.IsEmpty)
         {
             var discovery = new MulticastDiscovery(_mesh, LinkOf, _hello);
             foreach (var address in _options.DiscoveryAddresses.Where(a => !a.IsIPv6))
-                _ = discovery.RunAsync(address.ToIPAddress());
+                _mesh.Supervisor.StartLoop("discovery", _ => discovery.RunAsync(address.ToIPAddress()), _mesh.Stopping);
         }
 
-        _ = ForgetAsync();
+        _mesh.Supervisor.StartLoop("forget-nodes", _ => ForgetAsync(), _mesh.Stopping);
         return Task.CompletedTask;
     }
 
@@ -184,7 +192,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
             if (place is null)
             {
                 place = new RelayPlace(link, _mesh, TryAllNow);
-                _ = place.RunAsync();
+                _mesh.Supervisor.StartLoop("relay-place", _ => place.RunAsync(), _mesh.Stopping);
             }
 
             places.Add(place);
@@ -253,7 +261,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
     {
         _server.IsDraining = true;
         await _stopping.CancelAsync();
-        await Task.WhenAll(_carried.Keys);
+        await Task.WhenAll(_carried.Keys).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _mesh.Host.DisposeAsync();
         _loop.Stop();
         await _loop.Finished;
@@ -265,7 +273,19 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
         if (carried.IsCompleted)
             return;
         _carried.TryAdd(carried, 0);
-        _ = carried.ContinueWith(static (task, table) => ((ConcurrentDictionary<Task, byte>)table!).TryRemove(task, out _), _carried, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+        _mesh.Supervisor.Start("carried-connection", () => ForgetAsync(carried));
+    }
+
+    private async Task ForgetAsync(Task carried)
+    {
+        try
+        {
+            await carried;
+        }
+        finally
+        {
+            _carried.TryRemove(carried, out _);
+        }
     }
 
     private PeerLink? LinkOf(string name)
@@ -308,7 +328,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
         ConnectionOf = peer => _mesh.Directory.NameOf(peer) is { } name && _links.TryGetValue(name, out var link) && link.Best is { IsDirect: true } best ? best.Connection : null,
     };
 
-    private static PeerHostOptions HostOptions(MeshOptions options, Ed25519KeyPair identity, TunnelDriver driver, SessionRegistry sessions, MeshCounters counters, MeshFaults faults, TimeProvider time) => new()
+    private static PeerHostOptions HostOptions(MeshOptions options, Ed25519KeyPair identity, TunnelDriver driver, SessionRegistry sessions, MeshCounters counters, MeshFaults faults, TimeProvider time, Supervisor supervisor) => new()
     {
         Identity = identity,
         Security = [NoiseSession.Protocol],
@@ -334,6 +354,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
                 faults.BrokeOff(address);
         },
         Driver = driver,
+        Background = supervisor.Start,
         Time = time,
     };
 }

@@ -7,6 +7,7 @@ using EdgeMesh.Forwarding.Udp;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Netlink;
 using EdgeMesh.Reconciling;
+using EdgeMesh.Supervision;
 using EdgeMesh.Testing.Cluster;
 using EdgeMesh.Tests.Deploy;
 using EdgeMesh.Tunnel;
@@ -109,12 +110,21 @@ public sealed class MetricsTests
         private readonly TunnelMetrics _tunnel;
         private readonly SourceMetrics _source = new(new ScriptedSource(), TimeProvider.System);
 
+        private readonly FaultMetrics _faults = new(Failed());
+
         private readonly DirectChanges _direct = new((_, _) => 0, NullLogger<DirectChanges>.Instance);
 
         public AgentInstruments()
         {
             _forwarding = new ForwardingMetrics(_tcp, _udp);
             _tunnel = new TunnelMetrics(_mesh);
+        }
+
+        private static Supervisor Failed()
+        {
+            var supervisor = new Supervisor(NullLogger<Supervisor>.Instance, TimeProvider.System);
+            supervisor.Report("a-loop", new InvalidDataException("odd"));
+            return supervisor;
         }
 
         public ReconcilerMetrics Reconciler { get; } = new(() => ReconcilerState.Initial);
@@ -124,6 +134,7 @@ public sealed class MetricsTests
             Reconciler.Dispose();
             _direct.Dispose();
             _source.Dispose();
+            _faults.Dispose();
             _forwarding.Dispose();
             _tunnel.Dispose();
             await _mesh.DisposeAsync();

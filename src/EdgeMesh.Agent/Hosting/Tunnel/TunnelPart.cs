@@ -3,6 +3,7 @@ using System.Net;
 using EdgeMesh.Agent.Options;
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Supervision;
 using EdgeMesh.Tunnel;
 using EdgeMesh.Tunnel.Identity;
 using Microsoft.Extensions.Logging;
@@ -60,14 +61,14 @@ internal sealed partial class TunnelPart : IAsyncDisposable
 
     /// <param name="notice">Why there is none although it is enabled; else null.</param>
     /// <returns>Null where the tunnel is off.</returns>
-    public static TunnelPart? Create(AgentOptions options, uint mark, ILoggerFactory loggers, TimeProvider time, out string? notice)
+    public static TunnelPart? Create(AgentOptions options, uint mark, ILoggerFactory loggers, TimeProvider time, Supervisor supervisor, out string? notice)
     {
         notice = null;
         if (!options.Tunnel.Enable)
             return null;
         try
         {
-            return Create(options, mark, loggers, time);
+            return Create(options, mark, loggers, time, supervisor);
         }
         catch (Exception fault) when (fault is PresharedKeyException or NetlinkException)
         {
@@ -81,7 +82,7 @@ internal sealed partial class TunnelPart : IAsyncDisposable
         return null;
     }
 
-    private static TunnelPart Create(AgentOptions options, uint mark, ILoggerFactory loggers, TimeProvider time)
+    private static TunnelPart Create(AgentOptions options, uint mark, ILoggerFactory loggers, TimeProvider time, Supervisor supervisor)
     {
         var tunnel = options.Tunnel;
         var addresses = TunnelAddresses.Of(tunnel, options.DeviceName, NodeAddresses.List());
@@ -108,7 +109,7 @@ internal sealed partial class TunnelPart : IAsyncDisposable
                 DialMark = mark,
                 PollingLimit = Polling.TunnelLimit,
             },
-            loggers, time);
+            loggers, time, supervisor);
         return new TunnelPart(mesh, options, time, loggers.CreateLogger<TunnelPart>()) { _advertised = addresses.Ranges };
     }
 

@@ -1,5 +1,6 @@
 using EdgeMesh.Balancing;
 using EdgeMesh.Linux;
+using EdgeMesh.Supervision;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Forwarding.Udp;
@@ -15,7 +16,7 @@ public sealed class UdpForwarder : IAsyncDisposable
     private UdpForwarder(UdpLoop[] loops) => _loops = loops;
 
     /// <exception cref="IOException">A listener cannot be opened; nothing is left behind.</exception>
-    public static UdpForwarder Start(UdpForwarderOptions options, RouteTable routes, TimeProvider clock, ILogger<UdpForwarder> logger)
+    public static UdpForwarder Start(UdpForwarderOptions options, RouteTable routes, TimeProvider clock, ILogger<UdpForwarder> logger, Supervisor? supervisor = null)
     {
         ArgumentNullException.ThrowIfNull(options);
         if (options.Listeners.IsDefaultOrEmpty)
@@ -27,7 +28,7 @@ public sealed class UdpForwarder : IAsyncDisposable
         try
         {
             foreach (var listener in options.Listeners)
-                loops.Add(new UdpLoop(listener, options, affinities, routes, clock, logger));
+                loops.Add(new UdpLoop(listener, options, affinities, routes, clock, logger, supervisor));
         }
         catch
         {

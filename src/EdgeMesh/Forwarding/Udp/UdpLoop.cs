@@ -5,6 +5,7 @@ using EdgeMesh.Linux;
 using EdgeMesh.Linux.Datagrams;
 using EdgeMesh.Linux.Netlink;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Supervision;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Forwarding.Udp;
@@ -16,6 +17,7 @@ internal sealed partial class UdpLoop : IDisposable
 {
     private const ulong ListenerData = ulong.MaxValue - 1;
     private const ulong WakeData = ulong.MaxValue;
+    private const string LoopName = "forwarding-udp";
     private const int EventsPerWait = 64;
     private const int MillisecondsBetweenSweeps = 1000;
     private const int MillisecondsBetweenSweepsWhileDraining = 100;
@@ -28,6 +30,7 @@ internal sealed partial class UdpLoop : IDisposable
     private readonly UdpForwarderOptions _options;
     private readonly TimeProvider _clock;
     private readonly ILogger _logger;
+    private readonly Supervisor? _supervisor;
     private readonly DatagramSocket _listener;
     private readonly Epoll _epoll;
     private readonly WakeEvent _wake;
@@ -53,13 +56,14 @@ internal sealed partial class UdpLoop : IDisposable
     private volatile bool _stopAccepting;
     private volatile bool _stop;
 
-    internal UdpLoop(InetEndpoint address, UdpForwarderOptions options, AffinityTables affinities, RouteTable routes, TimeProvider clock, ILogger logger)
+    internal UdpLoop(InetEndpoint address, UdpForwarderOptions options, AffinityTables affinities, RouteTable routes, TimeProvider clock, ILogger logger, Supervisor? supervisor = null)
     {
         _address = address;
         _options = options;
         _affinities = affinities;
         _clock = clock;
         _logger = logger;
+        _supervisor = supervisor;
         _routes = _sweptRoutes = routes;
         _flows = new UdpFlowTable(options.MaxFlows);
         _idleMilliseconds = (long)options.IdleTimeout.TotalMilliseconds;
@@ -138,13 +142,14 @@ internal sealed partial class UdpLoop : IDisposable
                 }
 
                 if (_now >= _nextSweep || _stopAccepting)
-                    Sweep();
+                    SweepOrFault();
             }
         }
         catch (Exception fault)
         {
             UdpCounters.Add(ref Counters.Faults, 1);
             LogLoopEnded(_address, fault);
+            _supervisor?.Report(LoopName, fault);
         }
         finally
         {
@@ -154,6 +159,28 @@ internal sealed partial class UdpLoop : IDisposable
             _drained.TrySetResult();
             _ended.TrySetResult();
         }
+    }
+
+    private void SweepOrFault()
+    {
+        try
+        {
+            Sweep();
+        }
+        catch (Exception fault)
+        {
+            Count(fault);
+            _nextSweep = _now + MillisecondsBetweenSweeps;
+        }
+    }
+
+    private void Count(Exception fault)
+    {
+        UdpCounters.Add(ref Counters.Faults, 1);
+        if (_supervisor is not null)
+            _supervisor.Report(LoopName, fault);
+        else
+            LogFault(_address, fault);
     }
 
     private int NextWait()
@@ -186,8 +213,7 @@ internal sealed partial class UdpLoop : IDisposable
         catch (Exception fault)
         {
             // A fault costs the flow at most, never the loop.
-            UdpCounters.Add(ref Counters.Faults, 1);
-            LogFault(_address, fault);
+            Count(fault);
             if (flow is not null)
                 Close(flow, UdpCloseReason.Failed);
         }

@@ -63,7 +63,9 @@ internal sealed partial class MulticastDiscovery
             return;
         }
 
-        await Task.WhenAll(AskAsync(socket), ListenAsync(socket, local));
+        await Task.WhenAll(
+            _mesh.Supervisor.LoopAsync("discovery-ask", _ => AskAsync(socket), _mesh.Stopping),
+            _mesh.Supervisor.LoopAsync("discovery-listen", _ => ListenAsync(socket, local), _mesh.Stopping));
     }
 
     private async Task AskAsync(Socket socket)
@@ -157,7 +159,7 @@ internal sealed partial class MulticastDiscovery
             if (_mesh.Directory.NameOf(peer.Key) is { } name)
                 _linkOf(name)?.Discovered(endPoints);
             else if (!endPoints.IsEmpty && IsNewStranger(peer.Key))
-                _ = MeetAsync(peer.Key, endPoints);
+                _mesh.Supervisor.Start("discovery-meet", () => MeetAsync(peer.Key, endPoints));
         }
     }
 

@@ -30,6 +30,7 @@ internal sealed class TunnelLoop : IDisposable
 
     private readonly ILogger _logger;
     private readonly TimeProvider _time;
+    private readonly Action<Exception>? _faulted;
     private readonly Epoll _epoll = new(EventBatch);
     private readonly EventWait _wait;
     private readonly WakeEvent _wake = new();
@@ -58,8 +59,10 @@ internal sealed class TunnelLoop : IDisposable
     private int _over;
 
     /// <param name="polling">How long to look for the next small message before sleeping; zero: never.</param>
-    public TunnelLoop(ILogger logger, TimeProvider time, TimeSpan polling = default)
+    /// <param name="faulted">Told of each fault that the loop survives, and of the one that it does not.</param>
+    public TunnelLoop(ILogger logger, TimeProvider time, TimeSpan polling = default, Action<Exception>? faulted = null)
     {
+        _faulted = faulted;
         _wait = new EventWait(_epoll, polling);
         _logger = logger;
         _time = time;
@@ -216,6 +219,7 @@ internal sealed class TunnelLoop : IDisposable
         {
             _failed = true;
             LoopLog.LogFailed(_logger, e);
+            _faulted?.Invoke(e);
             // Clients and peers learn of it by a reset, not by silence.
             for (var slot = 0; slot < _slotsUsed; slot++)
             {
@@ -270,7 +274,7 @@ internal sealed class TunnelLoop : IDisposable
                 }
                 catch (Exception e)
                 {
-                    LoopLog.LogFault(_logger, e);
+                    Fault(e);
                     GiveUp(owner.OnFault, e);
                 }
             }
@@ -296,7 +300,7 @@ internal sealed class TunnelLoop : IDisposable
         }
         catch (Exception e)
         {
-            LoopLog.LogFault(_logger, e);
+            Fault(e);
             GiveUp(giveUp, e);
         }
     }
@@ -309,8 +313,17 @@ internal sealed class TunnelLoop : IDisposable
         }
         catch (Exception e)
         {
-            LoopLog.LogFault(_logger, e);
+            Fault(e);
         }
+    }
+
+    /// <summary>From any thread.</summary>
+    internal void Fault(Exception fault)
+    {
+        if (_faulted is { } faulted)
+            faulted(fault);
+        else
+            LoopLog.LogFault(_logger, fault);
     }
 
     private long Milliseconds() => _time.GetTimestamp() / (_time.TimestampFrequency / 1_000);
@@ -339,7 +352,7 @@ internal sealed class TunnelLoop : IDisposable
             }
             catch (Exception e)
             {
-                LoopLog.LogFault(_logger, e);
+                Fault(e);
                 GiveUp(taker.OnFault, e);
             }
         }
@@ -359,7 +372,7 @@ internal sealed class TunnelLoop : IDisposable
                 }
                 catch (Exception e)
                 {
-                    LoopLog.LogFault(_logger, e);
+                    Fault(e);
                 }
             }
 

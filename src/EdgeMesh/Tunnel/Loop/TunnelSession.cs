@@ -73,7 +73,7 @@ internal abstract class TunnelSession : ITurnTaker
         }
         catch (Exception e)
         {
-            LoopLog.LogFault(Loop.Logger, e);
+            Loop.Fault(e);
             Drive.Fail(e);
         }
     }

@@ -19,7 +19,7 @@ internal sealed class RangeVerifier(MeshContext mesh, Func<IEnumerable<PeerLink>
 
     internal Action<Reachability>? Changed { get; set; }
 
-    internal void Start() => _ = RunAsync();
+    internal void Start() => mesh.Supervisor.StartLoop("range-verifier", _ => RunAsync(), mesh.Stopping);
 
     /// <summary>Where a range can be asked: at its own address, or else at another announced one inside it.</summary>
     internal static InetEndpoint? Via(AddressRange range, HelloMessage announced)
@@ -104,7 +104,7 @@ internal sealed class RangeVerifier(MeshContext mesh, Func<IEnumerable<PeerLink>
             return probe;
         probe = new RangeProbe(link, via, mesh, hello, _changed.Tell);
         _probes[(link, via)] = probe;
-        _ = probe.RunAsync();
+        mesh.Supervisor.StartLoop("range-probe", _ => probe.RunAsync(), mesh.Stopping);
         return probe;
     }
 

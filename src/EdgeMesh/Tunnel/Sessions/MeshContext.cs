@@ -1,6 +1,7 @@
 using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.LibP2P.Identify;
 using EdgeMesh.LibP2P.Relay;
+using EdgeMesh.Supervision;
 using EdgeMesh.Tunnel.Identity;
 using Microsoft.Extensions.Logging;
 
@@ -24,6 +25,9 @@ internal sealed record MeshContext
     internal required MeshCounters Counters { get; init; }
 
     internal required MeshFaults Faults { get; init; }
+
+    /// <summary>Under which everything runs that nobody waits for.</summary>
+    internal required Supervisor Supervisor { get; init; }
 
     internal required ILogger Logger { get; init; }
 

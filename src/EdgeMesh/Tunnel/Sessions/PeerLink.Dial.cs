@@ -29,7 +29,7 @@ internal sealed partial class PeerLink
             _running = true;
         }
 
-        _ = RunAsync();
+        _mesh.Supervisor.StartLoop("peer-link", _ => RunAsync(), _mesh.Stopping);
     }
 
     private async Task RunAsync()

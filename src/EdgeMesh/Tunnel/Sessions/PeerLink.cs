@@ -164,7 +164,7 @@ internal sealed partial class PeerLink
                 if (_sessions.Count >= MaxSessions)
                     return false;
                 _sessions.Add(session);
-                _ = WatchAsync(session);
+                _mesh.Supervisor.Start("session-watch", () => WatchAsync(session));
             }
 
             Volatile.Write(ref _notFoundAt, 0);
@@ -210,7 +210,7 @@ internal sealed partial class PeerLink
         foreach (var session in _sessions)
         {
             if (!ReferenceEquals(session, best) && session.TryRetire())
-                _ = RetireAsync(session);
+                _mesh.Supervisor.Start("session-retire", () => RetireAsync(session));
         }
     }
 

@@ -1,12 +1,13 @@
 using System.Collections.Concurrent;
 using EdgeMesh.LibP2P.Connections;
+using EdgeMesh.Supervision;
 using EdgeMesh.Tunnel.Identity;
 
 namespace EdgeMesh.Tunnel.Sessions;
 
 /// <summary>Every connection of this node from its handshake on. Whoever is not known by its peer id has a few seconds to say
 /// which node it is, and only so many may be in that state.</summary>
-internal sealed class SessionRegistry(NodeDirectory directory, MeshCounters counters, TimeSpan toSayHello, TimeProvider time)
+internal sealed class SessionRegistry(NodeDirectory directory, MeshCounters counters, TimeSpan toSayHello, TimeProvider time, Supervisor supervisor)
 {
     /// <summary>Streams of a peer before it is admitted: hello, identify and ping. Each can make this side hold one window.</summary>
     internal const int StreamsOfStrangers = 4;
@@ -26,7 +27,7 @@ internal sealed class SessionRegistry(NodeDirectory directory, MeshCounters coun
     {
         var session = new MeshSession(connection, Interlocked.Increment(ref _numbers)) { StartedAt = time.GetTimestamp() };
         _sessions[connection] = session;
-        _ = WatchAsync(session, isStranger: directory.NameOf(connection.RemotePeer) is null);
+        supervisor.Start("session-watch", () => WatchAsync(session, isStranger: directory.NameOf(connection.RemotePeer) is null));
     }
 
     private async Task WatchAsync(MeshSession session, bool isStranger)

@@ -5,7 +5,7 @@ namespace EdgeMesh.Agent.Commands;
 
 internal sealed record CleanupArguments
 {
-    /// <summary>Null where the file is absent or wrong: then the defaults name the device, and chains are removed under every name.</summary>
+    /// <summary>Null where the file is absent or wrong: what is the agent's is known without it.</summary>
     public required AgentOptions? Options { get; init; }
 
     public required TextWriter Output { get; init; }
@@ -28,7 +28,7 @@ internal static class CleanupCommand
             if (loaded.Options is null && named is not null)
             {
                 await FindingsOutput.WriteFaultsAsync(error, loaded);
-                return ExitCodes.Usage;
+                await error.WriteLineAsync("The file is left aside: rules and devices are known without it.");
             }
 
             return await handler(

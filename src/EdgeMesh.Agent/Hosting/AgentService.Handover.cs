@@ -1,5 +1,6 @@
 using EdgeMesh.Agent.Hosting.Handover;
 using EdgeMesh.Kubernetes;
+using EdgeMesh.Linux.Netlink;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Agent.Hosting;
@@ -12,10 +13,12 @@ internal sealed partial class AgentService
     private static readonly TimeSpan RulesDeadline = TimeSpan.FromSeconds(50);
     private static readonly TimeSpan ClaimDeadline = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan ClaimRetry = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan ReclaimRetry = TimeSpan.FromSeconds(1);
 
     private readonly TaskCompletionSource _listening = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _withdrawn = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private HandoverHost? _handover;
+    private Task _reclaiming = Task.CompletedTask;
     private Predecessor? _predecessor;
     private bool _tookOver;
     private volatile bool _handedOver;
@@ -37,11 +40,13 @@ internal sealed partial class AgentService
         // The holder may go between our question and its answer, so more than one look is needed; it cannot go for ever.
         for (var attempt = 0; attempt < 3; attempt++)
         {
-            if (TryClaim())
-                return;
-            _predecessor = await Predecessor.MeetAsync(time, cancellationToken);
+            _predecessor = await MeetPredecessorAsync(cancellationToken);
             if (_predecessor is not null)
                 break;
+            // The claim stands on the device, where only who may change this network can write.
+            EnsureDevice();
+            if (TryClaim())
+                return;
         }
 
         if (_predecessor is null)
@@ -57,7 +62,28 @@ internal sealed partial class AgentService
         LogTakingOver(_predecessor.Identity);
     }
 
-    private bool TryClaim() => (_instance = InstanceSocket.TryClaim(_handover!.Visit)) is not null;
+    /// <summary>Who cannot prove to be an agent is worth the question whether it hands over, and no more.</summary>
+    private async Task<Predecessor?> MeetPredecessorAsync(CancellationToken cancellationToken)
+    {
+        var met = await Predecessor.MeetAsync(time, cancellationToken);
+        if (met is null || met.IsProven || (arguments.TakeOver && met.CanHandOver))
+            return met;
+        LogImpostor(met.Identity);
+        met.Dispose();
+        return null;
+    }
+
+    private bool TryClaim()
+    {
+        try
+        {
+            return (_instance = InstanceSocket.TryClaim(_options.DeviceName, _handover!.Visit)) is not null;
+        }
+        catch (Exception fault) when (fault is NetlinkException or IOException)
+        {
+            throw new AgentStartException($"This node could not be claimed: {fault.Message}", fault);
+        }
+    }
 
     /// <summary>Who has no facts yet has no rules to bring, and the running agent is better than none.</summary>
     private async Task FreezePredecessorAsync(CancellationToken cancellationToken)
@@ -115,7 +141,16 @@ internal sealed partial class AgentService
         await StartAdminAsync(cancellationToken);
         // From here on a signal to stop is a stop of an agent that stands.
         _tookOver = true;
-        await _predecessor.StandAsync(CancellationToken.None);
+        try
+        {
+            await _predecessor.StandAsync(CancellationToken.None);
+        }
+        catch (AgentStartException)
+        {
+            _tookOver = false;
+            throw;
+        }
+
         _tcp!.SpreadOverAll();
         _udp!.SpreadOverAll();
         LogTookOver(_predecessor.Identity);
@@ -179,21 +214,39 @@ internal sealed partial class AgentService
             await instance.DisposeAsync();
     }
 
-    private async Task<bool> ReclaimAsync()
+    /// <summary>The service goes on whoever has the claim; a successor that failed gives it back when it ends.</summary>
+    private Task ReclaimAsync()
     {
-        if (!TryClaim())
-            return false;
+        _reclaiming = RunPartAsync("Taking back the claim", ReclaimAsync, _stop.Token);
+        return Task.CompletedTask;
+    }
+
+    private async Task ReclaimAsync(CancellationToken cancellationToken)
+    {
+        while (!TryReclaim())
+            await Task.Delay(ReclaimRetry, time, cancellationToken);
         try
         {
-            await StartAdminAsync(_stop.Token);
+            await StartAdminAsync(cancellationToken);
         }
-        catch (Exception fault) when (fault is AgentStartException or OperationCanceledException)
+        catch (AgentStartException fault)
         {
             // Forwarding goes on without it.
             LogAdminLost(fault.Message);
         }
+    }
 
-        return true;
+    private bool TryReclaim()
+    {
+        try
+        {
+            return TryClaim();
+        }
+        catch (AgentStartException fault)
+        {
+            LogClaimLost(fault.Message);
+            return false;
+        }
     }
 
     private async Task LeaveConnectionsToSuccessorAsync()

@@ -45,4 +45,10 @@ internal sealed partial class AgentService
 
     [LoggerMessage(1024, LogLevel.Warning, "Forwarding goes on, but without probes, metrics and status: {Reason}")]
     private partial void LogAdminLost(string reason);
+
+    [LoggerMessage(1025, LogLevel.Warning, "Ignored: {Who} holds the name of an agent of release 0.1.0, but cannot be shown to be one. If it is one, stop it.")]
+    private partial void LogImpostor(string who);
+
+    [LoggerMessage(1026, LogLevel.Warning, "The claim to this node could not be taken back yet; forwarding goes on. {Reason}")]
+    private partial void LogClaimLost(string reason);
 }

@@ -158,7 +158,7 @@ internal sealed partial class AgentService(
     {
         await _stop.CancelAsync();
         await StopWritingAsync();
-        await Task.WhenAll(_parts);
+        await Task.WhenAll([.. _parts, _reclaiming]);
     }
 
     private HealthFacts Health() => new()

@@ -81,15 +81,28 @@ internal static class RuleBackends
             () => portals.Notices);
     }
 
-    /// <summary>Removes the rules of every backend; for <c>cleanup</c>.</summary>
-    public static async Task RemoveAllAsync(ChainPrefix prefix, TimeProvider time, CancellationToken cancellationToken)
+    /// <summary>Removes the rules of every backend and of every release; for <c>cleanup</c>. What one of them cannot do keeps
+    /// none of the others from being done.</summary>
+    /// <returns>What may have been left behind, and why.</returns>
+    public static async Task<ImmutableArray<string>> RemoveAllAsync(TimeProvider time, CancellationToken cancellationToken)
     {
-        var iptables = new IptablesChoice(new HostCommands(time), time);
-        if (iptables.IsInstalled)
-            await (await iptables.CreateAsync(prefix, null, cancellationToken)).RemoveAsync(cancellationToken);
+        var faults = new List<string>();
+        faults.AddRange(await IptablesPortals.RemoveEverywhereAsync(new HostCommands(time), cancellationToken));
         var nft = await NftablesProbe.AskAsync(NftCommand, cancellationToken);
-        if (!nft.Families.IsEmpty)
-            await new NftablesBackend(NftCommand, nft.Families, time).RemoveAsync(cancellationToken);
+        // A kernel without nf_tables has no table of ours.
+        foreach (var family in nft.Families)
+        {
+            try
+            {
+                await new NftablesBackend(NftCommand, [family], time).RemoveAsync(cancellationToken);
+            }
+            catch (NetfilterException fault)
+            {
+                faults.Add(fault.Message);
+            }
+        }
+
+        return [.. faults];
     }
 
     /// <summary>Where it cannot be opened, nft carries every change; it will say itself what is wrong.</summary>

@@ -74,6 +74,24 @@ public static class ListenDevice
         };
     }
 
+    /// <summary>The bridge devices that are the agent's: those of these names, those whose alias begins so, and those that have
+    /// nothing but these addresses.</summary>
+    /// <exception cref="NetlinkException">The kernel does not list its devices.</exception>
+    public static ImmutableArray<string> Ours(IReadOnlyCollection<string> names, string alias, IReadOnlyCollection<InetAddress> addresses)
+    {
+        using var socket = NetlinkSocket.Open(NetlinkSocket.ProtocolRoute, Deadline);
+        var held = RouteMessages.Addresses(socket).ToLookup(address => address.Index);
+        return
+        [
+            .. RouteMessages.Links(socket)
+                .Where(link => link.Kind == "bridge"
+                    && (names.Contains(link.Name)
+                        || link.Alias.StartsWith(alias, StringComparison.Ordinal)
+                        || HasOnly([.. held[link.Index]], addresses)))
+                .Select(link => link.Name),
+        ];
+    }
+
     /// <returns>Null, or why the node cannot have this IPv6 address.</returns>
     private static string? EnsureAddress(
         NetlinkSocket socket,
@@ -129,6 +147,11 @@ public static class ListenDevice
                 throw new NetlinkException($"Adding the address {address}/{hostPrefix} to {link.Name}", added);
         }
     }
+
+    /// <summary>The kernel adds a link-local IPv6 address by itself.</summary>
+    private static bool HasOnly(ImmutableArray<RouteMessages.LinkAddress> held, IReadOnlyCollection<InetAddress> addresses) =>
+        held.Any(address => addresses.Contains(address.Address))
+        && held.All(address => addresses.Contains(address.Address) || (address.Address.IsIPv6 && address.Scope == RouteMessages.ScopeLink));
 
     private static bool IPv6IsDisabledOn(string name)
     {

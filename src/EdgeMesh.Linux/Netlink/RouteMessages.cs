@@ -16,19 +16,21 @@ internal static class RouteMessages
     private const int NewLink = 16;
     private const int DeleteLink = 17;
     private const int GetLink = 18;
+    private const int SetLink = 19;
     private const int NewAddress = 20;
     private const int DeleteAddress = 21;
     private const int GetAddress = 22;
 
     private const int LinkName = 3;
     private const int LinkInfo = 18;
+    private const int LinkAlias = 20;
     private const int LinkInfoKind = 1;
 
     private const int AddressAddress = 1;
     private const int AddressLocal = 2;
     private const int AddressFlags = 8;
 
-    internal sealed record Link(int Index, string Name, string Kind, uint Flags);
+    internal sealed record Link(int Index, string Name, string Kind, uint Flags, string Alias = "");
 
     internal readonly record struct LinkAddress(int Index, InetAddress Address, int PrefixLength, uint Flags, byte Scope);
 
@@ -94,6 +96,43 @@ internal static class RouteMessages
         WriteLinkHeader(writer.Claim(16), index, InterfaceUp, InterfaceUp);
         writer.EndMessage();
         return socket.Request(writer.Written, sequence);
+    }
+
+    /// <summary>Sets the alias and says which one stood before. Both requests go to the kernel in one call, so nothing that
+    /// happens to this process can come between the look and the change.</summary>
+    /// <returns>0, or the error number.</returns>
+    internal static int ExchangeAlias(NetlinkSocket socket, string name, string alias, out string before)
+    {
+        Span<byte> buffer = stackalloc byte[512];
+        var writer = new NetlinkWriter(buffer);
+        var look = socket.NextSequence();
+        writer.BeginMessage(GetLink, NetlinkSocket.FlagRequest, look);
+        writer.Claim(16);
+        writer.AttributeText(LinkName, name);
+        writer.EndMessage();
+        var change = socket.NextSequence();
+        writer.BeginMessage(SetLink, NetlinkSocket.FlagRequest | NetlinkSocket.FlagAcknowledge, change);
+        writer.Claim(16);
+        writer.AttributeText(LinkName, name);
+        // Without a closing zero, as ip(8) writes it; of length 0 it removes the alias.
+        writer.Attribute(LinkAlias, System.Text.Encoding.ASCII.GetBytes(alias));
+        writer.EndMessage();
+        before = string.Empty;
+        var errno = socket.Send(writer.Written);
+        while (errno == 0)
+        {
+            errno = socket.Receive(out var data);
+            var messages = new NetlinkMessages(data);
+            while (errno == 0 && messages.MoveNext())
+            {
+                if (messages.Sequence == look && messages.Type == NewLink)
+                    before = ParseLink(messages.Payload).Alias;
+                else if (messages.Sequence == change && messages.Type == NetlinkMessages.TypeError)
+                    return messages.Errno;
+            }
+        }
+
+        return errno;
     }
 
     /// <returns>0, or the error number.</returns>
@@ -174,11 +213,14 @@ internal static class RouteMessages
             return new Link(0, string.Empty, string.Empty, 0);
         var name = string.Empty;
         var kind = string.Empty;
+        var alias = string.Empty;
         var attributes = new NetlinkAttributes(payload[16..]);
         while (attributes.MoveNext())
         {
             if (attributes.Type == LinkName)
                 name = attributes.Text;
+            if (attributes.Type == LinkAlias)
+                alias = attributes.Text;
             if (attributes.Type != LinkInfo)
                 continue;
             var info = new NetlinkAttributes(attributes.Value);
@@ -189,7 +231,7 @@ internal static class RouteMessages
             }
         }
 
-        return new Link(MemoryMarshal.Read<int>(payload[4..]), name, kind, MemoryMarshal.Read<uint>(payload[8..]));
+        return new Link(MemoryMarshal.Read<int>(payload[4..]), name, kind, MemoryMarshal.Read<uint>(payload[8..]), alias);
     }
 
     internal static LinkAddress? ParseAddress(ReadOnlySpan<byte> payload)

@@ -145,6 +145,39 @@ public sealed class IptablesPortals : IPortalBackend
         }
     }
 
+    /// <summary>Removes what any release left in any iptables of this machine. A program that is missing has nothing to remove;
+    /// what one of them cannot do keeps none of the others from being done.</summary>
+    /// <returns>What may have been left behind, and why.</returns>
+    public static async Task<ImmutableArray<string>> RemoveEverywhereAsync(ICommands commands, CancellationToken cancellationToken)
+    {
+        var faults = ImmutableArray.CreateBuilder<string>();
+        foreach (var either in Enum.GetValues<IptablesVariant>())
+        {
+            foreach (var family in Enum.GetValues<IpFamily>())
+            {
+                try
+                {
+                    await RemoveLeftoversAsync(new IptablesCommands(commands, either, family), current: null, [UsualListener], cancellationToken);
+                }
+                catch (NetfilterException fault) when (!IsMissing(fault))
+                {
+                    faults.Add(fault.Message);
+                }
+                catch (NetfilterException)
+                {
+                    // A kernel without this table has no rule of ours in it.
+                }
+            }
+        }
+
+        return faults.ToImmutable();
+    }
+
+    /// <summary>As iptables and iptables-nft say that the kernel lacks the family, the table or the whole of it.</summary>
+    private static bool IsMissing(NetfilterException fault) =>
+        ((string[])["does not exist", "do you need to insmod", "Address family not supported", "Protocol not supported"])
+            .Any(words => fault.Message.Contains(words, StringComparison.OrdinalIgnoreCase));
+
     private async Task<SyncResult> SyncAsync(FamilyState state, FamilyPortals portals, CancellationToken cancellationToken)
     {
         var applied = state.Applied;

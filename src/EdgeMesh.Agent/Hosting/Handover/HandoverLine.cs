@@ -13,8 +13,7 @@ internal sealed class HandoverLine(Socket socket, TimeProvider time) : IDisposab
     private readonly byte[] _buffer = new byte[LongestLine];
     private int _length;
 
-    /// <summary>Abstract sockets have no file permissions: anybody on the node can connect, or hold the name. The kernel
-    /// says who it is.</summary>
+    /// <summary>For people only: who may take over is told by the knock.</summary>
     public PeerCredentials Peer
     {
         get
@@ -42,15 +41,8 @@ internal sealed class HandoverLine(Socket socket, TimeProvider time) : IDisposab
         {
             while (true)
             {
-                var end = _buffer.AsSpan(0, _length).IndexOf((byte)'\n');
-                if (end >= 0)
-                {
-                    var line = Encoding.UTF8.GetString(_buffer, 0, end);
-                    _length -= end + 1;
-                    _buffer.AsSpan(end + 1, _length).CopyTo(_buffer);
+                if (TakeLine() is { } line)
                     return line;
-                }
-
                 if (_length == LongestLine)
                     return null;
                 var read = await socket.ReceiveAsync(_buffer.AsMemory(_length), either.Token);
@@ -63,11 +55,42 @@ internal sealed class HandoverLine(Socket socket, TimeProvider time) : IDisposab
                 _length += read;
             }
         }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            return ReadAfterDeadline();
+        }
         catch (Exception fault) when (IsEnd(fault, cancellationToken))
         {
             IsGone |= fault is SocketException;
             return null;
         }
+    }
+
+    /// <summary>A process that was stopped finds its deadline passed and the answer there.</summary>
+    private string? ReadAfterDeadline()
+    {
+        try
+        {
+            if (socket.Available > 0 && _length < LongestLine)
+                _length += socket.Receive(_buffer.AsSpan(_length));
+        }
+        catch (Exception fault) when (fault is SocketException or ObjectDisposedException)
+        {
+            IsGone |= fault is SocketException;
+        }
+
+        return TakeLine();
+    }
+
+    private string? TakeLine()
+    {
+        var end = _buffer.AsSpan(0, _length).IndexOf((byte)'\n');
+        if (end < 0)
+            return null;
+        var line = Encoding.UTF8.GetString(_buffer, 0, end);
+        _length -= end + 1;
+        _buffer.AsSpan(end + 1, _length).CopyTo(_buffer);
+        return line;
     }
 
     /// <returns>False when the other has gone.</returns>

@@ -12,8 +12,8 @@ internal sealed record HandoverSteps
     /// <summary>Gives up the claim and the admin address.</summary>
     public required Func<Task> ReleaseAsync { get; init; }
 
-    /// <summary>Takes both back; false when the claim is another's by now.</summary>
-    public required Func<Task<bool>> ReclaimAsync { get; init; }
+    /// <summary>Takes both back, or sees to it that they are taken back as soon as they are free.</summary>
+    public required Func<Task> ReclaimAsync { get; init; }
 
     /// <summary>Leaves all new connections to the other.</summary>
     public required Func<Task> StopAcceptingAsync { get; init; }

@@ -1,11 +1,12 @@
 namespace EdgeMesh.Agent.Hosting.Handover;
 
 /// <summary>
-/// What two agents say to each other on the instance socket, one word per line.
+/// What two agents say to each other on the instance socket, one word per line, once the new one has knocked
+/// (<see cref="InstanceSocket"/>).
 /// <code>
 ///   old                                              new
 ///   who it is, for people
-///   handover 1                                       (a visitor that only asks goes here)
+///   handover 2                                       (a visitor that only asks goes here)
 ///                                                    freeze      I have facts, and am about to write rules
 ///   frozen    my guard and reconciler rest
 ///                                                    release     I listen, and my rules are in force
@@ -14,12 +15,16 @@ namespace EdgeMesh.Agent.Hosting.Handover;
 ///   closed    my listeners are closed
 ///   (drains, ends)                                   (keeps the line open)
 /// </code>
-/// If the line breaks before <c>standing</c>, the old one takes back what it gave and goes on; if it breaks at any time, the
-/// new one goes on. A release that speaks differently changes the number in the second line.
+/// The old one ends its service for the word <c>standing</c> and for nothing else: whatever else comes, or does not come, it
+/// takes back what it gave, says <c>refused</c>, and goes on. If the line breaks, the old one has ended, and the new one goes
+/// on. A release that speaks differently changes the number in the second line.
 /// </summary>
 internal static class HandoverWords
 {
-    public const string Version = "handover 1";
+    public const string Version = "handover 2";
+
+    /// <summary>Of release 0.1.0: the same words, without a knock.</summary>
+    public const string FirstVersion = "handover 1";
     public const string Freeze = "freeze";
     public const string Frozen = "frozen";
     public const string Release = "release";

@@ -1,4 +1,5 @@
 using System.Globalization;
+using EdgeMesh.Linux;
 
 namespace EdgeMesh.Agent.Hosting.Handover;
 
@@ -13,13 +14,20 @@ internal sealed class Predecessor : IDisposable
     private static readonly TimeSpan ReleaseDeadline = TimeSpan.FromSeconds(15);
     private static readonly TimeSpan CloseDeadline = TimeSpan.FromSeconds(15);
 
-    private readonly HandoverLine _line;
+    private static readonly TimeSpan ConnectRetry = TimeSpan.FromMilliseconds(50);
 
-    private Predecessor(HandoverLine line, string identity, string? version)
+    /// <summary>Who has not proved the right to be here gets no more of a start's time than this for each step.</summary>
+    private static readonly TimeSpan UnprovenDeadline = TimeSpan.FromSeconds(5);
+
+    private readonly HandoverLine _line;
+    private bool _ignored;
+
+    private Predecessor(HandoverLine line, string identity, string? version, bool isProven)
     {
         _line = line;
         Identity = identity;
-        CanHandOver = version == HandoverWords.Version;
+        IsProven = isProven;
+        CanHandOver = version is HandoverWords.Version or HandoverWords.FirstVersion;
     }
 
     /// <summary>As it calls itself, or what the kernel says of it.</summary>
@@ -28,24 +36,48 @@ internal sealed class Predecessor : IDisposable
     /// <summary>False for a release that speaks another version of the protocol, or none.</summary>
     public bool CanHandOver { get; }
 
+    /// <summary>It has CAP_NET_ADMIN here. Without that it may be an agent of release 0.1.0 in another container, or anybody:
+    /// it is asked to hand over, and whatever it does, it holds up nobody.</summary>
+    public bool IsProven { get; }
+
     /// <returns>Null when nobody is there.</returns>
+    /// <exception cref="AgentStartException">An agent is there and takes no visitors.</exception>
     public static async Task<Predecessor?> MeetAsync(TimeProvider time, CancellationToken cancellationToken)
     {
-        var line = await InstanceSocket.VisitAsync(time, cancellationToken);
-        if (line is null)
-            return null;
+        var start = time.GetTimestamp();
+        while (InstanceSocket.FindHolder() is { } holder)
+        {
+            if (await InstanceSocket.VisitAsync(holder, time, cancellationToken) is { } line)
+                return await GreetAsync(line, isProven: true, cancellationToken);
+            if (time.GetElapsedTime(start) > AnswerDeadline)
+                throw new AgentStartException("An agent holds this node and does not answer. End it (kill -9 if it hangs), and start this one again.");
+            await Task.Delay(ConnectRetry, time, cancellationToken);
+        }
+
+        return await InstanceSocket.ConnectAsync(InstanceSocket.FirstName, time, cancellationToken) is { } first
+            ? await GreetFirstReleaseAsync(first, cancellationToken)
+            : null;
+    }
+
+    /// <summary>Anybody can hold the name of release 0.1.0.</summary>
+    private static async Task<Predecessor?> GreetFirstReleaseAsync(HandoverLine line, CancellationToken cancellationToken)
+    {
+        var peer = line.Peer;
+        var isProven = ProcessRights.IsNetAdminHere(peer.ProcessId);
+        if (isProven || (peer.UserId == 0 && peer.ProcessId == 0))
+            return await GreetAsync(line, isProven, cancellationToken);
+        line.Dispose();
+        return null;
+    }
+
+    private static async Task<Predecessor> GreetAsync(HandoverLine line, bool isProven, CancellationToken cancellationToken)
+    {
         try
         {
-            var peer = line.Peer;
-            if (!peer.IsTrusted)
-            {
-                return new Predecessor(
-                    line, string.Create(CultureInfo.InvariantCulture, $"process {peer.ProcessId} of user {peer.UserId}, which is no agent of this node but holds its name"), null);
-            }
-
             var identity = await line.ReadAsync(AnswerDeadline, cancellationToken);
             var version = identity is null ? null : await line.ReadAsync(AnswerDeadline, cancellationToken);
-            return new Predecessor(line, identity ?? $"process {peer.ProcessId}, which does not answer", version);
+            return new Predecessor(
+                line, identity ?? string.Create(CultureInfo.InvariantCulture, $"process {line.Peer.ProcessId}, which does not answer"), version, isProven);
         }
         catch
         {
@@ -62,7 +94,8 @@ internal sealed class Predecessor : IDisposable
     public Task ReleaseAsync(CancellationToken cancellationToken) =>
         SayAsync(HandoverWords.Release, HandoverWords.Released, ReleaseDeadline, cancellationToken);
 
-    /// <summary>From here on there is no way back.</summary>
+    /// <summary>From here on there is no way back, unless the other has given up waiting.</summary>
+    /// <exception cref="AgentStartException">It has, and goes on.</exception>
     public Task StandAsync(CancellationToken cancellationToken) =>
         SayAsync(HandoverWords.Standing, HandoverWords.Closed, CloseDeadline, cancellationToken);
 
@@ -70,7 +103,17 @@ internal sealed class Predecessor : IDisposable
 
     private async Task SayAsync(string word, string expected, TimeSpan deadline, CancellationToken cancellationToken)
     {
+        if (_ignored)
+            return;
+        if (!IsProven && deadline > UnprovenDeadline)
+            deadline = UnprovenDeadline;
         var answer = await _line.WriteAsync(word, cancellationToken) ? await _line.ReadAsync(deadline, cancellationToken) : null;
+        if (!IsProven)
+        {
+            _ignored = answer != expected;
+            return;
+        }
+
         if (answer?.StartsWith(HandoverWords.Refused, StringComparison.Ordinal) == true)
             throw new AgentStartException($"The agent that runs here ({Identity}) does not hand over: {answer[HandoverWords.Refused.Length..]}.");
         if (answer is null && !_line.IsGone && word != HandoverWords.Standing)

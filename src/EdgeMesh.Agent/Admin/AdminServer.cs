@@ -1,81 +1,65 @@
-using System.Collections.Immutable;
 using System.Net;
 using System.Text;
 using System.Text.Json;
-using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Http;
-using Microsoft.Extensions.DependencyInjection;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Agent.Admin;
 
 /// <summary>Answers <c>/healthz</c>, <c>/readyz</c>, <c>/livez</c>, <c>/metrics</c> and <c>/status</c>. It only reads.</summary>
+/// <remarks>The HTTP server of ASP.NET without its host, routing and dependency injection, which these five paths do not need
+/// (decision 16).</remarks>
 internal sealed class AdminServer : IAsyncDisposable
 {
-    private static readonly TimeSpan RequestDeadline = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan StatusAge = TimeSpan.FromSeconds(1);
 
-    private readonly WebApplication _application;
+    /// <summary>Scrapes are seconds apart; only a flood of them notices.</summary>
+    private static readonly TimeSpan MetricsAge = TimeSpan.FromMilliseconds(200);
+
+    private readonly KestrelServer _server;
+    private readonly AdminApplication _application;
     private readonly MetricsPage _metrics = new();
 
+    /// <param name="nodeName">Under which name, beside its addresses, browsers and scrapers may ask for it.</param>
     public AdminServer(
-        IPEndPoint address, Func<HealthFacts> health, Func<CancellationToken, Task<StatusDocument>> status, ILoggerFactory logging)
+        IPEndPoint address, string nodeName, Func<HealthFacts> health, Func<CancellationToken, Task<StatusDocument>> status, ILoggerFactory logging, TimeProvider time)
     {
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
+        var options = new KestrelServerOptions { AddServerHeader = false, ApplicationServices = NoServices.Instance };
+        options.Limits.MaxRequestBodySize = 0;
+        options.Limits.MaxRequestLineSize = 2048;
+        options.Limits.MaxRequestHeadersTotalSize = 8192;
+        options.Limits.MaxRequestHeaderCount = 64;
+        options.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(5);
+        options.Limits.KeepAliveTimeout = TimeSpan.FromMinutes(1);
+        var connections = new AdminConnections();
+        options.Listen(address, listen =>
         {
-            kestrel.AddServerHeader = false;
-            kestrel.Limits.MaxConcurrentConnections = 64;
-            kestrel.Limits.MaxRequestBodySize = 0;
-            kestrel.Limits.RequestHeadersTimeout = RequestDeadline;
-            kestrel.Limits.KeepAliveTimeout = TimeSpan.FromMinutes(1);
-            kestrel.Listen(address);
+            listen.Protocols = HttpProtocols.Http1;
+            listen.Use(connections.Middleware);
         });
-        builder.Services.AddSingleton(logging);
-        _application = builder.Build();
-        _application.Run(context => (context.Request.Method, context.Request.Path.Value) switch
-        {
-            ("GET" or "HEAD", "/livez") => ProbeAsync(context, HealthRules.NotAlive(health())),
-            ("GET" or "HEAD", "/readyz") => ProbeAsync(context, HealthRules.NotReady(health())),
-            ("GET" or "HEAD", "/healthz") => ProbeAsync(context, HealthRules.NotHealthy(health())),
-            ("GET", "/metrics") => WriteAsync(context, PrometheusExporter.ContentType, _metrics.Render()),
-            ("GET", "/status") => StatusAsync(context, status),
-            _ => NotFoundAsync(context),
-        });
+        _server = new KestrelServer(Microsoft.Extensions.Options.Options.Create(options), new SocketTransportFactory(Microsoft.Extensions.Options.Options.Create(new SocketTransportOptions()), logging), logging);
+        _application = new AdminApplication(
+            new AdminHosts(address.Address, nodeName), health,
+            new AnswerCache(StatusAge, async token => JsonSerializer.SerializeToUtf8Bytes(await status(token), StatusJson.Default.StatusDocument), time),
+            new AnswerCache(MetricsAge, _ => Task.FromResult(Encoding.UTF8.GetBytes(_metrics.Render())), time));
     }
 
-    public Task StartAsync(CancellationToken cancellationToken) => _application.StartAsync(cancellationToken);
+    public Task StartAsync(CancellationToken cancellationToken) => _server.StartAsync(_application, cancellationToken);
 
     public async ValueTask DisposeAsync()
     {
-        await _application.DisposeAsync();
+        // Whoever keeps a connection open has no say in when the agent ends.
+        using (var now = new CancellationTokenSource(TimeSpan.FromSeconds(1)))
+            await _server.StopAsync(now.Token);
+        _server.Dispose();
         _metrics.Dispose();
     }
 
-    private static Task ProbeAsync(HttpContext context, ImmutableArray<string> reasons)
+    private sealed class NoServices : IServiceProvider
     {
-        context.Response.StatusCode = reasons.IsEmpty ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable;
-        return WriteAsync(context, "text/plain; charset=utf-8", reasons.IsEmpty ? "ok\n" : string.Join('\n', reasons) + "\n");
-    }
+        public static NoServices Instance { get; } = new();
 
-    private static async Task StatusAsync(HttpContext context, Func<CancellationToken, Task<StatusDocument>> status)
-    {
-        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted);
-        deadline.CancelAfter(RequestDeadline);
-        var document = await status(deadline.Token);
-        context.Response.ContentType = "application/json; charset=utf-8";
-        await JsonSerializer.SerializeAsync(context.Response.Body, document, StatusJson.Default.StatusDocument, deadline.Token);
-    }
-
-    private static Task NotFoundAsync(HttpContext context)
-    {
-        context.Response.StatusCode = StatusCodes.Status404NotFound;
-        return WriteAsync(context, "text/plain; charset=utf-8", "Here are: /livez /readyz /healthz /metrics /status\n");
-    }
-
-    private static Task WriteAsync(HttpContext context, string contentType, string text)
-    {
-        context.Response.ContentType = contentType;
-        return context.Response.WriteAsync(text, Encoding.UTF8, context.RequestAborted);
+        public object? GetService(Type serviceType) => null;
     }
 }

@@ -98,7 +98,8 @@ internal sealed class PrometheusExporter : BaseExporter<Metric>
     private void WriteLabel(char separator, string key, string value)
     {
         _text.Append(separator).Append(key).Append("=\"");
-        foreach (var character in value)
+        // The format knows line ends, and has them escaped in its own way.
+        foreach (var character in PlainText.Lines(value))
         {
             _ = character switch
             {

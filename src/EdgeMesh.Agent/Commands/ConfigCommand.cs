@@ -45,12 +45,12 @@ internal static class ConfigCommand
             }
 
             await FindingsOutput.WriteWarningsAsync(output, loaded);
-            await output.WriteLineAsync($"{loaded.File} is valid");
+            await output.WriteLineAsync($"{PlainText.Of(loaded.File)} is valid");
             await output.WriteLineAsync($"  node     {options.NodeName} ({(options.NodeKind == NodeKind.Cloud ? "cloud: KUBERNETES_PORT is set" : "edge: KUBERNETES_PORT is not set")})");
-            await output.WriteLineAsync($"  source   {options.Source.Description}");
+            await output.WriteLineAsync($"  source   {PlainText.Of(options.Source.Description)}");
             await output.WriteLineAsync($"  rules    backend {loaded.Config!.TextOf(EdgeProxyKeys.Backend)}, chains {loaded.Config.TextOf(EdgeProxyKeys.Prefix)}-PORTALS-CONTAINER and -HOST");
             await output.WriteLineAsync($"  handles  {Handled(options.Proxy)}");
-            await output.WriteLineAsync($"  tunnel   {Tunnel(options)}");
+            await output.WriteLineAsync($"  tunnel   {PlainText.Of(Tunnel(options))}");
             return ExitCodes.Ok;
         });
         return command;

@@ -11,7 +11,7 @@ internal static class FindingsOutput
             await output.WriteLineAsync($"error: {fault}");
         await WriteWarningsAsync(output, loaded);
         var count = loaded.Faults.Length;
-        await output.WriteLineAsync($"{loaded.File} has {count} {(count == 1 ? "fault" : "faults")}");
+        await output.WriteLineAsync($"{PlainText.Of(loaded.File)} has {count} {(count == 1 ? "fault" : "faults")}");
     }
 
     public static async Task WriteWarningsAsync(TextWriter output, LoadedConfig loaded)

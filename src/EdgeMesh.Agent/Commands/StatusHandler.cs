@@ -10,6 +10,7 @@ namespace EdgeMesh.Agent.Commands;
 internal static class StatusHandler
 {
     private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(15);
+    private const int LargestStatus = 256 << 20;
 
     public static async Task<int> RunAsync(StatusArguments arguments, CancellationToken cancellationToken)
     {
@@ -19,7 +20,7 @@ internal static class StatusHandler
             return ExitCodes.Usage;
         }
 
-        using var client = new HttpClient { Timeout = Deadline };
+        using var client = new HttpClient { Timeout = Deadline, MaxResponseContentBufferSize = LargestStatus };
         string json;
         try
         {
@@ -28,13 +29,13 @@ internal static class StatusHandler
         catch (Exception fault) when (fault is HttpRequestException or TaskCanceledException)
         {
             await arguments.Error.WriteLineAsync(
-                $"error: no agent answers at {address} ({fault.Message}). Is it running on this node? Its address is commonConfig.adminAddress of its configuration file.");
+                $"error: no agent answers at {address} ({PlainText.Of(fault.Message)}). Is it running on this node? Its address is commonConfig.adminAddress of its configuration file.");
             return ExitCodes.Failure;
         }
 
         if (arguments.Format == StatusFormat.Json)
         {
-            await arguments.Output.WriteLineAsync(json);
+            await arguments.Output.WriteLineAsync(PlainText.Lines(json));
             return ExitCodes.Ok;
         }
 

@@ -10,13 +10,13 @@ internal static class StatusView
     public static void Write(IAnsiConsole console, StatusDocument status, DateTimeOffset now)
     {
         var facts = new Grid().AddColumn(new GridColumn().NoWrap()).AddColumn();
-        facts.AddRow("Node", Markup.Escape($"{status.Node.Name} ({(status.Node.Edge ? "edge" : "cloud")}), {status.Node.Phase} for {Age(now - status.Node.StartedAt)}, version {status.Version}"));
+        facts.AddRow("Node", Shown.Text($"{status.Node.Name} ({(status.Node.Edge ? "edge" : "cloud")}), {status.Node.Phase} for {Age(now - status.Node.StartedAt)}, version {status.Version}"));
         foreach (var notice in status.Node.Notices)
-            facts.AddRow("Notice", $"[yellow]{Markup.Escape(notice)}[/]");
-        facts.AddRow("Source", Markup.Escape(status.Source.Description));
+            facts.AddRow("Notice", $"[yellow]{Shown.Text(notice)}[/]");
+        facts.AddRow("Source", Shown.Text(status.Source.Description));
         facts.AddRow("Facts", Freshness(status.Source, now));
         foreach (var kind in status.Source.Kinds.Where(k => k.Fault is not null))
-            facts.AddRow("", $"[yellow]{Markup.Escape($"{kind.Kind}: {kind.Fault}")}[/]");
+            facts.AddRow("", $"[yellow]{Shown.Text($"{kind.Kind}: {kind.Fault}")}[/]");
         facts.AddRow("Rules", status.Rules.Enabled ? Rules(status.Rules, now) : "[yellow]none: modules.edgeProxy.enable is false, so every service is left to kube-proxy[/]");
         if (status.Rules.Enabled)
         {
@@ -27,9 +27,9 @@ internal static class StatusView
         if (status.Rules is { DirectChanges: { } direct, DirectChangesRefused: { } refused } && direct + refused > 0)
             facts.AddRow("", refused == 0 ? $"{direct} changes without the nft program" : $"{direct} changes without the nft program, [yellow]{refused} refused by the kernel and carried by nft[/]");
         foreach (var repair in status.Rules.RecentRepairs)
-            facts.AddRow("", Markup.Escape($"repaired: {repair}"));
+            facts.AddRow("", Shown.Text($"repaired: {repair}"));
         var data = status.DataPath;
-        facts.AddRow("Listener", Markup.Escape(
+        facts.AddRow("Listener", Shown.Text(
             $"{data.Listener}: {data.ActiveConnections} connections now, {data.TotalConnections} in all; {data.ActiveFlows} UDP flows now, {data.TotalFlows} in all; {data.Refused} refused, {data.Shed} shed, {data.DialFailures} failed dials"));
         if (status.Tunnel is { } tunnel)
             TunnelView.AddFacts(facts, tunnel);
@@ -51,16 +51,16 @@ internal static class StatusView
             foreach (var port in service.Ports)
             {
                 table.AddRow(
-                    Markup.Escape(port.Name),
-                    Markup.Escape($"{port.Address}/{port.Protocol}"),
-                    Markup.Escape($"{port.Path}: {port.Reason}"),
-                    Markup.Escape(Endpoints(port)),
+                    Shown.Text(port.Name),
+                    Shown.Text($"{port.Address}/{port.Protocol}"),
+                    Shown.Text($"{port.Path}: {port.Reason}"),
+                    Shown.Text(Endpoints(port)),
                     port.ActiveConnections.ToString(CultureInfo.InvariantCulture),
                     port.TotalConnections.ToString(CultureInfo.InvariantCulture));
             }
 
             foreach (var fault in service.Faults)
-                table.AddRow(Markup.Escape(service.Name), "", $"[yellow]{Markup.Escape(fault)}[/]", "", "", "");
+                table.AddRow(Shown.Text(service.Name), "", $"[yellow]{Shown.Text(fault)}[/]", "", "", "");
         }
 
         if (table.Rows.Count == 0)
@@ -72,7 +72,7 @@ internal static class StatusView
     {
         var table = new Table().Border(TableBorder.Simple).AddColumns("Left to kube-proxy", "Why");
         foreach (var service in left)
-            table.AddRow(Markup.Escape(service.Name), Markup.Escape(string.Join("; ", [service.Reason ?? "", .. service.Faults])));
+            table.AddRow(Shown.Text(service.Name), Shown.Text(string.Join("; ", [service.Reason ?? "", .. service.Faults])));
         return table;
     }
 
@@ -86,19 +86,19 @@ internal static class StatusView
 
     private static string Freshness(SourceStatus source, DateTimeOffset now) => source.Origin switch
     {
-        "live" => Markup.Escape($"live, last change {Age(now - source.AsOf!.Value)} ago"),
-        "cache" => $"[yellow]{Markup.Escape($"from the cache on disk, {Age(now - source.AsOf!.Value)} old: the source has not answered yet")}[/]",
+        "live" => Shown.Text($"live, last change {Age(now - source.AsOf!.Value)} ago"),
+        "cache" => $"[yellow]{Shown.Text($"from the cache on disk, {Age(now - source.AsOf!.Value)} old: the source has not answered yet")}[/]",
         _ => "[yellow]none yet: services and endpoints have not both been listed[/]",
     };
 
     private static string Rules(RulesStatus rules, DateTimeOffset now)
     {
-        var text = Markup.Escape($"{rules.Backend} ({rules.Reason}), ");
+        var text = Shown.Text($"{rules.Backend} ({rules.Reason}), ");
         text += rules.InForce
-            ? Markup.Escape($"in force since {Age(now - rules.LastSync!.Value)}")
-            : $"[red]{Markup.Escape($"not in force: {rules.Fault ?? "nothing applied yet"}")}[/]";
+            ? Shown.Text($"in force since {Age(now - rules.LastSync!.Value)}")
+            : $"[red]{Shown.Text($"not in force: {rules.Fault ?? "nothing applied yet"}")}[/]";
         return rules.OrderRepairs == 0 ? text
-            : text + Markup.Escape($", repaired {rules.OrderRepairs} times, last {Age(now - rules.LastRepair!.Value)} ago");
+            : text + Shown.Text($", repaired {rules.OrderRepairs} times, last {Age(now - rules.LastRepair!.Value)} ago");
     }
 
     private static string Jump(JumpStatus jump)
@@ -109,7 +109,7 @@ internal static class StatusView
             1 => "first",
             _ => $"[red]at {jump.Position}[/]",
         };
-        return $"{Markup.Escape($"{jump.Family} {jump.Hook} -> {jump.Chain}")}: {place} {Markup.Escape(jump.Detail == "first" ? "" : jump.Detail)}".TrimEnd();
+        return $"{Shown.Text($"{jump.Family} {jump.Hook} -> {jump.Chain}")}: {place} {Shown.Text(jump.Detail == "first" ? "" : jump.Detail)}".TrimEnd();
     }
 
     internal static string Age(TimeSpan age) => age switch

@@ -9,16 +9,16 @@ internal static class TunnelView
 {
     public static void AddFacts(Grid facts, TunnelStatus tunnel)
     {
-        facts.AddRow("Tunnel", Markup.Escape(
+        facts.AddRow("Tunnel", Shown.Text(
             $"peer {tunnel.PeerId} at {string.Join(", ", tunnel.Listening)}: {tunnel.StreamsOut} streams to other nodes, {tunnel.StreamsIn} from them; {tunnel.RefusedOut} and {tunnel.RefusedIn} refused, {tunnel.StrangersRefused} strangers turned away"));
         if (tunnel.Fault is { } broken)
-            facts.AddRow("", $"[red]{Markup.Escape(broken)}[/]");
+            facts.AddRow("", $"[red]{Shown.Text(broken)}[/]");
         foreach (var relay in tunnel.Relays)
         {
             var state = relay.Connected
-                ? Markup.Escape($"connected{RoundTrip(relay.RoundTripMilliseconds, ", ")}{(relay.ReservedUntil is null ? ", no place held" : ", holds a place for this node")}")
-                : $"[yellow]{Markup.Escape($"not connected{(relay.Fault is { } fault ? $": {fault}" : "")}")}[/]";
-            facts.AddRow("", $"relay {Markup.Escape(relay.Name)}: {state}");
+                ? Shown.Text($"connected{RoundTrip(relay.RoundTripMilliseconds, ", ")}{(relay.ReservedUntil is null ? ", no place held" : ", holds a place for this node")}")
+                : $"[yellow]{Shown.Text($"not connected{(relay.Fault is { } fault ? $": {fault}" : "")}")}[/]";
+            facts.AddRow("", $"relay {Shown.Text(relay.Name)}: {state}");
         }
     }
 
@@ -29,14 +29,14 @@ internal static class TunnelView
         {
             var session = node.State switch
             {
-                "relayed" => Markup.Escape($"relayed via {node.Relay}"),
-                "direct" => Markup.Escape($"direct, {node.Address}"),
-                _ => $"[yellow]{Markup.Escape($"none{(node.Fault is { } fault ? $": {fault}" : "")}")}[/]",
+                "relayed" => Shown.Text($"relayed via {node.Relay}"),
+                "direct" => Shown.Text($"direct, {node.Address}"),
+                _ => $"[yellow]{Shown.Text($"none{(node.Fault is { } fault ? $": {fault}" : "")}")}[/]",
             };
             var ranges = string.Join(", ", node.Ranges.Where(range => range.State == "direct").Select(range => range.Range));
             table.AddRow(
-                Markup.Escape(node.Name), session, node.AgeSeconds is { } age ? StatusView.Age(TimeSpan.FromSeconds(age)) : "", RoundTrip(node.RoundTripMilliseconds, ""),
-                node.Streams.ToString(CultureInfo.InvariantCulture), ranges.Length == 0 ? "nothing" : Markup.Escape(ranges));
+                Shown.Text(node.Name), session, node.AgeSeconds is { } age ? StatusView.Age(TimeSpan.FromSeconds(age)) : "", RoundTrip(node.RoundTripMilliseconds, ""),
+                node.Streams.ToString(CultureInfo.InvariantCulture), ranges.Length == 0 ? "nothing" : Shown.Text(ranges));
         }
 
         return table;

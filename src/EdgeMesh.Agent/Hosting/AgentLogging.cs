@@ -1,4 +1,4 @@
-using System.Globalization;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Console;
 
@@ -26,16 +26,10 @@ internal sealed class AgentLogging(LogLevel level)
         logging.AddConsole(console =>
         {
             console.LogToStandardErrorThreshold = LogLevel.Trace;
-            console.FormatterName = ConsoleFormatterNames.Simple;
+            console.FormatterName = PlainLogFormatter.FormatterName;
             // A full pipe must not stop forwarding.
             console.QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite;
         });
-        logging.AddSimpleConsole(format =>
-        {
-            format.SingleLine = true;
-            format.UseUtcTimestamp = true;
-            format.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fff'Z' ";
-            format.ColorBehavior = LoggerColorBehavior.Disabled;
-        });
+        logging.Services.AddSingleton<ConsoleFormatter>(new PlainLogFormatter(TimeProvider.System));
     }
 }

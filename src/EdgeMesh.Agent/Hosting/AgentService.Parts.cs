@@ -82,10 +82,14 @@ internal sealed partial class AgentService
 
     private void PrepareTunnel()
     {
-        _tunnel = TunnelPart.Create(_options, OwnMark, loggers, time, _supervisor, out _tunnelOff);
-        if (_tunnelOff is not { } notice)
+        _tunnel = TunnelPart.Create(_options, OwnMark, loggers, time, _supervisor, out var notice);
+        if (notice is null)
             return;
         _notices = _notices.Add(notice);
+        // What the tunnel works with all the same, the check of the configuration has told already.
+        if (_tunnel is not null)
+            return;
+        _tunnelOff = notice;
         LogNotice(notice);
     }
 
@@ -191,8 +195,9 @@ internal sealed partial class AgentService
     private async Task StartAdminAsync(CancellationToken cancellationToken)
     {
         var status = new StatusBuilder(
-            _options, _rules!, () => [.. _notices, .. _rules!.FoundAtFirstSync(), .. FailedParts()], _source!, _reconciler!, _tcp!, _udp!, () => _tunnel?.ReadStatus(), _startedAt);
-        var admin = new AdminServer(_options.AdminAddress, Health, token => status.BuildAsync(_draining ? "draining" : "running", token), loggers);
+            _options, _rules!, () => [.. _notices, .. _rules!.FoundAtFirstSync(), .. FailedParts()], _source!, _reconciler!, _tcp!, _udp!, () => _tunnel?.ReadStatus(), _startedAt, time);
+        var admin = new AdminServer(
+            _options.AdminAddress, _options.NodeName, Health, token => status.BuildAsync(_draining ? "draining" : "running", token), loggers, time);
         try
         {
             await admin.StartAsync(cancellationToken);

@@ -23,25 +23,24 @@ internal sealed class StatusBuilder(
     TcpForwarder tcp,
     UdpForwarder udp,
     Func<MeshStatus?> mesh,
-    DateTimeOffset startedAt)
+    DateTimeOffset startedAt,
+    TimeProvider time)
 {
+    /// <summary>Looking at the rules starts programs. Between changes of our own only other programs move them, and the order
+    /// guard is the one that has to notice at once.</summary>
+    private static readonly TimeSpan LookAtRulesAgain = TimeSpan.FromSeconds(5);
+
+    private Looked? _looked;
+
     private sealed record Traffic(long Active, long Total);
+
+    private sealed record Looked(ImmutableArray<JumpPosition> Jumps, string? Fault, long At, (DateTimeOffset?, long) State);
 
     public async Task<StatusDocument> BuildAsync(string phase, CancellationToken cancellationToken)
     {
         var state = reconciler.State;
-        ImmutableArray<JumpPosition> jumps;
-        string? fault = state.Fault;
-        try
-        {
-            jumps = await rules.Backend.InspectAsync(cancellationToken);
-        }
-        catch (NetfilterException unreadable)
-        {
-            jumps = [];
-            fault ??= unreadable.Message;
-        }
-
+        var looked = await LookAsync(state, cancellationToken);
+        var fault = state.Fault ?? looked.Fault;
         var traffic = ReadTraffic();
         var peers = mesh();
         var ways = peers is null ? null : new EndpointWayWords(peers, state.Reachability);
@@ -71,7 +70,7 @@ internal sealed class StatusBuilder(
                 RecentRepairs = state.RecentRepairs,
                 DirectChanges = rules.Direct?.Applied,
                 DirectChangesRefused = rules.Direct?.Refused,
-                Jumps = [.. jumps.Select(jump => new JumpStatus
+                Jumps = [.. looked.Jumps.Select(jump => new JumpStatus
                 {
                     Family = jump.Family.ToString(),
                     Hook = jump.HookChain,
@@ -84,6 +83,21 @@ internal sealed class StatusBuilder(
             Tunnel = peers is null ? null : TunnelStatusWords.Of(peers, state.Reachability),
             Services = [.. state.Plan.Services.Select(service => Service(service, traffic, ways))],
         };
+    }
+
+    private async Task<Looked> LookAsync(ReconcilerState state, CancellationToken cancellationToken)
+    {
+        var now = (state.LastSync, state.OrderRepairs);
+        if (_looked is { } last && last.State == now && time.GetElapsedTime(last.At) < LookAtRulesAgain)
+            return last;
+        try
+        {
+            return _looked = new Looked(await rules.Backend.InspectAsync(cancellationToken), null, time.GetTimestamp(), now);
+        }
+        catch (NetfilterException unreadable)
+        {
+            return _looked = new Looked([], unreadable.Message, time.GetTimestamp(), now);
+        }
     }
 
     private SourceStatus Source(ClusterFacts? facts) => new()

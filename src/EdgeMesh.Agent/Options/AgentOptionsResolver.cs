@@ -121,8 +121,17 @@ internal static class AgentOptionsResolver
 
     private static void CheckTunnel(AgentConfig config, FindingList findings)
     {
+        var relays = config.Get(EdgeTunnelKeys.RelayNodes);
         if (!config.Get(EdgeTunnelKeys.TunnelEnable))
+        {
+            // They matter from the day on which somebody switches the tunnel on.
+            foreach (var relay in relays.SelectMany(relay => relay.Faults))
+                findings.Warn(relay.Mark, EdgeTunnelKeys.RelayNodes.Path, relay.What, relay.Remedy);
             return;
+        }
+
+        foreach (var fault in relays.SelectMany(relay => relay.Faults))
+            findings.Fault(fault.Mark, EdgeTunnelKeys.RelayNodes.Path, fault.What, fault.Remedy);
         if (config.Get(EdgeTunnelKeys.Transport) != TunnelTransport.Tcp)
         {
             findings.Fault(config.MarkOf(EdgeTunnelKeys.Transport), EdgeTunnelKeys.Transport.Path,
@@ -137,11 +146,10 @@ internal static class AgentOptionsResolver
                 "is false, so the tunnel stays off: the PSK is what nodes know each other by", "write true, and give every node the same PSK file");
         }
 
-        foreach (var relay in config.Get(EdgeTunnelKeys.RelayNodes).Where(relay => relay.NodeName.Length == 0 || relay.AdvertiseAddress.IsEmpty))
+        foreach (var relay in relays.Where(relay => relay.AdvertiseAddress.IsEmpty && relay.NodeName.Length > 0))
         {
             findings.Warn(config.MarkOf(EdgeTunnelKeys.RelayNodes), EdgeTunnelKeys.RelayNodes.Path,
-                relay.NodeName.Length == 0 ? "a relay node has no nodeName, and is passed over" : $"{relay.NodeName} has no advertiseAddress, so nobody can reach it from elsewhere",
-                "write nodeName and advertiseAddress");
+                $"{relay.NodeName} has no advertiseAddress, so nobody can reach it from elsewhere", "write nodeName and advertiseAddress");
         }
     }
 

@@ -35,7 +35,11 @@ internal sealed class ConfigBinder(AgentConfig config, FindingList findings)
                 findings.Warn(entry.Mark, ConfigSchema.Join(path, entry.Key), "is accepted, as EdgeMesh accepted it", $"the exact spelling is {name}");
             if (!seen.TryAdd(name, entry))
             {
-                findings.Fault(entry.Mark, ConfigSchema.Join(path, entry.Key), $"stands here a second time, after '{seen[name].Key}' in line {seen[name].Mark.Line}", "keep one of the two");
+                var what = $"stands here a second time, after '{seen[name].Key}' in line {seen[name].Mark.Line}";
+                if (seen[name].Value.SameAs(entry.Value))
+                    findings.Warn(entry.Mark, ConfigSchema.Join(path, entry.Key), what + ", with the same value", "remove one of the two");
+                else
+                    findings.Fault(entry.Mark, ConfigSchema.Join(path, entry.Key), what + ", with another value", "keep one of the two");
                 continue;
             }
 
@@ -78,15 +82,35 @@ internal sealed class ConfigBinder(AgentConfig config, FindingList findings)
 
     private static string RemedyFor(string path, string name)
     {
-        if (Nearest.Of(name, ConfigSchema.Children[path]) is { } near)
+        if (Nearest.Of(name, Living(path)) is { } near)
             return $"did you mean {ConfigSchema.Join(path, near)}?";
-        // The right name in the wrong section is as common as a slip of the hand; these two names stand in many.
-        var elsewhere = ConfigSchema.Children
-            .SelectMany(section => section.Value.Select(n => (Section: section.Key, Name: n)))
-            .FirstOrDefault(c => c.Name.Equals(name, StringComparison.OrdinalIgnoreCase) && c.Name is not ("enable" or "listenPort"));
-        return elsewhere.Name is null
-            ? $"known here are {string.Join(", ", ConfigSchema.Children[path])}"
-            : $"did you mean {ConfigSchema.Join(elsewhere.Section, elsewhere.Name)}?";
+        // The right name in the wrong section is as common as a slip of the hand. Several sections have the same names: the
+        // nearest one was meant.
+        var elsewhere = ConfigSchema.Children.Keys
+            .Where(section => section != path)
+            .SelectMany(section => Living(section).Select(n => (Section: section, Name: n)))
+            .Where(c => c.Name.Equals(name, StringComparison.OrdinalIgnoreCase))
+            .GroupBy(c => Distance(path, c.Section))
+            .MinBy(g => g.Key)?
+            .Select(c => ConfigSchema.Join(c.Section, c.Name))
+            .Take(3)
+            .ToList();
+        return elsewhere is null
+            ? $"known here are {string.Join(", ", Living(path))}"
+            : $"did you mean {string.Join(" or ", elsewhere)}?";
+    }
+
+    /// <summary>Names that a person should write today; of no use are those of older releases and without effect.</summary>
+    private static IEnumerable<string> Living(string section) => ConfigSchema.Children[section].Where(name =>
+        !ConfigSchema.ByPath.TryGetValue(ConfigSchema.Join(section, name), out var key) || key.Status is KeyStatus.Active or KeyStatus.NotBuilt);
+
+    /// <summary>Steps through the tree of sections, up and down.</summary>
+    private static int Distance(string one, string other)
+    {
+        var a = one.Length == 0 ? [] : one.Split('.');
+        var b = other.Length == 0 ? [] : other.Split('.');
+        var shared = a.Zip(b).TakeWhile(p => p.First == p.Second).Count();
+        return a.Length + b.Length - (2 * shared);
     }
 
     private void WarnOfNotBuiltParts()

@@ -10,7 +10,7 @@ internal sealed record ConfigFinding(string File, int Line, int Column, string P
         var place = Line > 0 ? $"{File}:{Line}:{Column}" : File;
         var key = Path.Length > 0 ? $" {Path}:" : "";
         var remedy = Remedy.Length > 0 ? $"; {Remedy}" : "";
-        return $"{place}:{key} {What}{remedy}";
+        return PlainText.Of($"{place}:{key} {What}{remedy}");
     }
 }
 

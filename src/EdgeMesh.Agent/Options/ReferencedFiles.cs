@@ -2,8 +2,9 @@ using EdgeMesh.Tunnel.Identity;
 
 namespace EdgeMesh.Agent.Options;
 
-/// <summary>Looks at the files that a configuration names. All of it is warnings: a file may still come, and the part that reads it
-/// says what it could not do.</summary>
+/// <summary>Looks at the files that a configuration names. Most of it is warnings: a file may still come, and the part that reads
+/// it says what it could not do. A PSK that is there and is no secret is a fault: waiting does not mend it, and a roll-out that
+/// stops at the first node is better than a mesh without its tunnel.</summary>
 internal static class ReferencedFiles
 {
     public static void Check(AgentConfig config, ClusterSource source, FindingList findings)
@@ -32,7 +33,12 @@ internal static class ReferencedFiles
     {
         try
         {
-            _ = PresharedKeys.Read(config.Get(EdgeTunnelKeys.PskPath));
+            if (PresharedKeys.Read(config.Get(EdgeTunnelKeys.PskPath)).Notice is { } notice)
+                findings.Warn(config.MarkOf(EdgeTunnelKeys.PskPath), EdgeTunnelKeys.PskPath.Path, notice, "");
+        }
+        catch (PresharedKeyException fault) when (fault.IsGuessable)
+        {
+            findings.Fault(config.MarkOf(EdgeTunnelKeys.PskPath), EdgeTunnelKeys.PskPath.Path, fault.Message, "");
         }
         catch (PresharedKeyException fault)
         {

@@ -5,6 +5,9 @@ namespace EdgeMesh.Agent.Options;
 /// <summary>An item of <c>modules.edgeTunnel.relayNodes</c>.</summary>
 internal sealed record RelayNode(string NodeName, ImmutableArray<string> AdvertiseAddress)
 {
+    /// <summary>What keeps the tunnel from using it, each at its place in the file. Told as faults where the tunnel is enabled.</summary>
+    public ImmutableArray<RelayFault> Faults { get; init; } = [];
+
     public string ToText() => $"{{nodeName: {NodeName}, advertiseAddress: [{string.Join(", ", AdvertiseAddress)}]}}";
 
     public static bool ReadList(YamlValue node, FaultSink fault, out ImmutableArray<RelayNode> value)
@@ -21,7 +24,12 @@ internal sealed record RelayNode(string NodeName, ImmutableArray<string> Adverti
         foreach (var item in list.Items)
             good &= ReadOne(item, fault, nodes);
         value = nodes.ToImmutable();
-        return good;
+        if (good)
+            return true;
+        // The list is not taken, so nobody will ask it later.
+        foreach (var doubt in nodes.SelectMany(relay => relay.Faults))
+            fault(doubt.Mark, doubt.What, doubt.Remedy);
+        return false;
     }
 
     private static bool ReadOne(YamlValue item, FaultSink fault, ImmutableArray<RelayNode>.Builder nodes)
@@ -35,15 +43,19 @@ internal sealed record RelayNode(string NodeName, ImmutableArray<string> Adverti
         var good = true;
         var name = "";
         ImmutableArray<string> addresses = [];
+        var faults = ImmutableArray.CreateBuilder<RelayFault>();
+        void Doubt(YamlMark mark, string what, string remedy) => faults.Add(new RelayFault(mark, what, remedy));
+        var named = false;
         foreach (var entry in mapping.Entries)
         {
             if (entry.Key.Equals("nodeName", StringComparison.OrdinalIgnoreCase))
             {
-                good &= ValueReaders.Text(entry.Value, fault, out name);
+                named = true;
+                good &= ValueReaders.Text(entry.Value, fault, out name) && RelayCheck.Name(entry.Value, Doubt, ref name);
             }
             else if (entry.Key.Equals("advertiseAddress", StringComparison.OrdinalIgnoreCase))
             {
-                good &= entry.Value is YamlValue.Scalar { IsNull: true } || ValueReaders.TextList(entry.Value, fault, out addresses);
+                good &= entry.Value is YamlValue.Scalar { IsNull: true } || ReadAddresses(entry.Value, fault, Doubt, out addresses);
             }
             else
             {
@@ -52,7 +64,27 @@ internal sealed record RelayNode(string NodeName, ImmutableArray<string> Adverti
             }
         }
 
-        nodes.Add(new RelayNode(name, addresses));
+        if (!named)
+            Doubt(item.Mark, "a relay node has no nodeName", "write the node's name in Kubernetes as nodeName");
+        nodes.Add(new RelayNode(name, addresses) { Faults = faults.ToImmutable() });
         return good;
     }
+
+    private static bool ReadAddresses(YamlValue value, FaultSink fault, FaultSink doubt, out ImmutableArray<string> addresses)
+    {
+        addresses = [];
+        if (value is YamlValue.Scalar { Text: var text })
+        {
+            fault(value.Mark, $"advertiseAddress wants a list, and this is {value.Noun}", $"begin each address on its own line with '- ', or write [{text}]");
+            return false;
+        }
+
+        if (!ValueReaders.TextList(value, fault, out addresses))
+            return false;
+        foreach (var item in ((YamlValue.Sequence)value).Items)
+            RelayCheck.Address((YamlValue.Scalar)item, doubt);
+        return true;
+    }
 }
+
+internal sealed record RelayFault(YamlMark Mark, string What, string Remedy);

@@ -14,6 +14,48 @@ internal abstract record YamlValue(YamlMark Mark)
     /// <summary>What a person calls it, for messages.</summary>
     public abstract string Noun { get; }
 
+    /// <summary>Whether both say the same, wherever they stand.</summary>
+    public bool SameAs(YamlValue other)
+    {
+        var budget = MaxCompared;
+        return Same(this, other, ref budget);
+    }
+
+    private const int MaxCompared = 10_000;
+
+    /// <summary>Aliases make trees that are larger than their text: what takes too long to compare counts as different.</summary>
+    private static bool Same(YamlValue one, YamlValue other, ref int budget)
+    {
+        if (ReferenceEquals(one, other))
+            return true;
+        if (--budget < 0)
+            return false;
+        switch (one, other)
+        {
+            case (Scalar a, Scalar b):
+                return (a.IsNull && b.IsNull) || (a.Text == b.Text && a.Quoted == b.Quoted);
+            case (Sequence a, Sequence b) when a.Items.Count == b.Items.Count:
+                for (var i = 0; i < a.Items.Count; i++)
+                {
+                    if (!Same(a.Items[i], b.Items[i], ref budget))
+                        return false;
+                }
+
+                return true;
+            case (Mapping a, Mapping b) when a.Entries.Count == b.Entries.Count:
+                var entries = b.Entries.ToDictionary(e => e.Key, e => e.Value, StringComparer.Ordinal);
+                foreach (var entry in a.Entries)
+                {
+                    if (!entries.TryGetValue(entry.Key, out var value) || !Same(entry.Value, value, ref budget))
+                        return false;
+                }
+
+                return true;
+            default:
+                return false;
+        }
+    }
+
     public sealed record Scalar(YamlMark Mark, string Text, bool Quoted) : YamlValue(Mark)
     {
         public override string Noun => IsNull ? "nothing" : Quoted ? $"the text \"{Short}\"" : $"'{Short}'";
@@ -63,7 +105,7 @@ internal sealed class YamlTree
         }
         catch (YamlException e)
         {
-            if (!ReportTabs(text, findings))
+            if (!ReportTabs(text, findings) && !ReportListAfterValue(text, MarkOf(e.Start), findings))
             {
                 var message = e.InnerException is null ? e.Message : e.InnerException.Message;
                 findings.Fault(MarkOf(e.Start), "", "this is not YAML: " + message.TrimEnd('.'), "look at the indentation, quotes and colons of this line and the one above");
@@ -89,6 +131,25 @@ internal sealed class YamlTree
         }
 
         return found;
+    }
+
+    // A list below a key that has a value already: what people write who give a name, or the first address, in the key's own line.
+    private static bool ReportListAfterValue(string text, YamlMark mark, FindingList findings)
+    {
+        var lines = text.Split('\n');
+        var at = mark.Line - 1;
+        if (at >= lines.Length || !lines[at].TrimStart().StartsWith("- ", StringComparison.Ordinal))
+            return false;
+        for (at--; at >= 0 && lines[at].Trim() is "" or ['#', ..]; at--)
+        {
+        }
+
+        if (at < 0 || lines[at].Trim() is not { Length: > 0 } before || before.IndexOf(": ", StringComparison.Ordinal) is not (> 0 and var colon))
+            return false;
+        var key = before[..colon].TrimStart('-', ' ');
+        findings.Fault(mark, "", $"a list begins here, but '{key}' in line {at + 1} has the value '{before[(colon + 2)..].Trim()}' already, and a key has one or the other",
+            $"end line {at + 1} after '{key}:', and write each item below it with '- '");
+        return true;
     }
 
     private static YamlMark MarkOf(Mark mark) => new((int)Math.Max(1, mark.Line), (int)Math.Max(1, mark.Column));
@@ -154,7 +215,7 @@ internal sealed class YamlTree
     private List<YamlEntry> Entries(int depth)
     {
         var entries = new List<YamlEntry>();
-        var lines = new Dictionary<string, int>(StringComparer.Ordinal);
+        var first = new Dictionary<string, YamlEntry>(StringComparer.Ordinal);
         var merged = new List<YamlEntry>();
         while (!_parser.TryConsume<MappingEnd>(out _))
         {
@@ -164,14 +225,24 @@ internal sealed class YamlTree
                 _findings.Fault(key.Mark, "", $"{key.Noun} stands where a key belongs", "a key is one word");
             else if (name.Text == "<<" && !name.Quoted)
                 Merge(value, merged);
-            else if (!lines.TryAdd(name.Text, name.Mark.Line))
-                _findings.Fault(name.Mark, "", $"the key '{name.Text}' stands here a second time, after line {lines[name.Text]}", "keep one of the two");
+            else if (first.TryGetValue(name.Text, out var before))
+                Repeated(before, name.Mark, value);
             else
-                entries.Add(new YamlEntry(name.Text, name.Mark, value));
+                entries.Add(first[name.Text] = new YamlEntry(name.Text, name.Mark, value));
         }
 
-        entries.AddRange(merged.Where(e => lines.TryAdd(e.Key, e.Mark.Line)));
+        entries.AddRange(merged.Where(e => first.TryAdd(e.Key, e)));
         return entries;
+    }
+
+    /// <summary>Some charts of EdgeMesh render a key twice. Where both say the same, nothing is in doubt.</summary>
+    private void Repeated(YamlEntry before, YamlMark mark, YamlValue value)
+    {
+        var what = $"the key '{before.Key}' stands here a second time, after line {before.Mark.Line}";
+        if (before.Value.SameAs(value))
+            _findings.Warn(mark, "", what + ", with the same value", "remove one of the two");
+        else
+            _findings.Fault(mark, "", what + ", with another value", "keep one of the two");
     }
 
     private void Merge(YamlValue value, List<YamlEntry> into)

@@ -164,7 +164,7 @@ internal sealed class ApiAccess
             SkipVerify = config.InsecureSkipTlsVerify,
             ServerName = config.TlsServerName,
             Proxy = config.ProxyUrl is { } proxy ? ServerUri(proxy, $"proxy-url in kubeconfig {config.Path}") : null,
-            ClientCertificate = config.ClientCertificate is { } certificate ? new CertificateFile(certificate, config.ClientKey!).Get : null,
+            ClientCertificate = config.ClientCertificate is { } certificate ? new CertificateFile(certificate, config.ClientKey!, config.Path).Get : null,
             Token = config.TokenFile is null && config.Token is null ? null : TokenOf(config, time),
             Warnings = Filter(
                 AccessFiles.SecretWarning("private key", config.ClientKey?.File),
@@ -177,7 +177,7 @@ internal sealed class ApiAccess
     private static ApiAccess InCluster(ApiAccessOptions options, TimeProvider time)
     {
         var server = InClusterUri(options);
-        var token = new BearerToken(null, Path.Combine(options.ServiceAccountDirectory, "token"), "in-cluster service account", time);
+        var token = BearerToken.OfFile(Path.Combine(options.ServiceAccountDirectory, "token"), "in-cluster service account", time);
         token.Get();
         return new(server, $"{server} (in-cluster service account)", options)
         {
@@ -196,14 +196,14 @@ internal sealed class ApiAccess
         }
 
         const string Setting = MetaServerSecurity;
-        var token = new BearerToken(null, Path.Combine(options.ServiceAccountDirectory, "token"), "service account, wanted because of " + Setting + ".requireAuthorization", time);
+        var token = BearerToken.OfFile(Path.Combine(options.ServiceAccountDirectory, "token"), "service account, wanted because of " + Setting + ".requireAuthorization", time);
         token.Get();
         return new(server, $"metaServer {server}", options)
         {
             IsMetaServer = true,
             SkipVerify = meta.InsecureSkipTlsVerify,
             Roots = MetaServerRoots(meta),
-            ClientCertificate = new CertificateFile(new(meta.TlsCertFile, null, Setting + ".tlsCertFile"), new(meta.TlsPrivateKeyFile, null, Setting + ".tlsPrivateKeyFile")).Get,
+            ClientCertificate = new CertificateFile(new(meta.TlsCertFile, null, Setting + ".tlsCertFile"), new(meta.TlsPrivateKeyFile, null, Setting + ".tlsPrivateKeyFile"), kubeConfig: null).Get,
             Token = token,
             Warnings = Filter(
                 AccessFiles.SecretWarning("private key", meta.TlsPrivateKeyFile),
@@ -250,7 +250,9 @@ internal sealed class ApiAccess
     private static BearerToken TokenOf(KubeConfig config, TimeProvider time)
     {
         // As client-go does: a token file wins over a token.
-        var token = new BearerToken(config.TokenFile is null ? config.Token : null, config.TokenFile, $"tokenFile of kubeconfig {config.Path}", time);
+        var token = config.TokenFile is { } file
+            ? BearerToken.OfFile(file, $"tokenFile of kubeconfig {config.Path}", time)
+            : new BearerToken(() => KubeConfig.Load(config.Path).Token ?? throw new ApiAccessException($"kubeconfig {config.Path} holds no token any more"), time);
         token.Get();
         return token;
     }
@@ -324,13 +326,16 @@ internal sealed class ApiAccess
     private sealed class CertificateFile
     {
         private readonly Lock _gate = new();
-        private readonly PemSource _certificate;
-        private readonly PemSource _key;
+        private readonly string? _kubeConfig;
+        private PemSource _certificate;
+        private PemSource _key;
         private X509Certificate2 _loaded;
-        private (DateTime, DateTime) _stamp;
+        private (DateTime, DateTime, DateTime) _stamp;
 
-        public CertificateFile(PemSource certificate, PemSource key)
+        /// <param name="kubeConfig">What names both, or holds them; null: the settings do.</param>
+        public CertificateFile(PemSource certificate, PemSource key, string? kubeConfig)
         {
+            _kubeConfig = kubeConfig;
             _certificate = certificate;
             _key = key;
             _stamp = Stamp();
@@ -346,6 +351,11 @@ internal sealed class ApiAccess
                 {
                     try
                     {
+                        if (_kubeConfig is not null && KubeConfig.Load(_kubeConfig) is { ClientCertificate: { } certificate, ClientKey: { } key })
+                        {
+                            (_certificate, _key) = (certificate, key);
+                        }
+
                         _loaded = AccessFiles.Certificate(_certificate, _key);
                         _stamp = stamp;
                     }
@@ -359,7 +369,8 @@ internal sealed class ApiAccess
             }
         }
 
-        private (DateTime, DateTime) Stamp() => (Written(_certificate), Written(_key));
+        private (DateTime, DateTime, DateTime) Stamp() =>
+            (Written(_certificate), Written(_key), _kubeConfig is null ? default : File.GetLastWriteTimeUtc(_kubeConfig));
 
         private static DateTime Written(PemSource source) => source.File is null ? default : File.GetLastWriteTimeUtc(source.File);
     }

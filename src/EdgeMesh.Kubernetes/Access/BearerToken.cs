@@ -2,24 +2,20 @@ using System.Text;
 
 namespace EdgeMesh.Kubernetes.Access;
 
-/// <summary>A token that stands still, or one in a file that is rotated: the file is read again each minute and after a 401.</summary>
-internal sealed class BearerToken(string? value, string? file, string setting, TimeProvider time)
+/// <summary>A token in a file that is rotated, its own or a kubeconfig: the file is read again each minute and after a 401.</summary>
+/// <param name="read">Reads it now.</param>
+internal sealed class BearerToken(Func<string> read, TimeProvider time)
 {
     private const int LargestToken = 64 << 10;
     private static readonly TimeSpan Reread = TimeSpan.FromMinutes(1);
 
     private readonly Lock _gate = new();
-    private string? _value = value;
+    private string? _value;
     private long _read;
 
     /// <summary>Null: the last attempt to read the file failed and no earlier token is known.</summary>
     public string? Get(bool refused = false)
     {
-        if (file is null)
-        {
-            return _value;
-        }
-
         lock (_gate)
         {
             if (refused || _value is null || time.GetElapsedTime(_read) >= Reread)
@@ -27,7 +23,7 @@ internal sealed class BearerToken(string? value, string? file, string setting, T
                 _read = time.GetTimestamp();
                 try
                 {
-                    _value = Read();
+                    _value = read();
                 }
                 catch (ApiAccessException) when (_value is not null)
                 {
@@ -39,10 +35,12 @@ internal sealed class BearerToken(string? value, string? file, string setting, T
         }
     }
 
+    public static BearerToken OfFile(string file, string setting, TimeProvider time) => new(() => Read(file, setting), time);
+
     /// <exception cref="ApiAccessException"/>
-    private string Read()
+    private static string Read(string file, string setting)
     {
-        var text = Encoding.UTF8.GetString(AccessFiles.Read(file!, "token file", setting, LargestToken)).Trim();
+        var text = Encoding.UTF8.GetString(AccessFiles.Read(file, "token file", setting, LargestToken)).Trim();
         return text.Length > 0 && !text.Any(char.IsControl) && text.All(char.IsAscii)
             ? text
             : throw new ApiAccessException($"token file {file} ({setting}) is empty or holds more than a token");

@@ -104,7 +104,7 @@ public sealed class MetricsTests
 
         private readonly ForwardingMetrics _forwarding;
         private readonly MeshNode _mesh = new(
-            new MeshOptions { NodeName = "me", Keys = PresharedKeys.Parse("bGFiIG1lc2gga2V5IGZvciB0ZXN0cyBvbmx5LCAwMDE=", "the key"), Listen = [], DialMark = 0 },
+            new MeshOptions { NodeName = "me", Keys = PresharedKeys.Parse("q1Zt0mXw7Lr4Yc9Vb2Ns6Kd8Hf3Jg5Ta1Pe0Uo7Iz4w=", "the key"), Listen = [], DialMark = 0 },
             NullLoggerFactory.Instance, TimeProvider.System);
 
         private readonly TunnelMetrics _tunnel;

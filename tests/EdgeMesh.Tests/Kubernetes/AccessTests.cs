@@ -54,6 +54,16 @@ public sealed class AccessTests : IDisposable
     }
 
     [Fact]
+    public void ATokenInAKubeconfigIsReadAgainWhenTheServerRefusesIt()
+    {
+        var token = Resolve(new() { KubeConfigPath = KubeConfig("https://127.0.0.1:1", "insecure-skip-tls-verify: true", "token: before") }).Token!;
+        Assert.Equal("before", token.Get());
+        KubeConfig("https://127.0.0.1:1", "insecure-skip-tls-verify: true", "token: after");
+        Assert.Equal("before", token.Get());
+        Assert.Equal("after", token.Get(refused: true));
+    }
+
+    [Fact]
     public async Task AServerOfAnotherCaOrAnotherNameIsRefused()
     {
         await using var server = await TlsServerAsync("api.example");

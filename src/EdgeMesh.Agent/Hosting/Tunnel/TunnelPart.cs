@@ -59,7 +59,7 @@ internal sealed partial class TunnelPart : IAsyncDisposable
 
     public MeshStatus ReadStatus() => _mesh.ReadStatus();
 
-    /// <param name="notice">Why there is none although it is enabled; else null.</param>
+    /// <param name="notice">Why there is none although it is enabled, or what to mend although there is one; else null.</param>
     /// <returns>Null where the tunnel is off.</returns>
     public static TunnelPart? Create(AgentOptions options, uint mark, ILoggerFactory loggers, TimeProvider time, Supervisor supervisor, out string? notice)
     {
@@ -68,7 +68,9 @@ internal sealed partial class TunnelPart : IAsyncDisposable
             return null;
         try
         {
-            return Create(options, mark, loggers, time, supervisor);
+            var keys = PresharedKeys.Read(options.Tunnel.PskPath);
+            notice = keys.Notice;
+            return Create(options, keys, mark, loggers, time, supervisor);
         }
         catch (Exception fault) when (fault is PresharedKeyException or NetlinkException)
         {
@@ -82,7 +84,7 @@ internal sealed partial class TunnelPart : IAsyncDisposable
         return null;
     }
 
-    private static TunnelPart Create(AgentOptions options, uint mark, ILoggerFactory loggers, TimeProvider time, Supervisor supervisor)
+    private static TunnelPart Create(AgentOptions options, PresharedKeys keys, uint mark, ILoggerFactory loggers, TimeProvider time, Supervisor supervisor)
     {
         var tunnel = options.Tunnel;
         var addresses = TunnelAddresses.Of(tunnel, options.DeviceName, NodeAddresses.List());
@@ -90,7 +92,7 @@ internal sealed partial class TunnelPart : IAsyncDisposable
             new MeshOptions
             {
                 NodeName = options.NodeName,
-                Keys = PresharedKeys.Read(tunnel.PskPath),
+                Keys = keys,
                 Listen = addresses.Listen,
                 Advertise = addresses.Advertise,
                 Ranges = addresses.Ranges,

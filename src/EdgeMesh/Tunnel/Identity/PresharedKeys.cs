@@ -20,8 +20,6 @@ public sealed class PresharedKeys
 
     private const int MaxKeys = 2;
     private const int MaxFile = 4096;
-    private const int LeastLength = 22;
-    private const int LeastBits = 80;
     private static readonly byte[] Salt = "edgemesh/identity/v1"u8.ToArray();
     private static readonly SearchValues<char> NameCharacters = SearchValues.Create("abcdefghijklmnopqrstuvwxyz0123456789.-");
 
@@ -32,6 +30,9 @@ public sealed class PresharedKeys
     /// <summary>How many are accepted.</summary>
     public int Count => _keys.Length;
 
+    /// <summary>What an operator should mend although the keys are used; null where all is well.</summary>
+    public string? Notice { get; private init; }
+
     /// <summary>Reads a file of one or two keys, one a line.</summary>
     /// <exception cref="PresharedKeyException">It cannot be read, others may read it, or a key could be guessed.</exception>
     public static PresharedKeys Read(string path)
@@ -39,17 +40,14 @@ public sealed class PresharedKeys
         try
         {
             using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-            const UnixFileMode Others = ~(UnixFileMode.UserRead | UnixFileMode.UserWrite);
-            var mode = File.GetUnixFileMode(file.SafeFileHandle);
-            if ((mode & Others) != UnixFileMode.None)
-                throw new PresharedKeyException($"The key file {path} has mode {Convert.ToString((int)mode, 8)}: others could read it. Run: chmod 600 {path}");
+            var notice = CheckMode(path, File.GetUnixFileMode(file.SafeFileHandle));
             var bytes = new byte[MaxFile + 1];
             var count = file.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false);
             if (count > MaxFile)
                 throw new PresharedKeyException($"The key file {path} is longer than {MaxFile} bytes: it must hold one or two keys, one a line.");
             try
             {
-                return Parse(Encoding.UTF8.GetString(bytes, 0, count), $"The key file {path}");
+                return new PresharedKeys(Parse(Encoding.UTF8.GetString(bytes, 0, count), $"The key file {path}")._keys) { Notice = notice };
             }
             finally
             {
@@ -59,6 +57,38 @@ public sealed class PresharedKeys
         catch (Exception e) when (e is not PresharedKeyException and (IOException or UnauthorizedAccessException))
         {
             throw new PresharedKeyException($"The key file {path} cannot be read: {e.Message} Make one with: openssl rand -base64 32 > {path}; chmod 600 {path}", e);
+        }
+    }
+
+    /// <returns>What to mend where others may read it and it is used all the same; else null.</returns>
+    /// <exception cref="PresharedKeyException">Others may read it.</exception>
+    private static string? CheckMode(string path, UnixFileMode mode)
+    {
+        const UnixFileMode OwnerAlone = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        const UnixFileMode Readers = OwnerAlone | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
+        if ((mode & ~OwnerAlone) == UnixFileMode.None)
+            return null;
+        var octal = Convert.ToString((int)mode, 8).PadLeft(4, '0');
+        if ((mode & ~Readers) == UnixFileMode.None && IsOnVolume(path))
+            return $"The key file {path} has mode {octal}, as a ConfigMap or Secret volume gives it when the pod does not say otherwise: every user of this node who can reach the volume reads it. Write 'defaultMode: 0400' at that volume.";
+        throw new PresharedKeyException($"The key file {path} has mode {octal}: others could read or change it. Run: chmod 600 {path}");
+    }
+
+    /// <summary>Kubelet lays a volume's files out as links into <c>..data</c>, which is a link to a folder named for its time.
+    /// There nobody can run chmod: the mode stands in the pod.</summary>
+    private static bool IsOnVolume(string path)
+    {
+        try
+        {
+            var folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
+            return File.ResolveLinkTarget(path, returnFinalTarget: false) is { } file
+                && Path.GetDirectoryName(file.FullName) == Path.Combine(folder, "..data")
+                && Directory.ResolveLinkTarget(Path.Combine(folder, "..data"), returnFinalTarget: false) is { } data
+                && Path.GetDirectoryName(data.FullName) == folder && data.Name.StartsWith("..", StringComparison.Ordinal);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return false;
         }
     }
 
@@ -72,8 +102,8 @@ public sealed class PresharedKeys
             throw new PresharedKeyException($"{source} holds {lines.Count} keys: it must be one, or two while a new one is rolled out, one a line.");
         for (var i = 0; i < lines.Count; i++)
         {
-            if (lines[i].Length < LeastLength || Bits(lines[i]) < LeastBits)
-                throw new PresharedKeyException($"{source}: key {i + 1} is too short or too regular and could be guessed. Make one with: openssl rand -base64 32");
+            if (KeyStrength.FaultOf(lines[i]) is { } fault)
+                throw new PresharedKeyException($"{source}: key {i + 1} {fault}. Make one with 'openssl rand -base64 32', and give it to every node of the mesh") { IsGuessable = true };
         }
 
         return new PresharedKeys([.. lines.Select(Encoding.UTF8.GetBytes)]);
@@ -111,15 +141,14 @@ public sealed class PresharedKeys
             CryptographicOperations.ZeroMemory(seed);
         }
     }
-
-    /// <summary>An upper bound of what the key's letters say (Shannon): it finds repeated and short keys, not famous ones.</summary>
-    private static double Bits(string key) =>
-        key.GroupBy(c => c).Sum(g => -g.Count() * Math.Log2((double)g.Count() / key.Length));
 }
 
 /// <summary>A key file that cannot be used; the message says why and what to do, and shows no key.</summary>
 public sealed class PresharedKeyException : Exception
 {
+    /// <summary>The file is there and may be used, but a key in it is no secret: only another key mends that.</summary>
+    public bool IsGuessable { get; init; }
+
     public PresharedKeyException(string message)
         : base(message)
     {

@@ -14,7 +14,7 @@ namespace EdgeMesh.Testing.Lab.Mesh;
 /// 172.17.0.1/16 with a pod 172.17.0.2, as hosts with Docker have: the same everywhere.</summary>
 public sealed class MeshLab : IAsyncDisposable
 {
-    private const string Psk = "bGFiIG1lc2gga2V5IGZvciB0ZXN0cyBvbmx5LCAwMDE=";
+    private const string Psk = "q1Zt0mXw7Lr4Yc9Vb2Ns6Kd8Hf3Jg5Ta1Pe0Uo7Iz4w=";
 
     private readonly Dictionary<string, NetworkNamespace> _namespaces = new(StringComparer.Ordinal);
     private readonly Dictionary<string, MeshLabNode> _nodes = new(StringComparer.Ordinal);

@@ -1,0 +1,88 @@
+using System.Net;
+using System.Net.Sockets;
+using EdgeMesh.LibP2P.Addresses;
+
+namespace EdgeMesh.Agent.Options;
+
+/// <summary>Tells what of a relay entry could never work, while a person still looks at the file: at run time it would only be a
+/// relay that nobody reaches.</summary>
+internal static class RelayCheck
+{
+    private const string OneALine = "write one address on each line, each with '- ' before it";
+
+    /// <returns>True: a null or a name that no node has is told as a doubt, never as a fault of the value.</returns>
+    public static bool Name(YamlValue node, FaultSink doubt, ref string name)
+    {
+        if (node is YamlValue.Scalar { IsNull: true } || name.Length == 0)
+        {
+            name = "";
+            doubt(node.Mark, "nodeName is empty", "write the node's name in Kubernetes, or remove the whole entry");
+        }
+        else if (KubernetesNames.IsSubdomain(name.ToLowerInvariant()) && name.Any(char.IsAsciiLetterUpper))
+        {
+            doubt(node.Mark, $"nodeName {node.Noun} has capitals, and no node of Kubernetes has", $"write {name.ToLowerInvariant()}, as 'kubectl get nodes' shows it");
+        }
+        else if (!KubernetesNames.IsSubdomain(name))
+        {
+            doubt(node.Mark, $"nodeName {node.Noun} cannot be the name of a node", "write it as 'kubectl get nodes' shows it: small letters, digits, '-' and '.'");
+        }
+
+        return true;
+    }
+
+    public static void Address(YamlValue.Scalar node, FaultSink doubt)
+    {
+        var (what, remedy) = FaultOf(node.IsNull ? "" : node.Text);
+        if (what.Length > 0)
+            doubt(node.Mark, $"advertiseAddress {(node.IsNull || node.Text.Length == 0 ? "" : $"{node.Noun} ")}{what}", remedy);
+    }
+
+    private static (string What, string Remedy) FaultOf(string text)
+    {
+        if (text.Length == 0)
+            return ("is empty", "write an IP address or a DNS name, or remove the line");
+        if (text.AsSpan().ContainsAny(",;") || text.Trim().AsSpan().ContainsAny(" \t\r\n"))
+            return ("holds several addresses, or blanks between its parts", OneALine);
+        if (text.Trim().Length != text.Length)
+            return ("begins or ends with a blank", $"write {text.Trim()}");
+        if (text.Contains("://", StringComparison.Ordinal))
+            return ("is a URL", Uri.TryCreate(text, UriKind.Absolute, out var url) && url.Host.Length > 0 ? $"write the host alone: {url.Host}" : "write the host alone");
+        if (text[0] == '/')
+            return OfMultiaddr(text);
+        // IPAddress reads an address with brackets and a port, and forgets the port.
+        if (text[0] == '[' && text.IndexOf("]:", StringComparison.Ordinal) is > 0 and var end)
+            return ("has a port", PortRemedy(text[1..end]));
+        if (IPAddress.TryParse(text, out var address) && (address.AddressFamily == AddressFamily.InterNetworkV6 || text.Count(c => c == '.') == 3))
+            return OfIp(text, address);
+        if (text.Contains('/', StringComparison.Ordinal))
+            return ("is neither an address nor a name", "write the address alone, without a '/'");
+        if (text.LastIndexOf(':') is > 0 and var colon && text[(colon + 1)..].All(char.IsAsciiDigit))
+            return ("has a port", PortRemedy(text[..colon]));
+        if (text.All(c => char.IsAsciiDigit(c) || c == '.'))
+            return ("is no IP address", "write four numbers from 0 to 255, like 192.0.2.1");
+        return KubernetesNames.IsSubdomain(text.TrimEnd('.').ToLowerInvariant())
+            ? ("", "")
+            : ("is neither an IP address nor a DNS name nor a multiaddr", "write it like 192.0.2.1, 2001:db8::1 or relay.example.org");
+    }
+
+    private static string PortRemedy(string host) =>
+        $"write {host}: the port is modules.edgeTunnel.listenPort, the same on all nodes; another one is written as /ip4/192.0.2.1/tcp/20006";
+
+    private static (string What, string Remedy) OfMultiaddr(string text) =>
+        Multiaddr.TryParse(text, out var multiaddr) && multiaddr.TryGetTcpEndPoint(out var place)
+            ? OfIp(text, place.Address)
+            : ("is not a multiaddr with ip4 or ip6 and tcp", "write it like /ip4/192.0.2.1/tcp/20006, or the address alone");
+
+    private static (string What, string Remedy) OfIp(string text, IPAddress address)
+    {
+        if (text[0] == '[')
+            return ("has brackets around it", $"write {text.Trim('[', ']')}");
+        if (address.Equals(IPAddress.Any) || address.Equals(IPAddress.IPv6Any))
+            return ("is no address of any node", "write an address that other nodes reach this relay at");
+        if (IPAddress.IsLoopback(address))
+            return ("leads every node to itself", "write an address that other nodes reach this relay at");
+        return address.IsIPv6Multicast || address.Equals(IPAddress.Broadcast) || (address.AddressFamily == AddressFamily.InterNetwork && address.GetAddressBytes()[0] is >= 224 and < 240)
+            ? ("is no address of a single node", "write an address that other nodes reach this relay at")
+            : ("", "");
+    }
+}

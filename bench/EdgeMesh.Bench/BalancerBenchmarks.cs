@@ -24,7 +24,7 @@ public class BalancerBenchmarks
     [GlobalSetup]
     public void Build()
     {
-        ImmutableArray<InetEndpoint> endpoints = [.. Enumerable.Range(1, 10).Select(i => InetEndpoint.Parse($"10.244.0.{i}:8080"))];
+        ImmutableArray<ServiceEndpoint> endpoints = [.. Enumerable.Range(1, 10).Select(i => new ServiceEndpoint(InetEndpoint.Parse($"10.244.0.{i}:8080"), "edge-b", IsLocal: false))];
         _roundRobin = new Route { Service = Name, Endpoints = endpoints };
         _random = _roundRobin with { Policy = BalancingPolicy.Random };
         _sticky = _roundRobin with { ClientIPAffinity = TimeSpan.FromHours(3) };

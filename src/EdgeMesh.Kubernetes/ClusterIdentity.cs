@@ -7,6 +7,9 @@ namespace EdgeMesh.Kubernetes;
 /// address is often the same in every cluster; the CA is not.</param>
 public sealed record ClusterIdentity(string Configured, string? Server, string? Authority)
 {
+    /// <summary>As much of it as the options and the files that they name tell at the moment.</summary>
+    public static ClusterIdentity Of(Access.ApiAccessOptions options) => Access.ApiAccess.Identify(options);
+
     public bool IsExact => Server is not null && Authority is not null;
 
     /// <summary>May facts of <paramref name="kept"/> stand in for this cluster's? What is known must agree. Where

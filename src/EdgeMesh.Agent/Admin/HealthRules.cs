@@ -17,6 +17,9 @@ internal sealed record HealthFacts
     /// <summary>Time since the slowest data-path loop came round.</summary>
     public required TimeSpan SlowestLoop { get; init; }
 
+    /// <summary>For how long the sync under way has been; zero while none is.</summary>
+    public TimeSpan SyncUnderWay { get; init; }
+
     /// <summary>False where modules.edgeProxy is not enabled: then there are no rules to wait for.</summary>
     public required bool Handles { get; init; }
 
@@ -41,6 +44,9 @@ internal static class HealthRules
     /// <summary>A loop comes round at least every second; several times that means it hangs, and a restart is the cure.</summary>
     private static readonly TimeSpan HungLoop = TimeSpan.FromSeconds(10);
 
+    /// <summary>A sync of a large cluster takes seconds. Meanwhile no change of any service comes into force.</summary>
+    private static readonly TimeSpan HungSync = TimeSpan.FromSeconds(30);
+
     /// <summary>kube-proxy calls itself unhealthy after two minutes with changes it could not apply.</summary>
     private static readonly TimeSpan StuckSync = TimeSpan.FromMinutes(2);
 
@@ -50,6 +56,8 @@ internal static class HealthRules
         var reasons = ImmutableArray.CreateBuilder<string>();
         if (facts.SlowestLoop > HungLoop)
             reasons.Add($"a forwarding loop has not come round for {facts.SlowestLoop.TotalSeconds:F0} s");
+        if (facts.SyncUnderWay > HungSync)
+            reasons.Add($"a sync of the rules has been under way for {facts.SyncUnderWay.TotalSeconds:F0} s");
         if (facts.TunnelLoop is { } loop && TunnelLoopFault(loop) is { } fault)
             reasons.Add(fault);
         return reasons.ToImmutable();

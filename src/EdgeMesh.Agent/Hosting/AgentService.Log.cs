@@ -31,6 +31,9 @@ internal sealed partial class AgentService
     [LoggerMessage(1009, LogLevel.Debug, "Gave back {Megabytes:0} MB of program files that only the start had used")]
     private partial void LogStartForgotten(double megabytes);
 
+    [LoggerMessage(1010, LogLevel.Warning, "The addresses of this node cannot be listed, and services are judged by those that were known before: {Reason}")]
+    private partial void LogAddressesUnknown(string reason);
+
     [LoggerMessage(1020, LogLevel.Information, "Taking over from {Predecessor}")]
     private partial void LogTakingOver(string predecessor);
 

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Net;
 using System.Net.Sockets;
 using EdgeMesh.Agent.Admin;
 using EdgeMesh.Agent.Hosting.Tunnel;
@@ -23,6 +24,12 @@ internal sealed partial class AgentService
     // The first sync is followed by the cache on the disk, and by the runtime's compiling of what the start used much.
     private static readonly TimeSpan StartIsOver = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan BetweenLooks = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan BetweenAddressLooks = TimeSpan.FromSeconds(5);
+
+    private readonly Lock _policyGate = new();
+    private AddressesToProtect? _addresses;
+    private volatile ProtectedAddresses _protected = ProtectedAddresses.None;
+    private bool _addressesUnknown;
 
     // The reconciler and the guard: what writes rules, and rests while another agent takes over.
     private CancellationTokenSource? _writing;
@@ -113,9 +120,11 @@ internal sealed partial class AgentService
 
     private async Task StartReconcilingAsync(PlanningOptions planning, CancellationToken cancellationToken)
     {
+        _addresses = new AddressesToProtect(_options, () => SourceFactory.ApiServer(_options), Dns.GetHostAddressesAsync);
+        await LookAtAddressesAsync(cancellationToken);
         var cleaner = new ConntrackCleaner(loggers.CreateLogger<ConntrackCleaner>());
         _reconciler = new Reconciler(
-            _source!, _rules!.Backend, new ReconcilerOptions(Policy(_options), planning), SetRoutes,
+            _source!, _rules!.Backend, new ReconcilerOptions(Policy(_options, _protected), planning), SetRoutes,
             (stale, token) => CleanConntrackAsync(cleaner, stale, token), time, loggers.CreateLogger<Reconciler>())
         {
             CatalogChanged = catalog => _tunnel?.Update(catalog),
@@ -149,6 +158,7 @@ internal sealed partial class AgentService
         }
 
         _parts.Add(RunPartAsync("config-watcher", token => WatchConfigurationAsync(planning, token), _stop.Token));
+        _parts.Add(RunPartAsync("address-watch", token => WatchAddressesAsync(planning, token), _stop.Token));
         _parts.Add(RunPartAsync("conntrack-watch", WatchConntrackAsync, _stop.Token));
     }
 
@@ -236,8 +246,47 @@ internal sealed partial class AgentService
         {
             _inForce = change.Options;
             logging.Level = change.Options.LogLevel;
-            _reconciler!.Change(new ReconcilerOptions(Policy(change.Options), planning));
+            UsePolicy(planning);
         }
+    }
+
+    private async Task WatchAddressesAsync(PlanningOptions planning, CancellationToken cancellationToken)
+    {
+        using var timer = new PeriodicTimer(BetweenAddressLooks, time);
+        while (await timer.WaitForNextTickAsync(cancellationToken))
+        {
+            if (await LookAtAddressesAsync(cancellationToken))
+                UsePolicy(planning);
+        }
+    }
+
+    /// <returns>Whether something differs from the last look.</returns>
+    private async Task<bool> LookAtAddressesAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            var now = await _addresses!.LookAsync(cancellationToken);
+            _addressesUnknown = false;
+            if (now.Equals(_protected))
+                return false;
+            _protected = now;
+            return true;
+        }
+        catch (NetlinkException fault)
+        {
+            // Those that were known go on to count.
+            if (!_addressesUnknown)
+                LogAddressesUnknown(fault.Message);
+            _addressesUnknown = true;
+            return false;
+        }
+    }
+
+    /// <summary>The configuration and the node's addresses change on threads of their own: whoever comes last sees both.</summary>
+    private void UsePolicy(PlanningOptions planning)
+    {
+        lock (_policyGate)
+            _reconciler!.Change(new ReconcilerOptions(Policy(_inForce, _protected), planning));
     }
 
     private async Task WatchConntrackAsync(CancellationToken cancellationToken)
@@ -295,8 +344,10 @@ internal sealed partial class AgentService
         }
     }
 
-    private static CatalogPolicy Policy(AgentOptions options) => new()
+    private static CatalogPolicy Policy(AgentOptions options, ProtectedAddresses addresses) => new()
     {
+        Protected = addresses,
+        HonoursAllowAddress = options.Source is ClusterSource.Manifests,
         FilterMode = options.Proxy.FilterMode,
         ExcludedServices = [.. options.Proxy.ExcludeServices],
         NodeName = options.NodeName,

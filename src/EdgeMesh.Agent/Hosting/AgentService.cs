@@ -168,6 +168,7 @@ internal sealed partial class AgentService(
         Draining = _draining,
         SlowestLoop = _tcp!.SlowestTurn(),
         FaultAge = _reconciler.State.FaultSince is { } since ? time.GetUtcNow() - since : null,
+        SyncUnderWay = _reconciler.SyncUnderWay,
         Handles = _options.Proxy.Enable,
         HasBeaten = _heart?.HasBeaten ?? true,
         FailedParts = FailedParts(),

@@ -20,6 +20,10 @@ internal static class SourceFactory
         return new CachedSource(api, Path.Combine(options.StateDirectory, CacheFile), loggers.CreateLogger<CachedSource>(), time);
     }
 
+    /// <summary>Where the API is asked; null: nowhere, or it cannot be told yet.</summary>
+    public static string? ApiServer(AgentOptions options) =>
+        options.Source is ClusterSource.Manifests ? null : ClusterIdentity.Of(Access(options, _ => { })).Server;
+
     private static ApiAccessOptions Access(AgentOptions options, Action<Socket> markSocket)
     {
         var access = new ApiAccessOptions

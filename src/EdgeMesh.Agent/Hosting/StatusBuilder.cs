@@ -198,6 +198,8 @@ internal sealed class StatusBuilder(
         Handling.OtherProxy => $"the label {CatalogLabels.ProxyNameLabel} gives it to another proxy",
         Handling.NoClusterIP => "has no cluster IP yet",
         Handling.NoPorts => "has no usable port",
+        Handling.AddressRefused => "its address is not caught; see its faults",
+        Handling.TooLarge => "larger than one service may be; see its faults",
         _ => "its address and port belong to another service",
     };
 }

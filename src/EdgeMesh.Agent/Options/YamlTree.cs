@@ -79,7 +79,7 @@ internal abstract record YamlValue(YamlMark Mark)
 internal sealed record YamlEntry(string Key, YamlMark Mark, YamlValue Value);
 
 /// <summary>Reads the first document of a text into nodes that know their place. An alias is the node that it names,
-/// never a copy, so that a file of nested aliases costs no more than its text; merge keys are counted.</summary>
+/// never a copy; but it counts as much as that node, because whoever reads the tree walks it again. So do merge keys.</summary>
 internal sealed class YamlTree
 {
     private const int MaxDepth = 32;
@@ -87,7 +87,7 @@ internal sealed class YamlTree
 
     private readonly Parser _parser;
     private readonly FindingList _findings;
-    private readonly Dictionary<string, YamlValue> _anchors = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, (YamlValue Value, int Nodes)> _anchors = new(StringComparer.Ordinal);
     private int _nodes;
 
     private YamlTree(string text, FindingList findings)
@@ -175,21 +175,30 @@ internal sealed class YamlTree
         var current = _parser.Current ?? throw new YamlException("the file ends too early");
         if (depth > MaxDepth)
             throw new YamlException(current.Start, current.End, $"nested deeper than {MaxDepth} levels");
-        if (++_nodes > MaxNodes)
-            throw new YamlException(current.Start, current.End, $"more than {MaxNodes} values");
+        var before = _nodes;
+        Count(1, current);
 
         if (_parser.TryConsume<AnchorAlias>(out var alias))
         {
             // An anchor is known once its node is complete: a node that contains itself is refused here.
-            return _anchors.TryGetValue(alias.Value.Value, out var target)
-                ? target
-                : throw new YamlException(alias.Start, alias.End, $"alias *{alias.Value.Value} names no anchor above it");
+            if (!_anchors.TryGetValue(alias.Value.Value, out var target))
+                throw new YamlException(alias.Start, alias.End, $"alias *{alias.Value.Value} names no anchor above it");
+            Count(target.Nodes, alias);
+            return target.Value;
         }
 
         var (value, anchor) = Content(depth);
         if (!anchor.IsEmpty)
-            _anchors[anchor.Value] = value;
+            _anchors[anchor.Value] = (value, _nodes - before);
         return value;
+    }
+
+    private void Count(int nodes, ParsingEvent at)
+    {
+        // Both are below MaxNodes: their sum is no more than twice that.
+        _nodes += nodes;
+        if (_nodes > MaxNodes)
+            throw new YamlException(at.Start, at.End, $"more than {MaxNodes} values, those that aliases stand for counted each time");
     }
 
     private (YamlValue Value, AnchorName Anchor) Content(int depth)
@@ -256,9 +265,6 @@ internal sealed class YamlTree
                 continue;
             }
 
-            _nodes += mapping.Entries.Count;
-            if (_nodes > MaxNodes)
-                throw new YamlException(Mark.Empty, Mark.Empty, $"merge keys make more than {MaxNodes} values");
             into.AddRange(mapping.Entries);
         }
     }

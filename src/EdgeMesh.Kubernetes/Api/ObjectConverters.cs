@@ -193,7 +193,7 @@ internal sealed class SharedConditions : JsonConverter<EndpointConditions>
 
 /// <summary>Keeps the labels that decide something in a service proxy and drops the rest: with 10,000 services the
 /// labels of people's own (charts, teams, versions) would be most of the memory.</summary>
-internal sealed class KeptLabels : JsonConverter<ImmutableDictionary<string, string>>
+internal sealed class KeptLabels : KeptWords
 {
     private static readonly string[] Prefixes =
     [
@@ -204,8 +204,20 @@ internal sealed class KeptLabels : JsonConverter<ImmutableDictionary<string, str
         "topology.kubernetes.io/",
     ];
 
-    public static bool Keeps(string key) => Array.Exists(Prefixes, p => key.StartsWith(p, StringComparison.Ordinal));
+    public static bool IsKept(string key) => Array.Exists(Prefixes, p => key.StartsWith(p, StringComparison.Ordinal));
 
+    protected override bool Keeps(string key) => IsKept(key);
+}
+
+/// <summary>The annotations that this agent reads.</summary>
+internal sealed class KeptAnnotations : KeptWords
+{
+    protected override bool Keeps(string key) => key.StartsWith("edgemesh.kubeedge.io/", StringComparison.Ordinal);
+}
+
+/// <summary>Reads an object of words, and of it only what is kept.</summary>
+internal abstract class KeptWords : JsonConverter<ImmutableDictionary<string, string>>
+{
     public override ImmutableDictionary<string, string> Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
     {
         if (reader.TokenType != JsonTokenType.StartObject)
@@ -247,7 +259,9 @@ internal sealed class KeptLabels : JsonConverter<ImmutableDictionary<string, str
         writer.WriteEndObject();
     }
 
-    private static bool Keeps(ref Utf8JsonReader reader) =>
+    protected abstract bool Keeps(string key);
+
+    private bool Keeps(ref Utf8JsonReader reader) =>
         reader.ValueIsEscaped || reader.ValueSpan.IndexOf("kubernetes.io/"u8) >= 0 || reader.ValueSpan.IndexOf("kubeedge.io/"u8) >= 0
             ? Keeps(reader.GetString()!)
             : false;

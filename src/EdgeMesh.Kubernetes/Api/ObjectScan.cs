@@ -10,6 +10,7 @@ namespace EdgeMesh.Kubernetes.Api;
 internal static class ObjectScan
 {
     private static readonly KeptLabels Labels = new();
+    private static readonly KeptAnnotations Annotations = new();
     private static readonly SharedConditions Conditions = new();
 
     /// <returns>Null: not read; ask the serializer.</returns>
@@ -80,6 +81,7 @@ internal static class ObjectScan
     {
         string? name = null, space = null, uid = null, version = null;
         var labels = ImmutableDictionary<string, string>.Empty;
+        var annotations = ImmutableDictionary<string, string>.Empty;
         reader.Read();
         Begin(ref reader, JsonTokenType.StartObject);
         while (Member(ref reader))
@@ -93,19 +95,21 @@ internal static class ObjectScan
             else if (reader.ValueTextEquals("resourceVersion"u8))
                 version = Text(ref reader);
             else if (reader.ValueTextEquals("labels"u8))
-                labels = LabelsOf(ref reader);
+                labels = Words(ref reader, Labels);
+            else if (reader.ValueTextEquals("annotations"u8))
+                annotations = Words(ref reader, Annotations);
             else
                 Skip(ref reader);
         }
 
-        return new ObjectMeta { Name = name!, Namespace = space!, Uid = uid, ResourceVersion = version, Labels = labels };
+        return new ObjectMeta { Name = name!, Namespace = space!, Uid = uid, ResourceVersion = version, Labels = labels, Annotations = annotations };
     }
 
-    private static ImmutableDictionary<string, string> LabelsOf(ref Utf8JsonReader reader)
+    private static ImmutableDictionary<string, string> Words(ref Utf8JsonReader reader, KeptWords kept)
     {
         reader.Read();
         Begin(ref reader, JsonTokenType.StartObject);
-        return Labels.Read(ref reader, typeof(ImmutableDictionary<string, string>), ObjectJson.Default.Options);
+        return kept.Read(ref reader, typeof(ImmutableDictionary<string, string>), ObjectJson.Default.Options);
     }
 
     private static ServiceSpec Spec(ref Utf8JsonReader reader)

@@ -27,6 +27,10 @@ public sealed record ObjectMeta
     /// <summary>Only the labels that <see cref="KeptLabels"/> names; the others are dropped while reading.</summary>
     [JsonConverter(typeof(KeptLabels))]
     public ImmutableDictionary<string, string> Labels { get; init => field = value ?? ImmutableDictionary<string, string>.Empty; } = ImmutableDictionary<string, string>.Empty;
+
+    /// <summary>Only the annotations that <see cref="KeptAnnotations"/> names.</summary>
+    [JsonConverter(typeof(KeptAnnotations))]
+    public ImmutableDictionary<string, string> Annotations { get; init => field = value ?? ImmutableDictionary<string, string>.Empty; } = ImmutableDictionary<string, string>.Empty;
 }
 
 public abstract record KubernetesObject

@@ -46,6 +46,11 @@ internal static class YamlTree
 {
     private const int Deepest = 64;
 
+    // Of a document as it is with its aliases and merges written out, in characters: whoever walks the tree walks that.
+    private const int ExpandedAlways = 16 << 10;
+    private const int ExpandedPerCharacter = 16;
+    private const int CharactersPerNode = 4;
+
     /// <returns>Null for a document that holds nothing but comments.</returns>
     /// <exception cref="YamlFaultException"/>
     public static YamlValue? Parse(string text, long firstLine = 1)
@@ -59,7 +64,7 @@ internal static class YamlTree
                 return null;
             }
 
-            var value = Read(parser, new Dictionary<string, YamlValue>(StringComparer.Ordinal), firstLine - 1, 0);
+            var value = Read(parser, new Expansion(ExpandedAlways + ((long)ExpandedPerCharacter * text.Length)), firstLine - 1, 0);
             parser.Consume<DocumentEnd>();
             if (parser.Current is not StreamEnd and not null)
             {
@@ -141,7 +146,7 @@ internal static class YamlTree
         return line;
     }
 
-    private static YamlValue Read(Parser parser, Dictionary<string, YamlValue> anchors, long offset, int depth)
+    private static YamlValue Read(Parser parser, Expansion expansion, long offset, int depth)
     {
         if (depth > Deepest)
         {
@@ -150,18 +155,21 @@ internal static class YamlTree
 
         YamlValue value;
         AnchorName anchor;
+        var before = expansion.Size;
         if (parser.TryConsume<Scalar>(out var scalar))
         {
             anchor = scalar.Anchor;
+            expansion.Add(CharactersPerNode + scalar.Value.Length, offset + scalar.Start.Line);
             value = new YamlScalar(scalar.Value, scalar.Style == ScalarStyle.Plain && scalar.Tag.IsEmpty, offset + scalar.Start.Line);
         }
         else if (parser.TryConsume<SequenceStart>(out var sequence))
         {
             anchor = sequence.Anchor;
+            expansion.Add(CharactersPerNode, offset + sequence.Start.Line);
             var items = new List<YamlValue>();
             while (!parser.TryConsume<SequenceEnd>(out _))
             {
-                items.Add(Read(parser, anchors, offset, depth + 1));
+                items.Add(Read(parser, expansion, offset, depth + 1));
             }
 
             value = new YamlSequence(items, offset + sequence.Start.Line);
@@ -169,13 +177,15 @@ internal static class YamlTree
         else if (parser.TryConsume<MappingStart>(out var mapping))
         {
             anchor = mapping.Anchor;
-            value = ReadMapping(parser, anchors, offset, depth, offset + mapping.Start.Line);
+            expansion.Add(CharactersPerNode, offset + mapping.Start.Line);
+            value = ReadMapping(parser, expansion, offset, depth, offset + mapping.Start.Line);
         }
         else if (parser.TryConsume<AnchorAlias>(out var alias))
         {
-            return anchors.TryGetValue(alias.Value.Value, out var known)
-                ? known
-                : throw new YamlFaultException($"refers to the unknown anchor '{alias.Value.Value}'", offset + alias.Start.Line);
+            if (!expansion.Anchors.TryGetValue(alias.Value.Value, out var known))
+                throw new YamlFaultException($"refers to the unknown anchor '{alias.Value.Value}'", offset + alias.Start.Line);
+            expansion.Add(known.Size, offset + alias.Start.Line);
+            return known.Value;
         }
         else
         {
@@ -184,25 +194,41 @@ internal static class YamlTree
 
         if (!anchor.IsEmpty)
         {
-            anchors[anchor.Value] = value;
+            expansion.Anchors[anchor.Value] = (value, expansion.Size - before);
         }
 
         return value;
     }
 
-    private static YamlMapping ReadMapping(Parser parser, Dictionary<string, YamlValue> anchors, long offset, int depth, long line)
+    /// <summary>How large a document has become with everything written out that its aliases stand for. A merge has an alias for
+    /// its value, and is counted with it.</summary>
+    private sealed class Expansion(long limit)
+    {
+        public Dictionary<string, (YamlValue Value, long Size)> Anchors { get; } = new(StringComparer.Ordinal);
+
+        public long Size { get; private set; }
+
+        public void Add(long characters, long line)
+        {
+            Size += characters;
+            if (Size > limit)
+                throw new YamlFaultException($"has aliases that make it larger than {limit >> 10} KB when they are written out", line);
+        }
+    }
+
+    private static YamlMapping ReadMapping(Parser parser, Expansion expansion, long offset, int depth, long line)
     {
         var members = new List<KeyValuePair<YamlScalar, YamlValue>>();
         var names = new HashSet<string>(StringComparer.Ordinal);
         var merged = new List<YamlMapping>();
         while (!parser.TryConsume<MappingEnd>(out _))
         {
-            if (Read(parser, anchors, offset, depth + 1) is not YamlScalar key)
+            if (Read(parser, expansion, offset, depth + 1) is not YamlScalar key)
             {
                 throw new YamlFaultException("has a key that is not a word", offset + (parser.Current?.Start.Line ?? 1));
             }
 
-            var value = Read(parser, anchors, offset, depth + 1);
+            var value = Read(parser, expansion, offset, depth + 1);
             if (key is { Text: "<<", Plain: true } && value is YamlMapping parent)
             {
                 merged.Add(parent);

@@ -58,6 +58,7 @@ internal static class PortalText
     public static IEnumerable<Rule> ServiceChain(PortalKey key, PortalTarget.Backends backends, bool masqueradeAll)
     {
         var endpoints = backends.Endpoints;
+        var local = backends.Local.IsDefault ? null : backends.Local.ToHashSet();
         var protocol = Protocol(key.Protocol);
         if (masqueradeAll)
             yield return new Rule($"-j MARK --set-xmark {MasqueradeMark}");
@@ -69,20 +70,20 @@ internal static class PortalText
             {
                 // --update, not --rcheck: the time is idle time, so every new connection of the client starts it anew.
                 var known = $"-m recent --update --seconds {Math.Max(seconds, 1)} --reap --name {ChainNames.Affinity(key, endpoint.ToString())} {ClientMask(endpoint)} ";
-                foreach (var rule in ToEndpoint(endpoint, protocol, known, NeedsHairpin(backends, endpoint, masqueradeAll)))
+                foreach (var rule in ToEndpoint(endpoint, protocol, known, NeedsHairpin(local, endpoint, masqueradeAll)))
                     yield return rule;
             }
         }
 
         for (var i = 0; i < endpoints.Length; i++)
         {
-            foreach (var rule in ToEndpoint(endpoints[i], protocol, Chosen(key, backends, i), NeedsHairpin(backends, endpoints[i], masqueradeAll)))
+            foreach (var rule in ToEndpoint(endpoints[i], protocol, Chosen(key, backends, i), NeedsHairpin(local, endpoints[i], masqueradeAll)))
                 yield return rule;
         }
     }
 
-    private static bool NeedsHairpin(PortalTarget.Backends backends, IPEndPoint endpoint, bool masqueradeAll) =>
-        !masqueradeAll && (backends.Local.IsDefault || backends.Local.Contains(endpoint));
+    private static bool NeedsHairpin(HashSet<IPEndPoint>? local, IPEndPoint endpoint, bool masqueradeAll) =>
+        !masqueradeAll && (local is null || local.Contains(endpoint));
 
     /// <summary>A connection that comes back to where it left must be masqueraded, or the endpoint answers itself directly
     /// and the connection never stands. A chain per endpoint, as kube-proxy has, took minutes to load with 100,000 endpoints

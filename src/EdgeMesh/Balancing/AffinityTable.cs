@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
 
 namespace EdgeMesh.Balancing;
@@ -28,7 +29,7 @@ public sealed class AffinityTable
     public int Count => Volatile.Read(ref _count);
 
     /// <summary>The client's endpoint, if it came within the last <paramref name="idleMilliseconds"/>; coming counts as use.</summary>
-    public bool TryGet(InetAddress client, long idleMilliseconds, long now, out InetEndpoint endpoint)
+    public bool TryGet(InetAddress client, long idleMilliseconds, long now, out ServiceEndpoint endpoint)
     {
         endpoint = default;
         if (!_clients.TryGetValue(client, out var entry))
@@ -42,7 +43,7 @@ public sealed class AffinityTable
         return true;
     }
 
-    public void Set(InetAddress client, InetEndpoint endpoint, long idleMilliseconds, long now)
+    public void Set(InetAddress client, ServiceEndpoint endpoint, long idleMilliseconds, long now)
     {
         if (_clients.TryGetValue(client, out var known))
         {
@@ -64,7 +65,7 @@ public sealed class AffinityTable
     }
 
     /// <summary>Forgets clients whose endpoint left, and those idle for longer than <paramref name="idleMilliseconds"/>.</summary>
-    public void Retain(Func<InetEndpoint, bool> stays, long idleMilliseconds, long now)
+    public void Retain(Func<ServiceEndpoint, bool> stays, long idleMilliseconds, long now)
     {
         ArgumentNullException.ThrowIfNull(stays);
         foreach (var (client, entry) in _clients)
@@ -98,9 +99,9 @@ public sealed class AffinityTable
             Interlocked.Decrement(ref _count);
     }
 
-    private sealed class Entry(InetEndpoint endpoint, long lastUse)
+    private sealed class Entry(ServiceEndpoint endpoint, long lastUse)
     {
-        public readonly InetEndpoint Endpoint = endpoint;
+        public readonly ServiceEndpoint Endpoint = endpoint;
         public long LastUse = lastUse;
     }
 }

@@ -30,7 +30,7 @@ public sealed class AffinityTables
         foreach (var (service, table) in _tables)
         {
             if (wanted.TryGetValue(service, out var route))
-                table.Retain(endpoint => route.Endpoints.Contains(endpoint), (long)route.ClientIPAffinity!.Value.TotalMilliseconds, now);
+                table.Retain(route.Endpoints.ToHashSet().Contains, (long)route.ClientIPAffinity!.Value.TotalMilliseconds, now);
             else
                 _tables.TryRemove(service, out _);
         }

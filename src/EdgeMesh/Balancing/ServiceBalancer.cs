@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Linux;
 
@@ -12,12 +13,13 @@ public sealed class ServiceBalancer
     private readonly Random _random;
     private readonly SetAsidePolicy _setAside;
 
-    private ImmutableArray<InetEndpoint> _endpoints = [];
-    private InetEndpoint[] _rotation = [];
+    private ImmutableArray<ServiceEndpoint> _endpoints = [];
+    private HashSet<ServiceEndpoint> _known = [];
+    private ServiceEndpoint[] _rotation = [];
     private int _next;
 
     // Null while nothing fails, which is nearly always.
-    private Dictionary<InetEndpoint, FailureRecord>? _failures;
+    private Dictionary<ServiceEndpoint, FailureRecord>? _failures;
 
     public ServiceBalancer(Random random, SetAsidePolicy setAside)
     {
@@ -30,7 +32,7 @@ public sealed class ServiceBalancer
 
     /// <summary>Chooses an endpoint of <paramref name="route"/> that <paramref name="tried"/> does not hold, or false when
     /// there is none. Endpoints that keep failing are left out, unless all others have been tried.</summary>
-    public bool TryChoose(Route route, InetAddress client, ReadOnlySpan<InetEndpoint> tried, long now, out InetEndpoint endpoint)
+    public bool TryChoose(Route route, InetAddress client, ReadOnlySpan<ServiceEndpoint> tried, long now, out ServiceEndpoint endpoint)
     {
         ArgumentNullException.ThrowIfNull(route);
         if (_endpoints != route.Endpoints)
@@ -38,7 +40,7 @@ public sealed class ServiceBalancer
 
         if (route.ClientIPAffinity is { } idle && Affinity is not null
             && Affinity.TryGet(client, (long)idle.TotalMilliseconds, now, out endpoint)
-            && !tried.Contains(endpoint) && IsUsable(endpoint, now) && _endpoints.Contains(endpoint))
+            && !tried.Contains(endpoint) && IsUsable(endpoint, now) && _known.Contains(endpoint))
         {
             return true;
         }
@@ -49,7 +51,7 @@ public sealed class ServiceBalancer
     }
 
     /// <summary>The endpoint answered: it is in good standing, and with affinity it is this client's from now on.</summary>
-    public void Succeeded(Route route, InetAddress client, InetEndpoint endpoint, long now)
+    public void Succeeded(Route route, InetAddress client, ServiceEndpoint endpoint, long now)
     {
         ArgumentNullException.ThrowIfNull(route);
         Answered(endpoint);
@@ -58,17 +60,17 @@ public sealed class ServiceBalancer
     }
 
     /// <summary>The endpoint answered somebody: it is in good standing.</summary>
-    public void Answered(InetEndpoint endpoint)
+    public void Answered(ServiceEndpoint endpoint)
     {
         if (_failures is not null && _failures.Remove(endpoint) && _failures.Count == 0)
             _failures = null;
     }
 
     /// <summary>The endpoint did not answer.</summary>
-    public void Failed(InetEndpoint endpoint, long now)
+    public void Failed(ServiceEndpoint endpoint, long now)
     {
         // An endpoint that a change removed while it was being dialled has no record to keep.
-        if (!_endpoints.Contains(endpoint))
+        if (!_known.Contains(endpoint))
             return;
         _failures ??= [];
         _failures.TryGetValue(endpoint, out var record);
@@ -78,13 +80,22 @@ public sealed class ServiceBalancer
         _failures[endpoint] = record;
     }
 
+    /// <summary>Whether the route still has an endpoint.</summary>
+    public bool Has(Route route, in ServiceEndpoint endpoint)
+    {
+        ArgumentNullException.ThrowIfNull(route);
+        if (_endpoints != route.Endpoints)
+            TakeEndpoints(route.Endpoints);
+        return _known.Contains(endpoint);
+    }
+
     /// <summary>Endpoints left out at the moment.</summary>
     public int CountSetAside(long now) => _failures?.Values.Count(record => record.SetAsideUntil > now) ?? 0;
 
-    private bool IsUsable(InetEndpoint endpoint, long now)
+    private bool IsUsable(ServiceEndpoint endpoint, long now)
         => _failures is null || !_failures.TryGetValue(endpoint, out var record) || record.SetAsideUntil <= now;
 
-    private bool TryChooseFrom(int start, ReadOnlySpan<InetEndpoint> tried, long now, bool onlyUsable, out InetEndpoint endpoint)
+    private bool TryChooseFrom(int start, ReadOnlySpan<ServiceEndpoint> tried, long now, bool onlyUsable, out ServiceEndpoint endpoint)
     {
         for (var i = 0; i < _rotation.Length; i++)
         {
@@ -100,33 +111,52 @@ public sealed class ServiceBalancer
         return false;
     }
 
-    private void TakeEndpoints(ImmutableArray<InetEndpoint> endpoints)
+    private void TakeEndpoints(ImmutableArray<ServiceEndpoint> endpoints)
     {
         _endpoints = endpoints;
         // Kept endpoints keep their order, so the rotation goes on where it was; new ones come in at random places.
         // Without the shuffle every thread and every agent would send its first connection to the same endpoint.
-        var wanted = endpoints.ToHashSet();
-        var following = _rotation.Length == 0 ? default : _rotation[_next];
-        var rotation = new List<InetEndpoint>(endpoints.Length);
-        foreach (var kept in _rotation)
+        var before = _known;
+        _known = endpoints.ToHashSet();
+        var kept = new List<ServiceEndpoint>(_rotation.Length);
+        var next = 0;
+        for (var i = 0; i < _rotation.Length; i++)
         {
-            if (wanted.Remove(kept))
-                rotation.Add(kept);
+            if (i == _next)
+                next = kept.Count;
+            if (_known.Contains(_rotation[i]))
+                kept.Add(_rotation[i]);
         }
 
-        foreach (var added in endpoints)
-        {
-            if (wanted.Remove(added))
-                rotation.Insert(_random.Next(rotation.Count + 1), added);
-        }
-
-        _next = Math.Max(rotation.IndexOf(following), 0);
-        _rotation = [.. rotation];
+        var added = _known.Where(endpoint => !before.Contains(endpoint)).ToArray();
+        _random.Shuffle(added);
+        Mix(kept, added, next);
         if (_failures is null)
             return;
-        foreach (var gone in _failures.Keys.Where(known => !endpoints.Contains(known)).ToList())
+        foreach (var gone in _failures.Keys.Where(endpoint => !_known.Contains(endpoint)).ToList())
             _failures.Remove(gone);
         if (_failures.Count == 0)
             _failures = null;
+    }
+
+    /// <summary>Each new endpoint falls into one of the gaps between the kept ones: a hand of cards is taken from one pile or
+    /// the other, by chance and by what is left of each.</summary>
+    private void Mix(List<ServiceEndpoint> kept, ServiceEndpoint[] added, int next)
+    {
+        _rotation = new ServiceEndpoint[kept.Count + added.Length];
+        _next = 0;
+        for (int i = 0, k = 0, a = 0; i < _rotation.Length; i++)
+        {
+            if (_random.Next(kept.Count - k + added.Length - a) < kept.Count - k)
+            {
+                if (k == next)
+                    _next = i;
+                _rotation[i] = kept[k++];
+            }
+            else
+            {
+                _rotation[i] = added[a++];
+            }
+        }
     }
 }

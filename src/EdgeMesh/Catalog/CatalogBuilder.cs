@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using EdgeMesh.Kubernetes;
 using EdgeMesh.Kubernetes.Api;
+using EdgeMesh.Linux;
 
 namespace EdgeMesh.Catalog;
 
@@ -36,10 +37,17 @@ public sealed class CatalogBuilder
         var localDiffers = false;
         foreach (var joined in changed)
         {
-            var result = joined.Service is { } service
-                ? CatalogServiceBuilder.Build(service, joined.Slices, joined.Endpoints, policy, zone, joined.Result)
-                : null;
-            var local = LocalEndpoints.Of(joined, policy.NodeName);
+            CatalogService? result = null;
+            ImmutableArray<(InetEndpoint Endpoint, TransportProtocol Protocol)> local = [];
+            if (joined.Service is { } service)
+            {
+                var screen = new AddressScreen(service, policy);
+                var endpoints = ListedEndpoints.Read(joined, policy, zone, screen);
+                var localFault = ServiceBounds.LocalFault(endpoints);
+                local = localFault is null ? endpoints.Local() : [];
+                result = CatalogServiceBuilder.Build(service, endpoints, policy, screen, localFault, joined.Result);
+            }
+
             localDiffers |= _local.Replace(joined.Local, local);
             joined.Local = local;
             if (ReferenceEquals(result, joined.Result))

@@ -21,6 +21,13 @@ public sealed record CatalogPolicy
     public ImmutableHashSet<ObjectName> ExcludedServices { get; init; } = [];
 
     public required string NodeName { get; init; }
+
+    /// <summary>What is not caught or dialled because of this node.</summary>
+    public ProtectedAddresses Protected { get; init; } = ProtectedAddresses.None;
+
+    /// <summary>Whether <see cref="CatalogLabels.AllowAddressAnnotation"/> counts: only where the objects are files that an
+    /// administrator of this node wrote.</summary>
+    public bool HonoursAllowAddress { get; init; }
 }
 
 /// <summary>The labels that decide who handles a service and what belongs to it.</summary>
@@ -37,6 +44,9 @@ public static class CatalogLabels
     public const string HeadlessLabel = "service.kubernetes.io/headless";
 
     public const string ServiceNameLabel = "kubernetes.io/service-name";
+
+    /// <summary>On a Service of a manifest: a list of words for the kinds of address that are allowed all the same.</summary>
+    public const string AllowAddressAnnotation = "edgemesh.kubeedge.io/allow-address";
 
     public const string ZoneLabel = "topology.kubernetes.io/zone";
 }

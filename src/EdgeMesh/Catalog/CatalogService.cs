@@ -17,6 +17,12 @@ public enum Handling
     NoClusterIP,
     NoPorts,
     AddressTaken,
+
+    /// <summary>It may be caught at none of its addresses; see the faults.</summary>
+    AddressRefused,
+
+    /// <summary>Beyond what one service may cost; see the faults.</summary>
+    TooLarge,
 }
 
 /// <summary>What kind of address catches the traffic of a service port.</summary>

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using EdgeMesh.Kubernetes.Api;
+using EdgeMesh.Linux;
 
 namespace EdgeMesh.Catalog;
 
@@ -8,70 +9,103 @@ internal static class CatalogServiceBuilder
 {
     private const int DefaultAffinitySeconds = 10_800;
     private const int LongestAffinitySeconds = 86_400;
+    private const int MostFaults = 16;
 
+    /// <param name="screen">Has judged the endpoints of this node already; judges the rest here.</param>
+    /// <param name="localFault">What is wrong with the endpoints of this node; null: nothing.</param>
     public static CatalogService Build(
-        Service service, List<EndpointSlice> slices, Endpoints? endpoints, CatalogPolicy policy, string? zone, CatalogService? before)
+        Service service, ListedEndpoints endpoints, CatalogPolicy policy, AddressScreen screen, string? localFault, CatalogService? before)
     {
+        var faults = new List<string>();
+        if (localFault is not null)
+            faults.Add(localFault);
         var handling = HandlingDecision.Decide(service, policy);
-        if (handling != Handling.Handled)
+        if (handling == Handling.Handled && ServiceBounds.Fault(service, endpoints) is { } tooMuch)
         {
-            return before is { Ports.IsEmpty: true, Faults.IsEmpty: true } && before.Handling == handling
-                ? before
-                : new CatalogService { Name = service.Key, Handling = handling };
+            handling = Handling.TooLarge;
+            faults.Add(tooMuch);
         }
 
+        var ports = handling == Handling.Handled ? Ports(service, endpoints, screen, faults, before, out handling) : [];
+        faults.AddRange(screen.Faults);
+        if (faults.Count > MostFaults)
+        {
+            var more = faults.Count - MostFaults;
+            faults.RemoveRange(MostFaults, more);
+            faults.Add($"and {more} more");
+        }
+
+        if (before is not null
+            && before.Handling == handling
+            && SameReferences(before.Ports, ports)
+            && before.Faults.AsSpan().SequenceEqual(System.Runtime.InteropServices.CollectionsMarshal.AsSpan(faults)))
+        {
+            return before;
+        }
+
+        return new CatalogService { Name = service.Key, Handling = handling, Ports = ports, Faults = [.. faults] };
+    }
+
+    private static ImmutableArray<CatalogPort> Ports(
+        Service service, ListedEndpoints endpoints, AddressScreen screen, List<string> faults, CatalogService? before, out Handling handling)
+    {
         var addresses = HandlingDecision.ClusterIPs(service);
+        var local = string.Equals(service.Spec.InternalTrafficPolicy, "Local", StringComparison.Ordinal);
+        var affinity = Affinity(service.Spec);
         var ports = ImmutableArray.CreateBuilder<CatalogPort>(service.Spec.Ports.Length);
-        var faults = ImmutableArray<string>.Empty;
+        var uncaught = false;
         foreach (var port in service.Spec.Ports)
         {
             if (port.Port is < 1 or > ushort.MaxValue)
             {
-                faults = faults.Add($"port '{port.Name}' has the impossible number {port.Port}; it is left out");
+                faults.Add($"port '{port.Name}' has the impossible number {port.Port}; it is left out");
                 continue;
             }
 
             if (Protocol(port) is not { } protocol)
             {
-                faults = faults.Add($"port '{port.Name}' has the unknown protocol '{port.Protocol}'; it is left out");
+                faults.Add($"port '{port.Name}' has the unknown protocol '{port.Protocol}'; it is left out");
                 continue;
             }
 
-            var selected = EndpointSelection.Select(service.Spec, port, slices, endpoints, policy, zone);
+            var caught = Caught(addresses, (ushort)port.Port, screen);
+            if (caught.IsEmpty)
+            {
+                uncaught = true;
+                continue;
+            }
+
+            var selected = EndpointSelection.Select(endpoints.For(port), local);
             var known = before is not null && ports.Count < before.Ports.Length ? before.Ports[ports.Count] : null;
             var made = new CatalogPort
             {
                 Name = new ServicePortName(service.Key.Namespace, service.Key.Name, port.Name ?? "", protocol),
                 Port = (ushort)port.Port,
-                Addresses = addresses,
+                Addresses = caught,
                 Endpoints = selected.Endpoints,
                 Choice = selected.Choice,
-                ClientIPAffinity = Affinity(service.Spec),
+                ClientIPAffinity = affinity,
             };
             ports.Add(known is not null && SamePort(known, made) ? known : made);
         }
 
-        handling = ports.Count == 0 ? Handling.NoPorts : Handling.Handled;
-        if (before is not null
-            && before.Handling == handling
-            && SameReferences(before.Ports, ports)
-            && before.Faults.AsSpan().SequenceEqual(faults.AsSpan()))
-        {
-            return before;
-        }
-
-        return new CatalogService
-        {
-            Name = service.Key,
-            Handling = handling,
-            Ports = ports.DrainToImmutable(),
-            Faults = faults,
-        };
+        handling = ports.Count > 0 ? Handling.Handled : uncaught ? Handling.AddressRefused : Handling.NoPorts;
+        return ports.DrainToImmutable();
     }
 
-    private static bool SameReferences(ImmutableArray<CatalogPort> before, ImmutableArray<CatalogPort>.Builder now)
+    private static ImmutableArray<CatchAddress> Caught(ImmutableArray<CatchAddress> addresses, ushort port, AddressScreen screen)
     {
-        if (before.Length != now.Count)
+        var refused = 0;
+        foreach (var address in addresses)
+            refused += screen.MayCatch(new InetEndpoint(address.Address, port)) ? 0 : 1;
+        return refused == 0 ? addresses
+            : refused == addresses.Length ? []
+            : addresses.RemoveAll(address => !screen.MayCatch(new InetEndpoint(address.Address, port)));
+    }
+
+    private static bool SameReferences(ImmutableArray<CatalogPort> before, ImmutableArray<CatalogPort> now)
+    {
+        if (before.Length != now.Length)
             return false;
         for (var i = 0; i < before.Length; i++)
         {

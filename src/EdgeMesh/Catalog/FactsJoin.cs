@@ -15,8 +15,10 @@ internal sealed class JoinedService(ObjectName name)
 
     public Endpoints? Endpoints { get; set; }
 
-    /// <summary>Ordered by name.</summary>
-    public List<EndpointSlice> Slices { get; } = [];
+    /// <summary>By name, in that order.</summary>
+    public SortedDictionary<string, EndpointSlice> SlicesByName { get; } = new(StringComparer.Ordinal);
+
+    public SortedDictionary<string, EndpointSlice>.ValueCollection Slices => SlicesByName.Values;
 
     public CatalogService? Result { get; set; }
 
@@ -26,13 +28,15 @@ internal sealed class JoinedService(ObjectName name)
     /// <summary>Set when another service of an earlier name has one of its addresses.</summary>
     public CatalogService? Taken { get; set; }
 
-    public bool IsForgotten => Service is null && Endpoints is null && Slices.Count == 0;
+    public bool IsForgotten => Service is null && Endpoints is null && SlicesByName.Count == 0;
 }
 
 /// <summary>Joins services with their slices and endpoints, and says which of them a new view of the facts touches.
 /// A kind of object whose dictionary is the same reference as last time is not looked at.</summary>
 internal sealed class FactsJoin
 {
+    private const int MostInserted = 64;
+
     private readonly Dictionary<ObjectName, JoinedService> _joined = [];
     private readonly Seen<Service> _seenServices = new();
     private readonly Seen<EndpointSlice> _seenSlices = new();
@@ -48,23 +52,25 @@ internal sealed class FactsJoin
     {
         _changed.Clear();
         var added = new List<JoinedService>();
+        var gone = false;
         _seenServices.Take(facts.Services, (before, now) =>
         {
             var joined = Joined((before ?? now)!.Key);
             if (before is null)
                 added.Add(joined);
             joined.Service = now;
-            if (now is null)
-                Services.RemoveAt(Place(joined));
+            gone |= now is null;
         });
         _seenEndpoints.Take(facts.Endpoints, (before, now) => Joined((before ?? now)!.Key).Endpoints = now);
         _seenSlices.Take(facts.EndpointSlices, (before, now) =>
         {
             if (before is not null && Owner(before) is { } left)
-                Joined(left).Slices.RemoveAll(slice => ReferenceEquals(slice, before));
+                Joined(left).SlicesByName.Remove(before.Metadata.Name);
             if (now is not null && Owner(now) is { } owner)
-                Insert(Joined(owner).Slices, now);
+                Joined(owner).SlicesByName[now.Metadata.Name] = now;
         });
+        if (gone)
+            Services.RemoveAll(joined => joined.Service is null);
         Insert(added);
         foreach (var joined in _changed)
         {
@@ -91,29 +97,19 @@ internal sealed class FactsJoin
         return joined;
     }
 
-    private static void Insert(List<EndpointSlice> slices, EndpointSlice slice)
-    {
-        var place = slices.Count;
-        while (place > 0 && string.CompareOrdinal(slices[place - 1].Metadata.Name, slice.Metadata.Name) > 0)
-            place--;
-        slices.Insert(place, slice);
-    }
-
     private void Insert(List<JoinedService> added)
     {
         // Few among many are put in their places; sorting everything would compare every name again.
-        if (added.Count > Services.Count / 16)
+        if (added.Count <= MostInserted)
         {
-            Services.AddRange(added);
-            Services.Sort(ByName);
+            foreach (var joined in added)
+                Services.Insert(~Services.BinarySearch(joined, NameOrder.Instance), joined);
             return;
         }
 
-        foreach (var joined in added)
-            Services.Insert(~Place(joined), joined);
+        Services.AddRange(added);
+        Services.Sort(ByName);
     }
-
-    private int Place(JoinedService joined) => Services.BinarySearch(joined, NameOrder.Instance);
 
     private static int ByName(JoinedService a, JoinedService b) => CatalogService.CompareNames(a.Name, b.Name);
 

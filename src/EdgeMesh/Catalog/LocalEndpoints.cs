@@ -1,6 +1,5 @@
 using System.Collections.Immutable;
 using System.Runtime.InteropServices;
-using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Linux;
 
 namespace EdgeMesh.Catalog;
@@ -43,60 +42,4 @@ internal sealed class LocalEndpoints
         Set = result;
         return true;
     }
-
-    /// <summary>Those of one service, each once, in the order of its objects.</summary>
-    public static ImmutableArray<(InetEndpoint Endpoint, TransportProtocol Protocol)> Of(JoinedService joined, string node)
-    {
-        if (joined.Service is null)
-            return [];
-        var found = ImmutableArray.CreateBuilder<(InetEndpoint, TransportProtocol)>();
-        foreach (var slice in joined.Slices)
-        {
-            foreach (var endpoint in slice.Endpoints)
-            {
-                // A pod that terminates may still serve, and is dialled by peers that have no other.
-                if (endpoint.NodeName == node && !endpoint.Addresses.IsEmpty
-                    && ((endpoint.Conditions?.Ready ?? true) || (endpoint.Conditions?.Serving ?? true)))
-                {
-                    Add(found, endpoint.Addresses[0], slice.Ports);
-                }
-            }
-        }
-
-        if (joined.Slices.Count == 0 && joined.Endpoints is { } endpoints)
-        {
-            foreach (var subset in endpoints.Subsets)
-            {
-                foreach (var entry in subset.Addresses)
-                {
-                    if (entry.NodeName == node)
-                        Add(found, entry.Ip, subset.Ports);
-                }
-            }
-        }
-
-        return found.DrainToImmutable();
-    }
-
-    private static void Add(
-        ImmutableArray<(InetEndpoint, TransportProtocol)>.Builder found, string text, ImmutableArray<EndpointPort> ports)
-    {
-        if (!InetAddress.TryParse(text, out var address))
-            return;
-        foreach (var port in ports)
-        {
-            if (port.Port is not (> 0 and <= ushort.MaxValue) || Protocol(port.Protocol) is not { } protocol)
-                continue;
-            var endpoint = (new InetEndpoint(address, (ushort)port.Port), protocol);
-            if (!found.Contains(endpoint))
-                found.Add(endpoint);
-        }
-    }
-
-    private static TransportProtocol? Protocol(string? text) => text switch
-    {
-        null or "" or "TCP" => TransportProtocol.Tcp,
-        "UDP" => TransportProtocol.Udp,
-        _ => null,
-    };
 }

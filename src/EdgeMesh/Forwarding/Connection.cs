@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
 
@@ -30,7 +31,7 @@ internal sealed class Connection(int slot)
 
     public LoopService Service = null!;
     public InetEndpoint Client;
-    public InetEndpoint Endpoint;
+    public ServiceEndpoint Endpoint;
     public long StartedMilliseconds;
 
     /// <summary>Present until an endpoint has answered.</summary>
@@ -95,16 +96,16 @@ internal struct Flow
 /// <summary>The search for an endpoint that answers. Pooled: most connections need it for less than a millisecond.</summary>
 internal sealed class Dial(int mostAttempts)
 {
-    private readonly InetEndpoint[] _tried = new InetEndpoint[mostAttempts];
+    private readonly ServiceEndpoint[] _tried = new ServiceEndpoint[mostAttempts];
 
     public Route Route = null!;
     public long StartedMicroseconds;
     public int Attempts;
 
     /// <summary>Worth another, longer try when no other endpoint is left.</summary>
-    public InetEndpoint? TimedOut;
+    public ServiceEndpoint? TimedOut;
 
-    public ReadOnlySpan<InetEndpoint> Tried => _tried.AsSpan(0, Attempts);
+    public ReadOnlySpan<ServiceEndpoint> Tried => _tried.AsSpan(0, Attempts);
 
     public bool IsExhausted => Attempts == _tried.Length;
 
@@ -116,5 +117,5 @@ internal sealed class Dial(int mostAttempts)
         TimedOut = null;
     }
 
-    public void Try(InetEndpoint endpoint) => _tried[Attempts++] = endpoint;
+    public void Try(ServiceEndpoint endpoint) => _tried[Attempts++] = endpoint;
 }

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
 using EdgeMesh.Tunnel;
@@ -10,11 +11,11 @@ namespace EdgeMesh.Forwarding;
 internal sealed unsafe partial class ForwardingLoop
 {
     // Brought by other threads; the balancers and the connections belong to this one.
-    private readonly ConcurrentQueue<(LoopService Service, InetEndpoint Endpoint)> _answered = new();
+    private readonly ConcurrentQueue<(LoopService Service, ServiceEndpoint Endpoint)> _answered = new();
     private readonly ConcurrentQueue<CarriedConnection> _givenBack = new();
 
     /// <returns>False: the endpoint is this loop's to dial.</returns>
-    private bool TryCarry(Connection connection, Dial dial, InetEndpoint endpoint, int inBuffer)
+    private bool TryCarry(Connection connection, Dial dial, ServiceEndpoint endpoint, int inBuffer)
     {
         if (_options.Tunnel is not { } tunnel || dial.Route.NodeOf(endpoint) is not { } node || !tunnel.CanReach(node))
             return false;
@@ -33,7 +34,7 @@ internal sealed unsafe partial class ForwardingLoop
             Descriptor = carried.Descriptor,
             FirstBytes = first,
             Ended = carried.Ended,
-            Destination = new TunnelDestination(node, endpoint, Catalog.TransportProtocol.Tcp, carried.Service.Name, carried.Client),
+            Destination = new TunnelDestination(node, endpoint.Address, Catalog.TransportProtocol.Tcp, carried.Service.Name, carried.Client),
             Refused = carried.Refused,
             Finished = carried.Finished,
         });
@@ -94,7 +95,7 @@ internal sealed unsafe partial class ForwardingLoop
             connection.Service.Balancer.Failed(connection.Endpoint, _now);
         }
 
-        LogTunnelRefused(_context.Logger, connection.Service.Name, connection.Endpoint, carried.Route.NodeOf(connection.Endpoint), carried.Refusal);
+        LogTunnelRefused(_context.Logger, connection.Service.Name, connection.Endpoint.Address, carried.Route.NodeOf(connection.Endpoint), carried.Refusal);
         carried.First.CopyTo(_buffer, 0);
         DialNext(connection, connection.Dial, carried.First.Length);
     }
@@ -130,10 +131,10 @@ internal sealed unsafe partial class ForwardingLoop
 
         public long StartedMicroseconds { get; } = dial.StartedMicroseconds;
 
-        public InetEndpoint? TimedOut { get; } = dial.TimedOut;
+        public ServiceEndpoint? TimedOut { get; } = dial.TimedOut;
 
         /// <summary>The last one is the one that it is carried to.</summary>
-        public InetEndpoint[] Tried { get; } = dial.Tried.ToArray();
+        public ServiceEndpoint[] Tried { get; } = dial.Tried.ToArray();
 
         /// <summary>Once it was given back.</summary>
         public TunnelRefusal Refusal { get; private set; }
@@ -154,7 +155,7 @@ internal sealed unsafe partial class ForwardingLoop
         {
             if (outcome.End != TunnelEnd.Stopped && Interlocked.Exchange(ref Service.TunnelFailures, 0) > 0)
             {
-                loop._answered.Enqueue((Service, outcome.Destination.Endpoint));
+                loop._answered.Enqueue((Service, Tried[^1]));
                 loop.Wake();
             }
 

@@ -1,3 +1,4 @@
+using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
 
@@ -59,7 +60,7 @@ internal sealed unsafe partial class ForwardingLoop
             dial.Try(endpoint);
             Counters.DialAttempts++;
             connection.Endpoint = endpoint;
-            var descriptor = TcpSocket.Connect(endpoint, _options.DialMark, inBuffer > 0 || connection.ToEndpoint.Buffer is not null);
+            var descriptor = TcpSocket.Connect(endpoint.Address, _options.DialMark, inBuffer > 0 || connection.ToEndpoint.Buffer is not null);
             if (descriptor >= 0)
             {
                 connection.EndpointDescriptor = descriptor;
@@ -115,7 +116,7 @@ internal sealed unsafe partial class ForwardingLoop
         return Math.Min(sent, 0);
     }
 
-    private bool TryChoose(Connection connection, Dial dial, out InetEndpoint endpoint)
+    private bool TryChoose(Connection connection, Dial dial, out ServiceEndpoint endpoint)
     {
         if (connection.Service.Balancer.TryChoose(dial.Route, connection.Client.Address, dial.Tried, _now, out endpoint))
             return true;
@@ -172,10 +173,10 @@ internal sealed unsafe partial class ForwardingLoop
         connection.EndpointDescriptor = -1;
     }
 
-    private void CountFailure(Connection connection, Dial dial, InetEndpoint endpoint, DialFailure reason)
+    private void CountFailure(Connection connection, Dial dial, ServiceEndpoint endpoint, DialFailure reason)
     {
         Counters.DialFailures[(int)reason]++;
-        LogDialFailed(_context.Logger, connection.Service.Name, endpoint, reason, dial.Attempts);
+        LogDialFailed(_context.Logger, connection.Service.Name, endpoint.Address, reason, dial.Attempts);
         // Only what the endpoint or the way to it caused counts against the endpoint.
         if (reason is DialFailure.Timeout or DialFailure.Refused or DialFailure.Unreachable)
             connection.Service.Balancer.Failed(endpoint, _now);

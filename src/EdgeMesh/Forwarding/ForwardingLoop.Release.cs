@@ -69,7 +69,7 @@ internal sealed unsafe partial class ForwardingLoop
 
         if (_context.Logger.IsEnabled(LogLevel.Debug))
         {
-            LogConnection(_context.Logger, connection.Service.Name, connection.Client, connection.Endpoint,
+            LogConnection(_context.Logger, connection.Service.Name, connection.Client, connection.Endpoint.Address,
                 connection.ToEndpoint.Bytes, connection.ToClient.Bytes, _now - connection.StartedMilliseconds, outcome);
         }
 

@@ -1,3 +1,4 @@
+using System.Collections.Frozen;
 using System.Collections.Immutable;
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
@@ -20,11 +21,10 @@ public sealed record Route
     public required ServicePortName Service { get; init; }
 
     /// <summary>Usable endpoints, in a stable order; empty: the client is refused.</summary>
-    public required ImmutableArray<InetEndpoint> Endpoints { get; init; }
+    public required ImmutableArray<ServiceEndpoint> Endpoints { get; init; }
 
-    /// <summary>At the place of each endpoint the node through which the tunnel brings connections to it; null there: it is
-    /// dialled directly. Default: all are.</summary>
-    public ImmutableArray<string?> Nodes { get; init; }
+    /// <summary>Those of them to which the tunnel brings connections, by way of their nodes; the others are dialled directly.</summary>
+    public FrozenSet<ServiceEndpoint> Tunnelled { get; init; } = [];
 
     public BalancingPolicy Policy { get; init; } = BalancingPolicy.RoundRobin;
 
@@ -32,8 +32,7 @@ public sealed record Route
     public TimeSpan? ClientIPAffinity { get; init; }
 
     /// <summary>The node through which the tunnel brings connections to an endpoint; null: it is dialled directly.</summary>
-    public string? NodeOf(InetEndpoint endpoint) =>
-        !Nodes.IsDefault && Endpoints.IndexOf(endpoint) is var place and >= 0 ? Nodes[place] : null;
+    public string? NodeOf(in ServiceEndpoint endpoint) => Tunnelled.Count > 0 && Tunnelled.Contains(endpoint) ? endpoint.Node : null;
 }
 
 /// <summary>All routes of the user-mode path. Readers take the reference once per connection; a change swaps it.

@@ -1,3 +1,4 @@
+using System.Collections.Frozen;
 using System.Collections.Immutable;
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
@@ -42,36 +43,39 @@ public static class EndpointWays
         return true;
     }
 
-    /// <summary>For each endpoint the node through which it is reached, null for those that are dialled directly; default
-    /// where there is no other kind.</summary>
-    /// <param name="endpoints">Those of one address family, in the order of the port's.</param>
-    public static ImmutableArray<string?> Nodes(CatalogPort port, ImmutableArray<InetEndpoint> endpoints, Reachability? reachability)
+    /// <summary>The endpoints of one family that connections are brought to, and those of them that go through the tunnel. What
+    /// is dialled directly is told apart by its address alone: two nodes with one address are one place then, whichever
+    /// of them answers.</summary>
+    public static (ImmutableArray<ServiceEndpoint> Endpoints, FrozenSet<ServiceEndpoint> Tunnelled) Of(
+        CatalogPort port, bool ipv6, Reachability? reachability)
     {
-        if (reachability is null)
-            return default;
-        string?[]? nodes = null;
-        var place = 0;
+        var endpoints = ImmutableArray.CreateBuilder<ServiceEndpoint>(port.Endpoints.Length);
+        List<ServiceEndpoint>? tunnelled = null;
+        HashSet<InetEndpoint>? dialled = null;
         foreach (ref readonly var endpoint in port.Endpoints.AsSpan())
         {
-            if (place == endpoints.Length || endpoint.Address != endpoints[place])
+            if (endpoint.Address.Address.IsIPv6 != ipv6)
                 continue;
             if (IsTunnelled(endpoint, reachability))
-                (nodes ??= new string?[endpoints.Length])[place] = endpoint.Node;
-            place++;
+                (tunnelled ??= []).Add(endpoint);
+            else if (!(dialled ??= new(port.Endpoints.Length)).Add(endpoint.Address))
+                continue;
+            endpoints.Add(endpoint);
         }
 
-        return nodes is null ? default : ImmutableArray.Create(nodes);
+        // Most services have one family and no two nodes with one address: nothing to copy then.
+        return (endpoints.Count == port.Endpoints.Length ? port.Endpoints : endpoints.DrainToImmutable(), tunnelled?.ToFrozenSet() ?? []);
     }
 
     /// <summary><c>2 of 3 endpoints on edge-b through the tunnel</c>; null where none is.</summary>
-    public static string? InWords(ImmutableArray<string?> nodes)
+    public static string? InWords(ImmutableArray<ServiceEndpoint> endpoints, FrozenSet<ServiceEndpoint> tunnelled)
     {
-        if (nodes.IsDefault)
+        if (tunnelled.Count == 0)
             return null;
-        var names = nodes.OfType<string>().Distinct(StringComparer.Ordinal).ToList();
+        var names = endpoints.Where(tunnelled.Contains).Select(endpoint => endpoint.Node).Distinct(StringComparer.Ordinal).ToList();
         var shown = string.Join(", ", names.Take(NodesNamed));
         if (names.Count > NodesNamed)
             shown += $" and {names.Count - NodesNamed} more nodes";
-        return $"{nodes.Count(node => node is not null)} of {nodes.Length} endpoints on {shown} through the tunnel";
+        return $"{tunnelled.Count} of {endpoints.Length} endpoints on {shown} through the tunnel";
     }
 }

@@ -19,6 +19,7 @@ internal static class ServicePlanner
         if (service.Ports.IsEmpty)
             return new PlannedService(service, []);
         var caught = new HashSet<RouteKey>();
+        var before = known?.Ports.ToDictionary(planned => planned.RouteKey);
         var ports = ImmutableArray.CreateBuilder<PlannedPort>();
         foreach (var port in service.Ports)
         {
@@ -27,7 +28,7 @@ internal static class ServicePlanner
                 // A hand-written manifest may list one number twice; the API server would have refused it.
                 if (!caught.Add(new RouteKey(new InetEndpoint(address.Address, port.Port), port.Name.Protocol)))
                     continue;
-                var kept = EndpointWays.AreSame(port, knownReachability, reachability) ? Known(known, port, address) : null;
+                var kept = EndpointWays.AreSame(port, knownReachability, reachability) ? Known(before, port, address) : null;
                 ports.Add(kept ?? PlanPort(port, address, options, reachability));
             }
         }
@@ -35,31 +36,24 @@ internal static class ServicePlanner
         return new PlannedService(service, ports.DrainToImmutable());
     }
 
-    private static PlannedPort? Known(PlannedService? known, CatalogPort port, CatchAddress address)
-    {
-        if (known is null)
-            return null;
-        foreach (var planned in known.Ports)
-        {
-            if (ReferenceEquals(planned.Port, port) && planned.Address == address)
-                return planned;
-        }
-
-        return null;
-    }
+    private static PlannedPort? Known(Dictionary<RouteKey, PlannedPort>? known, CatalogPort port, CatchAddress address) =>
+        known is not null
+        && known.TryGetValue(new RouteKey(new InetEndpoint(address.Address, port.Port), port.Name.Protocol), out var planned)
+        && ReferenceEquals(planned.Port, port) && planned.Address == address
+            ? planned
+            : null;
 
     private static PlannedPort PlanPort(CatalogPort port, CatchAddress address, PlanningOptions options, Reachability? reachability)
     {
-        var endpoints = Endpoints(port, address);
-        var nodes = EndpointWays.Nodes(port, endpoints, reachability);
-        var (path, reason) = ChoosePath(port, address, endpoints, EndpointWays.InWords(nodes), options);
+        var (endpoints, tunnelled) = EndpointWays.Of(port, address.Address.IsIPv6, reachability);
+        var (path, reason) = ChoosePath(port, address, endpoints, EndpointWays.InWords(endpoints, tunnelled), options);
         var key = new RouteKey(new InetEndpoint(address.Address, port.Port), port.Name.Protocol);
         var route = path is (ForwardingPath.Listener or ForwardingPath.Refused) && port.Name.Protocol != TransportProtocol.Sctp
             ? new Route
             {
                 Service = port.Name,
                 Endpoints = endpoints,
-                Nodes = nodes,
+                Tunnelled = tunnelled,
                 Policy = options.Policy,
                 ClientIPAffinity = port.ClientIPAffinity,
             }
@@ -76,21 +70,8 @@ internal static class ServicePlanner
         };
     }
 
-    /// <summary>A connection keeps its family: only endpoints of the address's own can serve it.</summary>
-    private static ImmutableArray<InetEndpoint> Endpoints(CatalogPort port, CatchAddress address)
-    {
-        var endpoints = ImmutableArray.CreateBuilder<InetEndpoint>(port.Endpoints.Length);
-        foreach (var endpoint in port.Endpoints)
-        {
-            if (endpoint.Address.Address.IsIPv6 == address.Address.IsIPv6)
-                endpoints.Add(endpoint.Address);
-        }
-
-        return endpoints.DrainToImmutable();
-    }
-
     private static (ForwardingPath Path, string Reason) ChoosePath(
-        CatalogPort port, CatchAddress address, ImmutableArray<InetEndpoint> endpoints, string? tunnelled, PlanningOptions options)
+        CatalogPort port, CatchAddress address, ImmutableArray<ServiceEndpoint> endpoints, string? tunnelled, PlanningOptions options)
     {
         var family = address.Address.IsIPv6 ? IpFamily.IPv6 : IpFamily.IPv4;
         if (!options.Listeners.ContainsKey(family))
@@ -128,7 +109,7 @@ internal static class ServicePlanner
         : BackendChoice.RoundRobin;
 
     private static PortalRule Rule(
-        CatalogPort port, CatchAddress address, ImmutableArray<InetEndpoint> endpoints, ForwardingPath path, PlanningOptions options) => new()
+        CatalogPort port, CatchAddress address, ImmutableArray<ServiceEndpoint> endpoints, ForwardingPath path, PlanningOptions options) => new()
     {
         Key = new PortalKey(address.Address.ToIPAddress(), Protocol(port.Name.Protocol), port.Port),
         Comment = port.Name.ToString(),
@@ -138,21 +119,21 @@ internal static class ServicePlanner
             ForwardingPath.Refused => PortalTarget.Refused.Instance,
             _ => new PortalTarget.Backends
             {
-                Endpoints = ImmutableArray.CreateRange(endpoints, e => new IPEndPoint(e.Address.ToIPAddress(), e.Port)),
+                Endpoints = ImmutableArray.CreateRange(endpoints, e => new IPEndPoint(e.Address.Address.ToIPAddress(), e.Address.Port)),
                 Choice = Choice(port, options),
-                Local = Local(port, address),
+                Local = Local(endpoints),
                 AffinityTimeout = port.ClientIPAffinity ?? TimeSpan.Zero,
             },
         },
     };
 
     /// <summary>Endpoints that run on this node, or may: where nobody said which node it is, it can be this one.</summary>
-    private static ImmutableArray<IPEndPoint> Local(CatalogPort port, CatchAddress address)
+    private static ImmutableArray<IPEndPoint> Local(ImmutableArray<ServiceEndpoint> endpoints)
     {
         var local = ImmutableArray.CreateBuilder<IPEndPoint>();
-        foreach (var endpoint in port.Endpoints)
+        foreach (var endpoint in endpoints)
         {
-            if ((endpoint.IsLocal || endpoint.Node is null) && endpoint.Address.Address.IsIPv6 == address.Address.IsIPv6)
+            if (endpoint.IsLocal || endpoint.Node is null)
                 local.Add(new IPEndPoint(endpoint.Address.Address.ToIPAddress(), endpoint.Address.Port));
         }
 

@@ -48,6 +48,7 @@ public sealed partial class Reconciler : IDisposable
     private readonly HashSet<string> _touched = new(StringComparer.Ordinal);
     private volatile bool _repairRequested;
     private long _checkTicks;
+    private long _syncStarted;
     private volatile Reachability? _reachability;
     private RouteTable _routes = RouteTable.Empty;
     private Dictionary<ObjectName, ImmutableArray<string>> _saidFaults = [];
@@ -112,6 +113,9 @@ public sealed partial class Reconciler : IDisposable
         _disturbed.Writer.TryWrite(true);
         Wake();
     }
+
+    /// <summary>For how long the sync that is under way has been; zero while none is.</summary>
+    public TimeSpan SyncUnderWay => Volatile.Read(ref _syncStarted) is var started and not 0 ? _time.GetElapsedTime(started) : TimeSpan.Zero;
 
     /// <summary>How long the last look at the kernel took; who looks without a cause looks less often where it is long.</summary>
     public TimeSpan LastCheck => new(Volatile.Read(ref _checkTicks));
@@ -216,6 +220,7 @@ public sealed partial class Reconciler : IDisposable
         if (_source.Current is { } facts
             && (!ReferenceEquals(facts, _appliedFacts) || !ReferenceEquals(options, _appliedOptions) || !ReferenceEquals(reachability, _appliedReachability)))
         {
+            Volatile.Write(ref _syncStarted, _time.GetTimestamp());
             try
             {
                 await SyncAsync(facts, options, reachability, cancellationToken);
@@ -225,6 +230,10 @@ public sealed partial class Reconciler : IDisposable
             {
                 // A plan that the kernel does not take must not keep the rules that stand from being repaired.
                 syncFault = ExceptionDispatchInfo.Capture(fault);
+            }
+            finally
+            {
+                Volatile.Write(ref _syncStarted, 0);
             }
         }
 

@@ -30,6 +30,15 @@ public sealed class HealthRulesTests
     }
 
     [Fact]
+    public void ASyncThatTakesLongerThanHalfAMinuteIsNoticed()
+    {
+        AssertStates(Well with { SyncUnderWay = TimeSpan.FromSeconds(29) }, alive: true, ready: true, healthy: true);
+        var slow = Well with { SyncUnderWay = TimeSpan.FromSeconds(31) };
+        AssertStates(slow, alive: false, ready: false, healthy: false);
+        Assert.Contains("31 s", Assert.Single(HealthRules.NotAlive(slow)), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void ATunnelLoopThatHangsOrEndedIsCuredByARestartAndSaysSo()
     {
         var running = Well with { TunnelLoop = new TunnelLoopState(HasFailed: false, TimeSpan.FromMilliseconds(100)) };

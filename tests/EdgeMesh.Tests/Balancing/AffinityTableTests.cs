@@ -1,4 +1,5 @@
 using EdgeMesh.Balancing;
+using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
 using FsCheck;
 using FsCheck.Fluent;
@@ -8,7 +9,7 @@ namespace EdgeMesh.Tests.Balancing;
 
 public sealed class AffinityTableTests
 {
-    private static readonly InetEndpoint Endpoint = InetEndpoint.Parse("10.244.2.1:80");
+    private static readonly ServiceEndpoint Endpoint = new(InetEndpoint.Parse("10.244.2.1:80"), "edge-b", IsLocal: false);
 
     [Fact]
     public void TheTableNeverGrowsBeyondItsBound()
@@ -36,7 +37,7 @@ public sealed class AffinityTableTests
     [Fact]
     public void ClientsOfAnEndpointThatLeftAreForgotten()
     {
-        var other = InetEndpoint.Parse("10.244.2.2:80");
+        var other = Endpoint with { Address = InetEndpoint.Parse("10.244.2.2:80") };
         var table = new AffinityTable(10);
         table.Set(Address(1), Endpoint, 1_000, 0);
         table.Set(Address(2), other, 1_000, 0);

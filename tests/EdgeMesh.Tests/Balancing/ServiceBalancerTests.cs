@@ -29,7 +29,7 @@ public sealed class ServiceBalancerTests
         {
             var balancer = Balancer(endpoints);
             var route = RouteTo(endpoints) with { Policy = policy };
-            var tried = new List<InetEndpoint>();
+            var tried = new List<ServiceEndpoint>();
             while (balancer.TryChoose(route, Client, tried.ToArray(), 0, out var endpoint))
                 tried.Add(endpoint);
             return tried.ToHashSet().SetEquals(route.Endpoints) && tried.Count == endpoints;
@@ -146,15 +146,15 @@ public sealed class ServiceBalancerTests
     private static Route RouteTo(int endpoints) => new()
     {
         Service = new ServicePortName("shop", "web", "http", TransportProtocol.Tcp),
-        Endpoints = [.. Enumerable.Range(1, endpoints).Select(i => InetEndpoint.Parse($"10.244.2.{i}:8080"))],
+        Endpoints = [.. Enumerable.Range(1, endpoints).Select(i => new ServiceEndpoint(InetEndpoint.Parse($"10.244.2.{i}:8080"), "edge-b", IsLocal: false))],
     };
 
-    private static InetEndpoint Choose(ServiceBalancer balancer, Route route, long now = 0)
+    private static ServiceEndpoint Choose(ServiceBalancer balancer, Route route, long now = 0)
     {
         Assert.True(balancer.TryChoose(route, Client, [], now, out var endpoint));
         return endpoint;
     }
 
-    private static List<InetEndpoint> Turn(ServiceBalancer balancer, Route route, long now)
+    private static List<ServiceEndpoint> Turn(ServiceBalancer balancer, Route route, long now)
         => [.. Enumerable.Range(0, route.Endpoints.Length).Select(_ => Choose(balancer, route, now))];
 }

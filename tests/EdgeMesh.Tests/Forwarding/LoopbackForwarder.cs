@@ -44,14 +44,18 @@ internal sealed class LoopbackForwarder : IAsyncDisposable
 
     public long DialFailures(DialFailure reason) => Forwarder.ReadStatistics().DialFailures[(int)reason];
 
+    private static IEnumerable<ServiceEndpoint> On(IEnumerable<EndPoint> endpoints, string?[] nodes) =>
+        endpoints.Cast<IPEndPoint>().Select((e, i) => new ServiceEndpoint(
+            new InetEndpoint(InetAddress.From(e.Address), (ushort)e.Port), i < nodes.Length && nodes[i] is { } node ? node : "edge-b", IsLocal: false));
+
     /// <param name="nodes">Through which node the tunnel reaches each; null: directly.</param>
     public void SetEndpoints(IEnumerable<EndPoint> endpoints, params string?[] nodes) => _routes = new RouteTable(new Dictionary<RouteKey, Route>
     {
         [new RouteKey(Service, TransportProtocol.Tcp)] = new Route
         {
             Service = Name,
-            Endpoints = [.. endpoints.Cast<IPEndPoint>().Select(e => new InetEndpoint(InetAddress.From(e.Address), (ushort)e.Port))],
-            Nodes = nodes.Length == 0 ? default : [.. nodes],
+            Endpoints = [.. On(endpoints, nodes)],
+            Tunnelled = On(endpoints, nodes).Where((_, i) => i < nodes.Length && nodes[i] is not null).ToFrozenSet(),
         },
     }.ToFrozenDictionary());
 

@@ -186,8 +186,28 @@ public sealed class ReadersTests
     {
         Assert.Throws<YamlFaultException>(() => YamlTree.Parse(new string('[', 100_000)));
         var bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + string.Concat(Enumerable.Range(1, 12).Select(i => $"a{i}: &a{i} [{string.Join(',', Enumerable.Repeat($"*a{i - 1}", 10))}]\n"));
-        var tree = YamlTree.Parse(bomb)!;
-        Assert.Throws<YamlFaultException>(() => YamlTree.ToJson(tree, 1 << 20));
+        Assert.Contains("aliases", Assert.Throws<YamlFaultException>(() => YamlTree.Parse(bomb)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void AliasesAndMergesOfYamlCostWhatTheyStandFor()
+    {
+        var chain = string.Concat(Enumerable.Range(1, 20_000).Select(i => $"a{i}: &a{i} {{<<: *a{i - 1}, k{i}: 1}}\n"));
+        var list = $"a: &a {{k: [{string.Join(',', Enumerable.Repeat("x", 50_000))}]}}\nitems: [{string.Join(',', Enumerable.Repeat("*a", 1_000))}]\n";
+        foreach (var text in new[] { "a0: &a0 {k0: 1}\n" + chain, list })
+        {
+            var before = GC.GetAllocatedBytesForCurrentThread();
+            Assert.Throws<YamlFaultException>(() => YamlTree.Parse(text));
+            Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 400L * text.Length);
+        }
+    }
+
+    [Fact]
+    public void ATemplateThatManyObjectsOfAYamlFileShareIsRead()
+    {
+        var text = "t: &t {type: ClusterIP, sessionAffinity: ClientIP}\nitems:\n"
+            + string.Concat(Enumerable.Range(0, 500).Select(i => $"- {{<<: *t, clusterIP: 10.96.{i / 250}.{1 + (i % 250)}}}\n"));
+        Assert.Equal(500, Assert.IsType<YamlSequence>(Assert.IsType<YamlMapping>(YamlTree.Parse(text))["items"]).Items.Count);
     }
 
     [Fact]

@@ -106,12 +106,12 @@ public sealed class ConfigFaultTests
     }
 
     [Fact]
-    public void AliasesThatMultiplyCostNoMoreThanTheirText()
+    public void AliasesThatMultiplyAreRefused()
     {
         var text = new StringBuilder("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
         for (var i = 1; i < 30; i++)
             text.Append(System.Globalization.CultureInfo.InvariantCulture, $"a{i}: &a{i} [{string.Join(", ", Enumerable.Repeat($"*a{i - 1}", 9))}]\n");
-        Assert.Equal(30, ConfigSample.Read(text.ToString()).Faults.Length);
+        Assert.Contains("more than 50000 values", ConfigSample.OneFault(text.ToString()).What, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -120,7 +120,7 @@ public sealed class ConfigFaultTests
         var entries = string.Join(", ", Enumerable.Range(0, 1000).Select(i => $"k{i}: 1"));
         var text = new StringBuilder($"base: &m {{{entries}}}\nmodules:\n");
         text.Append("  <<: [").AppendJoin(", ", Enumerable.Repeat("*m", 100)).Append("]\n");
-        Assert.Contains("merge keys make more than", ConfigSample.OneFault(text.ToString()).What, StringComparison.Ordinal);
+        Assert.Contains("more than 50000 values", ConfigSample.OneFault(text.ToString()).What, StringComparison.Ordinal);
     }
 
     [Fact]

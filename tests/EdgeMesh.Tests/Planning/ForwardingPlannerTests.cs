@@ -38,7 +38,7 @@ public sealed class ForwardingPlannerTests
             TestOptions.Userspace);
         Assert.IsType<PortalTarget.Listener>(Assert.Single(plan.Portals[0].Rules).Target);
         var route = plan.Routes.Routes[new RouteKey(InetEndpoint.Parse("10.0.0.1:80"), TransportProtocol.Tcp)];
-        Assert.Equal("10.244.0.1:8080", Assert.Single(route.Endpoints).ToString());
+        Assert.Equal("10.244.0.1:8080", Assert.Single(route.Endpoints).Address.ToString());
     }
 
     [Fact]

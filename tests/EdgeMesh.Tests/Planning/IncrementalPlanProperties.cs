@@ -170,7 +170,7 @@ public sealed class IncrementalPlanProperties
         : rule.Target.GetType().Name;
 
     private static IEnumerable<string> Routes(ForwardingPlan plan) => plan.Routes.Routes
-        .Select(r => $"{r.Key} {r.Value.Service} {string.Join(',', r.Value.Endpoints)} {(r.Value.Nodes.IsDefault ? "" : string.Join(',', r.Value.Nodes))} {r.Value.ClientIPAffinity}")
+        .Select(r => $"{r.Key} {r.Value.Service} {string.Join(',', r.Value.Endpoints)} {string.Join(',', r.Value.Endpoints.Select(e => r.Value.NodeOf(e)))} {r.Value.ClientIPAffinity}")
         .Order(StringComparer.Ordinal);
 
     private static Dictionary<string, string> Udp(ForwardingPlan plan) => plan.Services

@@ -39,13 +39,13 @@ internal sealed class UdpFlow
     /// <summary>The table in which <see cref="Route"/> was last found.</summary>
     internal required RouteTable Table { get; set; }
 
-    internal required InetEndpoint Endpoint { get; set; }
+    internal required ServiceEndpoint Endpoint { get; set; }
 
     /// <summary>The present endpoint has sent something.</summary>
     internal bool Answered { get; set; }
 
     /// <summary>Endpoints that failed since the last answer; null while none did.</summary>
-    internal List<InetEndpoint>? Tried { get; set; }
+    internal List<ServiceEndpoint>? Tried { get; set; }
 
     internal long BytesToEndpoint { get; set; }
 

@@ -77,18 +77,18 @@ internal sealed partial class UdpLoop
 
     /// <returns>Null: connected.</returns>
     private UdpDropReason? Connect(
-        UdpService service, Route route, in InetEndpoint client, out InetEndpoint endpoint, out DatagramSocket? socket, out bool tunnelled)
+        UdpService service, Route route, in InetEndpoint client, out ServiceEndpoint endpoint, out DatagramSocket? socket, out bool tunnelled)
     {
         socket = null;
         tunnelled = false;
-        List<InetEndpoint>? tried = null;
+        List<ServiceEndpoint>? tried = null;
         while (service.Balancer.TryChoose(
             route, client.Address, System.Runtime.InteropServices.CollectionsMarshal.AsSpan(tried), _now, out endpoint))
         {
             // An endpoint that is this listener would make the datagram go round for ever.
-            var errno = endpoint == _address ? DatagramErrors.ConnectionRefused
+            var errno = endpoint.Address == _address ? DatagramErrors.ConnectionRefused
                 : TunnelTo(route, endpoint) is { } node ? TryTunnel(service, node, endpoint, client, out socket, out tunnelled)
-                : DatagramSocket.TryConnect(endpoint, _options.Mark, out socket);
+                : DatagramSocket.TryConnect(endpoint.Address, _options.Mark, out socket);
             switch (errno)
             {
                 case 0:
@@ -115,13 +115,13 @@ internal sealed partial class UdpLoop
     }
 
     /// <summary>The node through which the tunnel reaches an endpoint; null: datagrams are sent to it directly.</summary>
-    private string? TunnelTo(Route route, in InetEndpoint endpoint) =>
+    private string? TunnelTo(Route route, in ServiceEndpoint endpoint) =>
         _options.Tunnel is { } tunnel && route.NodeOf(endpoint) is { } node && tunnel.CanReach(node) ? node : null;
 
     private int TryTunnel(
-        UdpService service, string node, in InetEndpoint endpoint, in InetEndpoint client, out DatagramSocket? socket, out bool tunnelled)
+        UdpService service, string node, in ServiceEndpoint endpoint, in InetEndpoint client, out DatagramSocket? socket, out bool tunnelled)
     {
-        var descriptor = _options.Tunnel!.TryOpenDatagrams(new TunnelDestination(node, endpoint, TransportProtocol.Udp, service.Name, client));
+        var descriptor = _options.Tunnel!.TryOpenDatagrams(new TunnelDestination(node, endpoint.Address, TransportProtocol.Udp, service.Name, client));
         tunnelled = descriptor >= 0;
         socket = tunnelled ? DatagramSocket.Own(descriptor) : null;
         return tunnelled ? 0 : -descriptor;
@@ -165,7 +165,7 @@ internal sealed partial class UdpLoop
         UdpCounters.Add(ref Counters.Active, -1);
         UdpCounters.Add(ref Counters.Closed[(int)reason], 1);
         LogClosed(
-            flow.Service.Name, flow.Client, flow.Endpoint, flow.BytesToEndpoint, flow.BytesToClient, _now - flow.OpenedAt, reason);
+            flow.Service.Name, flow.Client, flow.Endpoint.Address, flow.BytesToEndpoint, flow.BytesToClient, _now - flow.OpenedAt, reason);
     }
 
     private void Sweep()

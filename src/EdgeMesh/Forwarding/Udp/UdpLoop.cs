@@ -272,7 +272,7 @@ internal sealed partial class UdpLoop : IDisposable
         if (ReferenceEquals(table, flow.Table))
             return true;
         if (!table.Routes.TryGetValue(new RouteKey(flow.OriginalDestination, TransportProtocol.Udp), out var route)
-            || route.Service != flow.Service.Name || !route.Endpoints.Contains(flow.Endpoint))
+            || route.Service != flow.Service.Name || !flow.Service.Balancer.Has(route, flow.Endpoint))
         {
             return false;
         }
@@ -407,9 +407,9 @@ internal sealed partial class UdpLoop : IDisposable
         {
             if (TunnelTo(flow.Route, next) is not null)
                 return false;
-            if (flow.Socket.Reconnect(next) == 0)
+            if (flow.Socket.Reconnect(next.Address) == 0)
             {
-                LogMoved(flow.Service.Name, flow.Client, flow.Endpoint, next);
+                LogMoved(flow.Service.Name, flow.Client, flow.Endpoint.Address, next.Address);
                 flow.Endpoint = next;
                 RememberClient(flow);
                 UdpCounters.Add(ref Counters.Moved, 1);
@@ -425,7 +425,7 @@ internal sealed partial class UdpLoop : IDisposable
         return false;
     }
 
-    private void EndpointFailed(UdpService service, InetEndpoint endpoint)
+    private void EndpointFailed(UdpService service, ServiceEndpoint endpoint)
     {
         UdpCounters.Add(ref Counters.EndpointFailures, 1);
         UdpCounters.Add(ref service.Failed, 1);

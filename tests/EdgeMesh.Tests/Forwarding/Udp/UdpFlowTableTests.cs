@@ -104,9 +104,9 @@ public sealed class UdpFlowTableTests : IDisposable
             Socket = _socket,
             IsTunnelled = false,
             OpenedAt = now,
-            Route = new Route { Service = service, Endpoints = ImmutableArray<InetEndpoint>.Empty },
+            Route = new Route { Service = service, Endpoints = [] },
             Table = RouteTable.Empty,
-            Endpoint = InetEndpoint.Parse("10.0.0.2:53"),
+            Endpoint = new ServiceEndpoint(InetEndpoint.Parse("10.0.0.2:53"), null, IsLocal: false),
         };
         table.Add(flow, table.NextId(), now);
         return flow;

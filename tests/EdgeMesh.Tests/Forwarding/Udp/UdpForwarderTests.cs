@@ -166,7 +166,7 @@ public sealed class UdpForwarderTests
     {
         using var first = new EchoServer("127.0.0.1", "first");
         using var second = new EchoServer("127.0.0.1", "second");
-        var route = new Route { Service = _name, Endpoints = [first.Endpoint, second.Endpoint], ClientIPAffinity = TimeSpan.FromHours(3) };
+        var route = new Route { Service = _name, Endpoints = [Place(first.Endpoint), Place(second.Endpoint)], ClientIPAffinity = TimeSpan.FromHours(3) };
         await using var forwarder = Start(new RouteTable(
             new Dictionary<RouteKey, Route> { [new RouteKey(_service, TransportProtocol.Udp)] = route }.ToFrozenDictionary()));
         var answers = new HashSet<string>();
@@ -267,7 +267,7 @@ public sealed class UdpForwarderTests
         using var second = new EchoServer("127.0.0.1", "second");
         var other = InetEndpoint.Parse("10.96.0.11:53");
         var clock = new TurnableClock();
-        var otherRoute = new Route { Service = _name with { Name = "other" }, Endpoints = [second.Endpoint] };
+        var otherRoute = new Route { Service = _name with { Name = "other" }, Endpoints = [Place(second.Endpoint)] };
         var routes = new RouteTable(Routes(first.Endpoint).Routes
             .Append(new(new RouteKey(other, TransportProtocol.Udp), otherRoute)).ToFrozenDictionary());
         await using var forwarder = Start(routes, clock: clock);
@@ -377,12 +377,19 @@ public sealed class UdpForwarderTests
         return UdpForwarder.Start(change?.Invoke(options) ?? options, routes, clock ?? TimeProvider.System, NullLogger<UdpForwarder>.Instance);
     }
 
-    private static RouteTable Routes(params ImmutableArray<InetEndpoint> endpoints) => Routes(endpoints, default);
+    private static RouteTable Routes(params ImmutableArray<InetEndpoint> endpoints) => Routes(endpoints, []);
+
+    private static ServiceEndpoint Place(InetEndpoint address) => new(address, "edge-b", IsLocal: false);
 
     private static RouteTable Routes(ImmutableArray<InetEndpoint> endpoints, ImmutableArray<string?> nodes) =>
         new(new Dictionary<RouteKey, Route>
         {
-            [new RouteKey(_service, TransportProtocol.Udp)] = new Route { Service = _name, Endpoints = endpoints, Nodes = nodes },
+            [new RouteKey(_service, TransportProtocol.Udp)] = new Route
+            {
+                Service = _name,
+                Endpoints = [.. endpoints.Select(Place)],
+                Tunnelled = endpoints.Where((_, i) => i < nodes.Length && nodes[i] is not null).Select(Place).ToFrozenSet(),
+            },
         }.ToFrozenDictionary());
 
     private static async Task<string> AskAsync(Socket client) =>

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using EdgeMesh.Catalog;
+using EdgeMesh.Tunnel.Admission;
 using EdgeMesh.Tunnel.Proxy;
 
 namespace EdgeMesh.Tunnel;
@@ -33,7 +34,10 @@ internal sealed class MeshCounters
 
     internal long DatagramsDropped => Volatile.Read(ref _datagramsDropped) + (Loop?.DatagramsDropped ?? 0);
 
-    internal long Strangers => Volatile.Read(ref _strangers);
+    /// <summary>What was decided before a handshake.</summary>
+    internal AdmissionCounts Door { get; } = new();
+
+    internal long Strangers => Volatile.Read(ref _strangers) + Door.AllRefused;
 
     internal ImmutableSortedDictionary<string, long> RefusedIn =>
         Enum.GetValues<AnswerCode>().Where(c => c != AnswerCode.Ok).ToImmutableSortedDictionary(c => c.ToString(), c => Volatile.Read(ref _refusedIn[(int)c]), StringComparer.Ordinal);

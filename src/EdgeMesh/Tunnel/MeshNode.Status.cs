@@ -29,6 +29,8 @@ public sealed partial class MeshNode
             BytesReceived = _mesh.Counters.Received,
             DatagramsDropped = _mesh.Counters.DatagramsDropped,
             StrangersRefused = _mesh.Counters.Strangers,
+            Admitted = _mesh.Counters.Door.Admitted,
+            AdmissionRefused = _mesh.Counters.Door.Refused,
         },
         Services = _mesh.Counters.Services,
         Loop = Loop,

@@ -34,6 +34,8 @@ internal abstract unsafe class DatagramStream(TunnelLoop loop) : StreamSink, ISo
 
     public bool IsDone => Descriptor < 0;
 
+    public bool IsOver => Descriptor < 0;
+
     public void OnReady(EpollEvents events)
     {
         if ((events & (EpollEvents.In | EpollEvents.HangUp | EpollEvents.Error)) != EpollEvents.None)

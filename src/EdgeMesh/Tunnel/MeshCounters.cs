@@ -20,6 +20,7 @@ internal sealed class MeshCounters
     private long _received;
     private long _datagramsDropped;
     private long _strangers;
+    private long _paced;
 
     internal long Served => Volatile.Read(ref _served);
 
@@ -36,6 +37,8 @@ internal sealed class MeshCounters
 
     /// <summary>What was decided before a handshake.</summary>
     internal AdmissionCounts Door { get; } = new();
+
+    internal long Paced => Volatile.Read(ref _paced);
 
     internal long Strangers => Volatile.Read(ref _strangers) + Door.AllRefused;
 
@@ -56,6 +59,8 @@ internal sealed class MeshCounters
     internal void CountReceived(long bytes) => Interlocked.Add(ref _received, bytes);
 
     internal void CountDatagramDropped() => Interlocked.Increment(ref _datagramsDropped);
+
+    internal void CountPaced() => Interlocked.Increment(ref _paced);
 
     internal void CountStranger() => Interlocked.Increment(ref _strangers);
 

@@ -29,6 +29,7 @@ public sealed partial class MeshNode
             BytesReceived = _mesh.Counters.Received,
             DatagramsDropped = _mesh.Counters.DatagramsDropped,
             StrangersRefused = _mesh.Counters.Strangers,
+            SessionsPaced = _mesh.Counters.Paced,
             Admitted = _mesh.Counters.Door.Admitted,
             AdmissionRefused = _mesh.Counters.Door.Refused,
         },

@@ -60,6 +60,9 @@ public sealed record MeshCounts
     /// <summary>Connections closed before a handshake, handshakes that failed, and peers that were not who they said.</summary>
     public required long StrangersRefused { get; init; }
 
+    /// <summary>Sessions that were ended because the peer did something too often.</summary>
+    public required long SessionsPaced { get; init; }
+
     /// <summary>Connections that proved the key in their first flight.</summary>
     public required long Admitted { get; init; }
 

@@ -88,7 +88,7 @@ internal sealed partial class PeerLink
     private ImmutableArray<IPEndPoint> Addresses()
     {
         var announced = (Hello?.Addresses ?? []).Select(a => a.TryGetTcpEndPoint(out var endPoint) && !a.IsRelayed ? endPoint : null).OfType<IPEndPoint>();
-        var told = _discovered.Concat(announced).Where(e => AnnouncedAddress.IsDialable(e.Address, _mesh.Options.AllowLoopback));
+        var told = _discovered.Concat(announced).Where(e => AnnouncedAddress.IsDialable(e, _mesh.Options));
         return [.. _configured.Concat(told).Distinct().Take(MaxAddresses)];
     }
 

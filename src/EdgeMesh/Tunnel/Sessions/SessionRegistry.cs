@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using EdgeMesh.LibP2P.Admission;
 using EdgeMesh.LibP2P.Connections;
+using EdgeMesh.LibP2P.Yamux;
 using EdgeMesh.Tunnel.Admission;
 using EdgeMesh.Tunnel.Identity;
 
@@ -62,6 +63,8 @@ internal sealed class SessionRegistry(NodeDirectory directory, MeshCounters coun
         }
 
         await session.Connection.Closed;
+        if (session.Connection.Failure is PaceExceededException)
+            counters.CountPaced();
         session.End();
         _sessions.TryRemove(session.Connection, out _);
     }

@@ -271,9 +271,15 @@ public sealed partial class PeerHost : IAsyncDisposable
         }
         finally
         {
-            lock (_handshakes)
-                _handshakes.Return(ticket);
+            EndHandshake(ticket);
         }
+    }
+
+    /// <summary>Apart: the ahead-of-time compiler of .NET 10 loses the exit of a lock in the finally of an asynchronous method.</summary>
+    private void EndHandshake(long ticket)
+    {
+        lock (_handshakes)
+            _handshakes.Return(ticket);
     }
 
     /// <summary>A listener that this host accepts from itself.</summary>

@@ -102,7 +102,7 @@ public sealed class PresharedKeys
 
     /// <summary>What a node proves in its first flight, and asks of others: <c>HKDF-SHA256(ikm: the key's bytes, salt:
     /// "edgemesh/admission/v1")</c> for each key.</summary>
-    internal AdmissionKeys DeriveAdmission(PeerId self) =>
+    public AdmissionKeys DeriveAdmission(PeerId self) =>
         new([.. _keys.Select(key => HKDF.DeriveKey(HashAlgorithmName.SHA256, key, AdmissionKeys.KeySize, AdmissionSalt))], self);
 
     private static Ed25519KeyPair Derive(byte[] key, string node)

@@ -47,8 +47,7 @@ internal sealed class SessionRegistry(NodeDirectory directory, MeshCounters coun
         }
         finally
         {
-            lock (_strangers)
-                _strangers.Return(ticket);
+            GiveBack(ticket);
         }
 
         if (!session.Admitted.IsCompletedSuccessfully)
@@ -83,6 +82,13 @@ internal sealed class SessionRegistry(NodeDirectory directory, MeshCounters coun
         }
 
         return hasPlace;
+    }
+
+    /// <summary>Apart: the ahead-of-time compiler of .NET 10 loses the exit of a lock in the finally of an asynchronous method.</summary>
+    private void GiveBack(long ticket)
+    {
+        lock (_strangers)
+            _strangers.Return(ticket);
     }
 
     private static AddressShare? ShareOf(PeerConnection connection) =>

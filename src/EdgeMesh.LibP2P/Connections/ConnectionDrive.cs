@@ -35,7 +35,7 @@ public sealed class ConnectionDrive
     public Action? Woken { get; set; }
 
     /// <summary>Asked for each stream that the peer opens: its sink, or null for one that is read asynchronously.</summary>
-    public Func<StreamSink?>? Greeter { get; set; }
+    public Func<PeerConnection, StreamSink?>? Greeter { get; set; }
 
     /// <summary>Whether something waits to be sent.</summary>
     public bool HasOutput => _session.Output.Count > 0;
@@ -166,7 +166,7 @@ public sealed class ConnectionDrive
 
     internal bool TryGreet(YamuxStream core)
     {
-        if (Greeter?.Invoke() is not { } sink)
+        if (Greeter?.Invoke(Connection) is not { } sink)
             return false;
         sink.Attach(this, _session, core);
         return true;

@@ -6,9 +6,9 @@ namespace EdgeMesh.LibP2P.Connections;
 /// <summary>
 /// Moves the bytes of a host's connections on a thread of its own, instead of by tasks of each connection:
 /// <code>
-///   ConnectAsync, Adopt -> a transport, read and written asynchronously during the handshake
-///   CanDrive, Drive     -> from then on the driver reads, feeds <see cref="ConnectionDrive.Receive"/>, and sends what
-///                          <see cref="ConnectionDrive.Seal"/> gives
+///   ConnectAsync, Accept -> transports, read and written asynchronously during the handshake
+///   CanDrive, Drive      -> from then on the driver reads, feeds <see cref="ConnectionDrive.Receive"/>, and sends what
+///                           <see cref="ConnectionDrive.Seal"/> gives
 /// </code>
 /// </summary>
 public abstract class ConnectionDriver
@@ -17,8 +17,10 @@ public abstract class ConnectionDriver
     /// <exception cref="IOException">It could not be reached.</exception>
     public abstract Task<Stream> ConnectAsync(IPEndPoint endPoint, CancellationToken cancellationToken);
 
-    /// <summary>Makes a transport of an accepted socket, which it owns from then on.</summary>
-    public abstract Stream Adopt(Socket socket);
+    /// <summary>Takes the connections of a listening socket, which it owns from then on, until the result is disposed of.</summary>
+    /// <param name="arrived">Told of each, with its transport, from any thread; must be quick. Those that the driver turns away
+    /// by itself never come here.</param>
+    public abstract IAsyncDisposable Accept(Socket listener, Action<Stream, IPEndPoint> arrived);
 
     /// <summary>Whether it can take the bytes of a connection over <paramref name="transport"/> over: one of its own, or a stream
     /// of a connection that it drives.</summary>

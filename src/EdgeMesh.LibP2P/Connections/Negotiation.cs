@@ -53,7 +53,9 @@ public static class Negotiation
         await stream.WriteAsync(queue.Memory, cancellationToken);
     }
 
-    private static async Task<string?> RunAsync(Stream stream, ProtocolSelection selection, ByteQueue output, CancellationToken cancellationToken)
+    /// <summary>Sends what is in <paramref name="output"/>, the selection's own words in front, and goes on to the end of the
+    /// selection; null if there was no agreement.</summary>
+    internal static async Task<string?> RunAsync(Stream stream, ProtocolSelection selection, ByteQueue output, CancellationToken cancellationToken)
     {
         var one = new byte[1];
         while (true)

@@ -1,3 +1,4 @@
+using EdgeMesh.LibP2P.Admission;
 using EdgeMesh.LibP2P.Noise;
 using EdgeMesh.LibP2P.Wire;
 
@@ -35,9 +36,15 @@ internal sealed class NoiseStream(Stream inner, NoiseSession session) : AsyncOnl
         while (!session.IsEstablished)
         {
             if (!await ReceiveAsync(cancellationToken))
-                throw session.AwaitsIdentity ? new IdentityRefusedException() : new PeerProtocolException("the peer closed the connection during the Noise handshake");
+                throw session.AwaitsIdentity ? new IdentityRefusedException() : Closed();
             await SendAsync(cancellationToken);
         }
+    }
+
+    private PeerProtocolException Closed()
+    {
+        var fault = new PeerProtocolException("the peer closed the connection during the Noise handshake");
+        return session.AwaitsAdmission ? new ProofRefusedException(fault) : fault;
     }
 
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)

@@ -153,6 +153,9 @@ public sealed partial class PeerConnection : IAsyncDisposable
             _session.MaxInboundStreams = count;
     }
 
+    /// <summary>Says good-bye and closes, without waiting for it; streams still open are lost.</summary>
+    public void End(Exception reason) => Fail(reason, goodbye: true);
+
     /// <summary>Says good-bye and closes; streams still open are lost.</summary>
     public async ValueTask DisposeAsync()
     {

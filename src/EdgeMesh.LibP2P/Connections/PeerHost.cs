@@ -3,6 +3,8 @@ using System.Collections.Immutable;
 using System.Net;
 using System.Net.Sockets;
 using EdgeMesh.LibP2P.Addresses;
+using EdgeMesh.LibP2P.Admission;
+using EdgeMesh.LibP2P.Noise;
 using EdgeMesh.LibP2P.Tls;
 using Microsoft.Extensions.Logging;
 
@@ -20,15 +22,17 @@ public sealed partial class PeerHost : IAsyncDisposable
     private readonly TlsSecurity _tls;
     private readonly ConcurrentDictionary<string, StreamHandler> _handlers = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<PeerConnection, Task> _connections = new();
-    private readonly Dictionary<IPAddress, int> _handshakes = [];
+    private readonly FairPlaces<Stream> _handshakes;
     private readonly CancellationTokenSource _stopping = new();
-    private ImmutableList<(Socket Socket, Task Accepting)> _listeners = [];
-    private int _handshakeCount;
+    private ImmutableList<IAsyncDisposable> _listeners = [];
 
     public PeerHost(PeerHostOptions options, ILogger logger)
     {
+        if (options.Admission is not null && options.Security is not [NoiseSession.Protocol])
+            throw new ArgumentException("the proof of admission travels in Noise: there must be no other security", nameof(options));
         Options = options;
         Logger = logger;
+        _handshakes = new FairPlaces<Stream>(options.MaxHandshakes, options.MaxHandshakesPerAddress, options.IsKnownAddress is null ? 0 : options.MaxHandshakes / 4, options.HandshakeGrace, options.Time);
         _tls = new TlsSecurity(options.Identity, options.Time);
     }
 
@@ -71,14 +75,25 @@ public sealed partial class PeerHost : IAsyncDisposable
 
         var address = Multiaddr.FromEndPoint((IPEndPoint)socket.LocalEndPoint!);
         ListenAddresses = ListenAddresses.Add(address);
-        _listeners = _listeners.Add((socket, AcceptAsync(socket)));
+        _listeners = _listeners.Add(Options.Driver?.Accept(socket, Admit) ?? new AcceptingSocket(socket, AcceptAsync(socket)));
         return address.Append($"/p2p/{PeerId}");
     }
 
     /// <summary>Dials an address like `/ip4/…/tcp/…/p2p/…`; with a peer id at its end, only that peer will do.</summary>
     /// <exception cref="IOException">The peer could not be reached or is not the one.</exception>
-    public async Task<PeerConnection> DialAsync(Multiaddr address, CancellationToken cancellationToken)
+    public Task<PeerConnection> DialAsync(Multiaddr address, CancellationToken cancellationToken)
     {
+        ArgumentNullException.ThrowIfNull(address);
+        return DialAsync(address, address.Peer is { } peer ? [peer] : [], cancellationToken);
+    }
+
+    /// <summary>As the other, with the proof of admission for <paramref name="provesTo"/>: one peer, or one for each key. Who
+    /// answered is for the caller to judge, where the address does not say.</summary>
+    /// <exception cref="IOException">The peer could not be reached or is not the one.</exception>
+    public async Task<PeerConnection> DialAsync(Multiaddr address, IReadOnlyList<PeerId> provesTo, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(address);
+        ArgumentNullException.ThrowIfNull(provesTo);
         if (!address.TryGetTcpEndPoint(out var endPoint) || address.IsRelayed)
             throw new ArgumentException($"{address} does not start with an IP address and a TCP port", nameof(address));
         Stream transport;
@@ -93,7 +108,7 @@ public sealed partial class PeerHost : IAsyncDisposable
             throw new IOException($"{endPoint} could not be reached: {e.Message}", e);
         }
 
-        return await UpgradeAsync(transport, dialer: true, address.Peer, address, cancellationToken);
+        return await UpgradeAsync(transport, dialer: true, address.Peer, provesTo, address, cancellationToken);
     }
 
     private async Task<Stream> ConnectAsync(IPEndPoint endPoint, CancellationToken cancellationToken)
@@ -114,9 +129,12 @@ public sealed partial class PeerHost : IAsyncDisposable
 
     /// <summary>Makes a connection out of any stream, which it owns from then on: a TCP connection, or a stream through a
     /// relay. <paramref name="expected"/> null takes any peer.</summary>
-    public async Task<PeerConnection> UpgradeAsync(Stream transport, bool dialer, PeerId? expected, Multiaddr? remoteAddress, CancellationToken cancellationToken)
+    public Task<PeerConnection> UpgradeAsync(Stream transport, bool dialer, PeerId? expected, Multiaddr? remoteAddress, CancellationToken cancellationToken) =>
+        UpgradeAsync(transport, dialer, expected, dialer && expected is not null ? [expected] : [], remoteAddress, cancellationToken);
+
+    private async Task<PeerConnection> UpgradeAsync(Stream transport, bool dialer, PeerId? expected, IReadOnlyList<PeerId> provesTo, Multiaddr? remoteAddress, CancellationToken cancellationToken)
     {
-        var upgraded = await ConnectionUpgrade.RunAsync(Options, _tls, transport, dialer, expected, remoteAddress, cancellationToken);
+        var upgraded = await ConnectionUpgrade.RunAsync(Options, _tls, transport, dialer, expected, provesTo, remoteAddress, cancellationToken);
         if (_stopping.IsCancellationRequested || _connections.Count >= Options.MaxConnections)
         {
             await upgraded.Stream.DisposeAsync();
@@ -170,11 +188,8 @@ public sealed partial class PeerHost : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _stopping.CancelAsync();
-        foreach (var (socket, accepting) in _listeners)
-        {
-            socket.Dispose();
-            await accepting;
-        }
+        foreach (var listener in _listeners)
+            await listener.DisposeAsync();
 
         foreach (var (connection, running) in _connections)
         {
@@ -199,11 +214,14 @@ public sealed partial class PeerHost : IAsyncDisposable
             try
             {
                 var socket = await listener.AcceptAsync(_stopping.Token);
-                var from = (socket.RemoteEndPoint as IPEndPoint)?.Address ?? IPAddress.None;
-                if (_connections.Count >= Options.MaxConnections || !TryBeginHandshake(from))
+                if (socket.RemoteEndPoint is not IPEndPoint from)
+                {
                     socket.Dispose();
-                else
-                    Options.Background("peer-admission", () => AdmitAsync(socket, from));
+                    continue;
+                }
+
+                socket.NoDelay = true;
+                Admit(new NetworkStream(socket, ownsSocket: true), from);
             }
             catch (SocketException e)
             {
@@ -218,49 +236,61 @@ public sealed partial class PeerHost : IAsyncDisposable
         }
     }
 
-    private bool TryBeginHandshake(IPAddress from)
+    private void Admit(Stream transport, IPEndPoint from)
     {
-        lock (_handshakes)
+        var share = AddressShare.Of(from.Address);
+        var isKnown = Options.IsKnownAddress?.Invoke(share) == true;
+        var isTaken = false;
+        long ticket = 0;
+        (bool Is, Stream Holder) displaced = default;
+        if (_connections.Count < Options.MaxConnections)
         {
-            var ofAddress = _handshakes.GetValueOrDefault(from);
-            if (_handshakeCount >= Options.MaxHandshakes || ofAddress >= Options.MaxHandshakesPerAddress)
-                return false;
-            _handshakeCount++;
-            _handshakes[from] = ofAddress + 1;
-            return true;
+            lock (_handshakes)
+                isTaken = _handshakes.TryTake(share, isKnown, transport, out ticket, out displaced);
         }
+
+        if (displaced.Is)
+            displaced.Holder!.Dispose();
+        if (isTaken)
+            Options.Background("peer-admission", () => AdmitAsync(transport, from, ticket));
+        else
+            transport.Dispose();
     }
 
-    private void EndHandshake(IPAddress from)
+    private async Task AdmitAsync(Stream transport, IPEndPoint from, long ticket)
     {
-        lock (_handshakes)
-        {
-            _handshakeCount--;
-            if (--_handshakes[from] == 0)
-                _handshakes.Remove(from);
-        }
-    }
-
-    private async Task AdmitAsync(Socket socket, IPAddress from)
-    {
-        Multiaddr? address = null;
+        await Task.Yield();
+        var address = Multiaddr.FromEndPoint(from);
         try
         {
-            socket.NoDelay = true;
-            address = Multiaddr.FromEndPoint((IPEndPoint)socket.RemoteEndPoint!);
-            var transport = Options.Driver?.Adopt(socket) ?? new NetworkStream(socket, ownsSocket: true);
             await UpgradeAsync(transport, dialer: false, expected: null, address, _stopping.Token);
         }
         catch (Exception e)
         {
-            socket.Dispose();
+            await transport.DisposeAsync();
             LogRefused(Logger, address, e.Message);
-            if (address is not null)
-                Options.Refused?.Invoke(address, e);
+            Options.Refused?.Invoke(address, e);
         }
         finally
         {
-            EndHandshake(from);
+            EndHandshake(ticket);
+        }
+    }
+
+    /// <summary>Apart: the ahead-of-time compiler of .NET 10 loses the exit of a lock in the finally of an asynchronous method.</summary>
+    private void EndHandshake(long ticket)
+    {
+        lock (_handshakes)
+            _handshakes.Return(ticket);
+    }
+
+    /// <summary>A listener that this host accepts from itself.</summary>
+    private sealed class AcceptingSocket(Socket socket, Task accepting) : IAsyncDisposable
+    {
+        public async ValueTask DisposeAsync()
+        {
+            socket.Dispose();
+            await accepting;
         }
     }
 

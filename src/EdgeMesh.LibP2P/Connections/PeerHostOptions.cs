@@ -1,4 +1,5 @@
 using EdgeMesh.LibP2P.Addresses;
+using EdgeMesh.LibP2P.Admission;
 using EdgeMesh.LibP2P.Cryptography;
 using EdgeMesh.LibP2P.Noise;
 using EdgeMesh.LibP2P.PrivateNetwork;
@@ -18,6 +19,13 @@ public sealed record PeerHostOptions
 
     /// <summary>The key of a private network: only holders of the same can connect.</summary>
     public PreSharedKey? PreSharedKey { get; init; }
+
+    /// <summary>What a dialer proves in its first flight, over any transport, and a listener asks for before it spends anything.
+    /// Null: neither, as in libp2p at large. Needs <see cref="NoiseSession.Protocol"/> to be the only security.</summary>
+    public AdmissionKeys? Admission { get; init; }
+
+    /// <summary>The kinds of identity keys that are verified in a Noise handshake; null: all that are known.</summary>
+    public IReadOnlyList<KeyType>? IdentityKeys { get; init; }
 
     /// <summary>The bounds of every session.</summary>
     public YamuxOptions Yamux { get; init; } = new();
@@ -43,11 +51,18 @@ public sealed record PeerHostOptions
     /// <summary>Connections that may stand at the same time; more are closed at once.</summary>
     public int MaxConnections { get; init; } = 4096;
 
-    /// <summary>Inbound connections that may be in their handshake at the same time.</summary>
+    /// <summary>Inbound connections that may be in their handshake at the same time. They are shared fairly
+    /// (<see cref="FairPlaces{T}"/>).</summary>
     public int MaxHandshakes { get; init; } = 256;
 
-    /// <summary>Of these, from one IP address: whoever lets handshakes stall keeps only his own neighbours out.</summary>
+    /// <summary>Of these, from one IP address or IPv6 /64: whoever lets handshakes stall keeps only his own neighbours out.</summary>
     public int MaxHandshakesPerAddress { get; init; } = 64;
+
+    /// <summary>A handshake that is younger does not give way to another.</summary>
+    public TimeSpan HandshakeGrace { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>Whether peers that belong here are known to come from an address: a quarter of the places is theirs alone.</summary>
+    public Func<AddressShare, bool>? IsKnownAddress { get; init; }
 
     /// <summary>Streams that a peer may have open before <see cref="PeerConnection.AllowStreams"/>; null: as many as
     /// <see cref="Yamux"/> says. A host that tells friends from strangers only after the handshake gives strangers few.</summary>

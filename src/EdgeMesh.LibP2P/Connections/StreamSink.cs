@@ -3,7 +3,9 @@ using EdgeMesh.LibP2P.Yamux;
 namespace EdgeMesh.LibP2P.Connections;
 
 /// <summary>One stream of a driven connection, taken and fed synchronously on the driver's thread and under the connection's
-/// gate, instead of through a queue that somebody awaits. An idle one holds no memory but itself.</summary>
+/// gate, instead of through a queue that somebody awaits. An idle one holds no memory but itself. A peer that makes this side
+/// answer and does not read breaks a bound of its session sooner or later, in whatever call that happens: the session ends by it,
+/// and the call has done nothing.</summary>
 public abstract class StreamSink
 {
     private ConnectionDrive? _drive;
@@ -58,8 +60,19 @@ public abstract class StreamSink
     {
         lock (_drive!.Gate)
         {
-            if (IsGone || _drive.Connection.Failure is not null || !_session.TryWriteWhole(_core, data))
+            if (IsGone || _drive.Connection.Failure is not null)
                 return false;
+            try
+            {
+                if (!_session.TryWriteWhole(_core, data))
+                    return false;
+            }
+            catch (PeerProtocolException e)
+            {
+                _drive.Fail(e);
+                return false;
+            }
+
             _drive.Wake();
             return true;
         }
@@ -84,7 +97,16 @@ public abstract class StreamSink
         {
             if (IsGone || _drive.Connection.Failure is not null)
                 return;
-            _session.Consumed(_core, count);
+            try
+            {
+                _session.Consumed(_core, count);
+            }
+            catch (PeerProtocolException e)
+            {
+                _drive.Fail(e);
+                return;
+            }
+
             if (_session.Output.Count > 0)
                 _drive.Wake();
         }
@@ -97,7 +119,16 @@ public abstract class StreamSink
         {
             if (IsGone || _drive.Connection.Failure is not null)
                 return;
-            _session.CloseWrite(_core);
+            try
+            {
+                _session.CloseWrite(_core);
+            }
+            catch (PeerProtocolException e)
+            {
+                _drive.Fail(e);
+                return;
+            }
+
             _drive.AfterStream(_core);
         }
     }
@@ -111,7 +142,16 @@ public abstract class StreamSink
         {
             if (IsGone || _drive.Connection.Failure is not null)
                 return;
-            _session.Reset(_core);
+            try
+            {
+                _session.Reset(_core);
+            }
+            catch (PeerProtocolException e)
+            {
+                _drive.Fail(e);
+                return;
+            }
+
             _drive.AfterStream(_core);
         }
     }

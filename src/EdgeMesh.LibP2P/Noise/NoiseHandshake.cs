@@ -37,6 +37,8 @@ internal sealed class NoiseHandshake : IDisposable
 
     internal ReadOnlySpan<byte> LocalStatic => _static.PublicKey;
 
+    internal ReadOnlySpan<byte> LocalEphemeral => _ephemeral.PublicKey;
+
     /// <summary>The peer's static key; known after its message with `s`.</summary>
     internal ReadOnlySpan<byte> RemoteStatic => _remoteStatic;
 

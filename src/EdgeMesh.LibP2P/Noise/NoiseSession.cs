@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using EdgeMesh.LibP2P.Addresses;
+using EdgeMesh.LibP2P.Admission;
 using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.LibP2P.Cryptography;
 using EdgeMesh.LibP2P.Wire;
@@ -27,34 +28,36 @@ public sealed class NoiseSession : IDisposable
 
     private readonly bool _initiator;
     private readonly Ed25519KeyPair _identity;
-    private readonly PeerId? _expected;
+    private readonly NoiseTerms _terms;
     private readonly IReadOnlyList<string> _muxers;
-    private readonly NoiseHandshake _handshake;
+    private readonly Func<NoiseHandshake> _begin;
     private readonly ByteQueue _partial = new(2 + NoiseHandshake.MaxMessage);
+    private NoiseHandshake? _handshake;
     private NoiseCipher? _send;
     private NoiseCipher? _receive;
 
     /// <param name="initiator">Whether this side dialled.</param>
     /// <param name="identity">Who this side is.</param>
-    /// <param name="expected">Who the other side must be; null takes anybody and leaves the judgement to the caller.</param>
+    /// <param name="terms">With whom.</param>
     /// <param name="muxers">Muxers offered inside the handshake, best first, which saves a round trip; may be empty.</param>
     /// <param name="output">Where bytes for the peer are put.</param>
-    public NoiseSession(bool initiator, Ed25519KeyPair identity, PeerId? expected, IReadOnlyList<string> muxers, ByteQueue output)
-        : this(initiator, identity, expected, muxers, output, X25519KeyPair.Create(), X25519KeyPair.Create())
+    public NoiseSession(bool initiator, Ed25519KeyPair identity, NoiseTerms terms, IReadOnlyList<string> muxers, ByteQueue output)
+        : this(initiator, identity, terms, muxers, output, () => new NoiseHandshake(initiator, X25519KeyPair.Create(), X25519KeyPair.Create(), []))
     {
     }
 
-    internal NoiseSession(bool initiator, Ed25519KeyPair identity, PeerId? expected, IReadOnlyList<string> muxers, ByteQueue output,
-        X25519KeyPair staticKey, X25519KeyPair ephemeralKey)
+    /// <param name="begin">Makes the handshake and its keys: on the listener's side only when the first message is there and
+    /// its sender admitted.</param>
+    internal NoiseSession(bool initiator, Ed25519KeyPair identity, NoiseTerms terms, IReadOnlyList<string> muxers, ByteQueue output, Func<NoiseHandshake> begin)
     {
         _initiator = initiator;
         _identity = identity;
-        _expected = expected;
+        _terms = terms;
         _muxers = muxers;
+        _begin = begin;
         Output = output;
-        _handshake = new NoiseHandshake(initiator, staticKey, ephemeralKey, []);
         if (initiator)
-            WriteHandshake();
+            WriteHandshake(_handshake = begin());
     }
 
     /// <summary>Bytes for the peer.</summary>
@@ -64,7 +67,10 @@ public sealed class NoiseSession : IDisposable
     public bool IsEstablished => _send is not null;
 
     /// <summary>The peer has been told who this side is, and has not said yet who it is.</summary>
-    public bool AwaitsIdentity => !_initiator && !IsEstablished && !_handshake.IsFirstMessage;
+    public bool AwaitsIdentity => !_initiator && !IsEstablished && _handshake is not null;
+
+    /// <summary>The listener has been shown the proof of admission, and has not said yet who it is.</summary>
+    internal bool AwaitsAdmission => _initiator && !IsEstablished && _terms is { Admission: not null, ProvesTo.Count: > 0 };
 
     /// <summary>Who the peer is, once established.</summary>
     public PeerId? RemotePeer { get; private set; }
@@ -211,27 +217,42 @@ public sealed class NoiseSession : IDisposable
     {
         if (message.Length > NoisePayload.MaxLength + 128)
             throw new PeerProtocolException("a Noise handshake message is too long");
+        if (_handshake is null)
+            Admit(message);
+        var handshake = _handshake ??= _begin();
         Span<byte> buffer = stackalloc byte[message.Length];
-        var length = _handshake.Read(message, buffer);
-        // The first message is in the clear and says nothing that could be trusted.
-        if (!_initiator && !_handshake.IsComplete)
+        var length = handshake.Read(message, buffer);
+        // The first message is in the clear: but for the proof it says nothing that could be trusted.
+        if (!_initiator && !handshake.IsComplete)
         {
-            WriteHandshake();
+            WriteHandshake(handshake);
             return;
         }
 
         var payload = NoisePayload.Decode(buffer[..length]);
-        if (!payload.Vouches(_handshake.RemoteStatic))
+        if (_terms.Keys?.Contains(payload.IdentityKey.Type) == false)
+            throw new PeerProtocolException($"the peer's identity is a key of a kind that is not taken here ({payload.IdentityKey.Type})");
+        if (!payload.Vouches(handshake.RemoteStatic))
             throw new PeerProtocolException("the peer has not signed its Noise key with its identity");
         var peer = PeerId.FromPublicKey(payload.IdentityKey);
-        if (_expected is not null && !_expected.Equals(peer))
-            throw new UnexpectedPeerException(peer, _expected);
+        if (_terms.Expected is { } expected && !expected.Equals(peer))
+            throw new UnexpectedPeerException(peer, expected);
         RemotePeer = peer;
         Muxer = ChooseMuxer(payload.Muxers);
-        if (!_handshake.IsComplete)
-            WriteHandshake();
-        (_send, _receive) = _handshake.Split();
-        _handshake.Dispose();
+        if (!handshake.IsComplete)
+            WriteHandshake(handshake);
+        (_send, _receive) = handshake.Split();
+        handshake.Dispose();
+    }
+
+    private void Admit(ReadOnlySpan<byte> message)
+    {
+        if (_terms.Admission is not { } admission)
+            return;
+        var key = Math.Min(message.Length, X25519KeyPair.KeySize);
+        var verdict = admission.Judge(message[..key], message[key..], explain: true, out _);
+        if (verdict != AdmissionVerdict.Proven)
+            throw new NotAdmittedException(verdict);
     }
 
     /// <summary>The initiator's order decides, so that both sides come to the same choice.</summary>
@@ -249,19 +270,22 @@ public sealed class NoiseSession : IDisposable
         throw new PeerProtocolException($"no muxer in common: the peer offers {string.Join(", ", theirs)}");
     }
 
-    private void WriteHandshake()
+    private void WriteHandshake(NoiseHandshake handshake)
     {
         // A signed identity goes only into the messages that are encrypted.
-        var payload = _handshake.IsFirstMessage ? [] : NoisePayload.Create(_identity, _handshake.LocalStatic, _muxers).Encode();
+        var payload = handshake.IsFirstMessage ? FirstPayload(handshake) : NoisePayload.Create(_identity, handshake.LocalStatic, _muxers).Encode();
         var message = Output.Reserve(2 + payload.Length + 128);
-        var length = _handshake.Write(payload, message[2..]);
+        var length = handshake.Write(payload, message[2..]);
         BinaryPrimitives.WriteUInt16BigEndian(message, (ushort)length);
         Output.Commit(2 + length);
     }
 
+    private byte[] FirstPayload(NoiseHandshake handshake) =>
+        _terms is { Admission: { } admission, ProvesTo: { Count: > 0 } listeners } ? admission.Prove(handshake.LocalEphemeral, listeners) : [];
+
     public void Dispose()
     {
-        _handshake.Dispose();
+        _handshake?.Dispose();
         _send?.Dispose();
         _receive?.Dispose();
         _partial.Dispose();

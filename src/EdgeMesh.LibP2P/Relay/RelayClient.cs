@@ -9,13 +9,17 @@ namespace EdgeMesh.LibP2P.Relay;
 public sealed class RelayClient
 {
     private readonly PeerHost _host;
-    private readonly ConcurrentDictionary<PeerId, RelayReservation> _reservations = new();
+    private readonly ConcurrentDictionary<PeerId, Held> _reservations = new();
 
     private RelayClient(PeerHost host) => _host = host;
 
     /// <summary>Places at relays, by relay; expired ones are not among them.</summary>
     public IEnumerable<KeyValuePair<PeerId, RelayReservation>> Reservations =>
-        _reservations.Where(r => r.Value.Expires > _host.Options.Time.GetUtcNow());
+        _reservations.Where(r => _host.Options.Time.GetElapsedTime(r.Value.Since) < r.Value.Lasts)
+            .Select(r => KeyValuePair.Create(r.Key, r.Value.Reservation));
+
+    /// <summary>Dates are of no use here: how long a place lasts is counted from the answer, on this side's monotonic clock.</summary>
+    private sealed record Held(RelayReservation Reservation, long Since, TimeSpan Lasts);
 
     /// <summary>Takes relayed connections on this host from now on, from relays with a reservation.</summary>
     public static RelayClient Attach(PeerHost host)
@@ -32,8 +36,10 @@ public sealed class RelayClient
         await using var stream = await relay.OpenStreamAsync(RelayServer.HopProtocol, cancellationToken);
         var answer = await RequestAsync(stream, new RelayMessage { Type = RelayMessageType.Reserve }, cancellationToken);
         var reservation = (answer.Reservation ?? throw new PeerProtocolException("the relay granted a reservation without saying which")) with { Limit = answer.Limit };
-        _reservations[relay.RemotePeer] = reservation;
-        _host.Options.Background("relay-reservation", () => ForgetAsync(relay, reservation));
+        var time = _host.Options.Time;
+        var held = new Held(reservation, time.GetTimestamp(), reservation.Lasts(time.GetUtcNow()));
+        _reservations[relay.RemotePeer] = held;
+        _host.Options.Background("relay-reservation", () => ForgetAsync(relay, held));
         return reservation;
     }
 
@@ -92,10 +98,10 @@ public sealed class RelayClient
         await connection.Closed;
     }
 
-    private async Task ForgetAsync(PeerConnection relay, RelayReservation reservation)
+    private async Task ForgetAsync(PeerConnection relay, Held held)
     {
         await relay.Closed;
-        _reservations.TryRemove(new KeyValuePair<PeerId, RelayReservation>(relay.RemotePeer, reservation));
+        _reservations.TryRemove(new KeyValuePair<PeerId, Held>(relay.RemotePeer, held));
     }
 
     private static Multiaddr? Through(PeerConnection relay, PeerId target)

@@ -35,10 +35,32 @@ public sealed record RelayLimit
     public long? Data { get; init; }
 }
 
-/// <summary>A place at a relay: whoever knows the relay can reach the holder through it until then.</summary>
+/// <summary>A place at a relay: whoever knows the relay can reach the holder through it for so long.</summary>
 public sealed record RelayReservation
 {
+    /// <summary>What is assumed of a relay that says no duration, and a date that the clock here cannot make one of.</summary>
+    public static readonly TimeSpan UsualTime = TimeSpan.FromHours(1);
+
+    private static readonly TimeSpan LeastTime = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan MostTime = TimeSpan.FromHours(24);
+
+    /// <summary>The date that the relay says, by its own clock, which may be years from any other: for people and for peers
+    /// that know nothing else.</summary>
     public required DateTimeOffset Expires { get; init; }
+
+    /// <summary>How long it was granted for, from the moment of the answer; null: the relay did not say.</summary>
+    public TimeSpan? Granted { get; init; }
+
+    /// <summary>How long it lasts after the answer, whatever the clocks say.</summary>
+    /// <param name="now">This side's clock. It counts only where the relay gives nothing but a date, and only if what follows
+    /// from it is plausible.</param>
+    public TimeSpan Lasts(DateTimeOffset now)
+    {
+        if (Granted is { } granted)
+            return granted < LeastTime ? LeastTime : granted > MostTime ? MostTime : granted;
+        var left = Expires - now;
+        return left >= LeastTime && left <= MostTime ? left : UsualTime;
+    }
 
     /// <summary>Where the relay says it can be reached.</summary>
     public IReadOnlyList<Multiaddr> Addresses { get; init; } = [];
@@ -48,7 +70,8 @@ public sealed record RelayReservation
 
 /// <summary>
 /// One message of circuit relay v2, of either protocol. They differ in their numbers:
-/// hop `{type=1 (RESERVE 0, CONNECT 1, STATUS 2), peer=2 {id=1, addrs=2*}, reservation=3 {expire=1, addrs=2*}, limit=4
+/// hop `{type=1 (RESERVE 0, CONNECT 1, STATUS 2), peer=2 {id=1, addrs=2*}, reservation=3 {expire=1, addrs=2*, 1024 granted
+/// seconds (ours: dates need clocks that agree)}, limit=4
 /// {duration=1, data=2}, status=5}`, stop `{type=1 (CONNECT 0, STATUS 1), peer=2, limit=3, status=4}`.
 /// </summary>
 internal sealed record RelayMessage
@@ -56,6 +79,7 @@ internal sealed record RelayMessage
     internal const int MaxLength = 4096;
 
     private const int MaxAddresses = 32;
+    private const int GrantedField = 1024;
 
     internal required RelayMessageType Type { get; init; }
 
@@ -106,6 +130,8 @@ internal sealed record RelayMessage
         writer.Number(1, (ulong)reservation.Expires.ToUnixTimeSeconds());
         foreach (var address in reservation.Addresses)
             writer.Bytes(2, address.Bytes);
+        if (reservation.Granted is { } granted)
+            writer.Number(GrantedField, (ulong)granted.TotalSeconds);
     }
 
     private static void WriteLimit(RelayLimit limit, ByteQueue queue)
@@ -179,18 +205,21 @@ internal sealed record RelayMessage
         // The last second that a date can have here.
         const ulong LastSecond = 253_402_300_799;
         ulong expires = 0;
+        TimeSpan? granted = null;
         var addresses = new List<Multiaddr>();
         var reader = new ProtobufReader(bytes);
         while (reader.Next())
         {
             if (reader.Field == 1)
                 expires = reader.Number;
+            else if (reader.Field == GrantedField && reader.Number is > 0 and <= int.MaxValue)
+                granted = TimeSpan.FromSeconds(reader.Number);
             else if (reader.Field == 2 && addresses.Count < MaxAddresses && Multiaddr.TryDecode(reader.Bytes, out var address))
                 addresses.Add(address);
         }
 
         if (reader.Malformed || expires > LastSecond)
             return null;
-        return new RelayReservation { Expires = DateTimeOffset.FromUnixTimeSeconds((long)expires), Addresses = addresses };
+        return new RelayReservation { Expires = DateTimeOffset.FromUnixTimeSeconds((long)expires), Granted = granted, Addresses = addresses };
     }
 }

@@ -21,7 +21,7 @@ public sealed class RelayServer
     private readonly PeerHost _host;
     private readonly RelayServerOptions _options;
     private readonly Lock _gate = new();
-    private readonly Dictionary<PeerId, DateTimeOffset> _reservations = [];
+    private readonly Dictionary<PeerId, long> _reservations = [];
     private readonly Dictionary<PeerId, int> _circuitsByPeer = [];
     private int _circuits;
 
@@ -86,7 +86,6 @@ public sealed class RelayServer
 
     private RelayMessage Reserve(PeerId peer)
     {
-        var expires = _host.Options.Time.GetUtcNow() + _options.ReservationTime;
         lock (_gate)
         {
             if (!_reservations.ContainsKey(peer) && _reservations.Count >= _options.MaxReservations)
@@ -96,7 +95,7 @@ public sealed class RelayServer
                     return new RelayMessage { Type = RelayMessageType.Status, Status = RelayStatus.ReservationRefused };
             }
 
-            _reservations[peer] = expires;
+            _reservations[peer] = _host.Options.Time.GetTimestamp();
         }
 
         return new RelayMessage
@@ -106,7 +105,8 @@ public sealed class RelayServer
             Limit = _options.Limit,
             Reservation = new RelayReservation
             {
-                Expires = expires,
+                Expires = _host.Options.Time.GetUtcNow() + _options.ReservationTime,
+                Granted = _options.ReservationTime,
                 Addresses = [.. _host.ListenAddresses.Select(a => a.Append($"/p2p/{_host.PeerId}"))],
             },
         };
@@ -174,7 +174,7 @@ public sealed class RelayServer
     private bool HasReservation(PeerId peer)
     {
         lock (_gate)
-            return _reservations.TryGetValue(peer, out var expires) && expires > _host.Options.Time.GetUtcNow();
+            return _reservations.TryGetValue(peer, out var since) && !IsOver(since);
     }
 
     private bool TryCount(PeerId source, PeerId target)
@@ -207,13 +207,15 @@ public sealed class RelayServer
 
     private void RemoveExpired()
     {
-        var now = _host.Options.Time.GetUtcNow();
-        foreach (var (peer, expires) in _reservations)
+        foreach (var (peer, since) in _reservations)
         {
-            if (expires <= now)
+            if (IsOver(since))
                 _reservations.Remove(peer);
         }
     }
+
+    /// <summary>By the monotonic clock: a date that jumps takes nobody's place.</summary>
+    private bool IsOver(long since) => _host.Options.Time.GetElapsedTime(since) >= _options.ReservationTime;
 
     private static Task AnswerAsync(PeerStream stream, RelayMessage message, CancellationToken cancellationToken) =>
         Negotiation.WriteMessageAsync(stream, message.EncodeHop(), cancellationToken);

@@ -35,6 +35,9 @@ public sealed record YamuxOptions
     /// costs both sides a packet per stream, but lets the peer open more streams than answers are on their way.</summary>
     public bool AcknowledgesWithFirstFrame { get; init; }
 
+    /// <summary>How often the peer may do what is cheap for it.</summary>
+    public YamuxPaceOptions Pace { get; init; } = new();
+
     /// <summary>Bytes of data that wait to be sent before <see cref="YamuxSession.Write"/> takes no more.</summary>
     public int SendBuffer { get; init; } = 256 * 1024;
 }

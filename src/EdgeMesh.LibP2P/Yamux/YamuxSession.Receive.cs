@@ -87,6 +87,7 @@ public sealed partial class YamuxSession
             case YamuxType.Ping:
                 return TakePing(frame, out happened);
             case YamuxType.GoAway:
+                _pace.Empty();
                 PeerIsLeaving = true;
                 happened = new YamuxEvent { Kind = YamuxEventKind.GoAway, Code = frame.Length };
                 return true;
@@ -101,12 +102,17 @@ public sealed partial class YamuxSession
         happened = default;
         if ((frame.Flags & YamuxFlags.Syn) != YamuxFlags.None)
         {
+            _pace.Ping();
             Frame(YamuxType.Ping, YamuxFlags.Ack, 0, frame.Length);
             return false;
         }
 
         if (!IsPingPending || frame.Length != _pingId)
+        {
+            _pace.Empty();
             return false;
+        }
+
         RoundTrip = _time.GetElapsedTime(_pingSent);
         _pingSent = -1;
         happened = new YamuxEvent { Kind = YamuxEventKind.Pong };
@@ -121,6 +127,7 @@ public sealed partial class YamuxSession
             OpenInbound(frame.Stream);
         else
             _current = _streams.GetValueOrDefault(frame.Stream);
+        _pace.StreamFrame(frame, _current is not null);
 
         if (frame.Type == YamuxType.Data)
         {
@@ -165,8 +172,13 @@ public sealed partial class YamuxSession
             throw new PeerProtocolException("the peer opened a yamux stream with one of this side's numbers");
         if (_streams.ContainsKey(id))
             throw new PeerProtocolException("the peer opened a yamux stream that is open");
+        _pace.Opened();
+        // Those that ended since the last one; some of them by this side, where nobody expects the peer's fault.
+        for (; _fruitless > 0; _fruitless--)
+            _pace.Fruitless();
         if (_inbound >= MaxInboundStreams)
         {
+            _pace.Fruitless();
             Frame(YamuxType.WindowUpdate, YamuxFlags.Rst, id, 0);
             return;
         }

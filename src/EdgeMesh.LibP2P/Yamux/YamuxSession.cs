@@ -23,9 +23,11 @@ public sealed partial class YamuxSession : IDisposable
     private readonly bool _dialer;
     private readonly YamuxOptions _options;
     private readonly TimeProvider _time;
+    private readonly YamuxPace _pace;
     private readonly Dictionary<uint, YamuxStream> _streams = [];
     private uint _nextId;
     private int _inbound;
+    private int _fruitless;
     private int _unacknowledged;
     private long _grown;
     private uint _pingId;
@@ -39,6 +41,7 @@ public sealed partial class YamuxSession : IDisposable
         _dialer = dialer;
         _options = options;
         _time = time;
+        _pace = new YamuxPace(options.Pace, time);
         _nextId = dialer ? 1u : 2u;
         MaxInboundStreams = options.MaxInboundStreams;
         Output = new ByteQueue(options.SendBuffer + ControlRoom);
@@ -141,6 +144,7 @@ public sealed partial class YamuxSession : IDisposable
         var frame = Output.Reserve(YamuxFrame.HeaderSize + count);
         new YamuxFrame(YamuxType.Data, TakeAcknowledgement(stream), stream.Id, (uint)count).Write(frame);
         Output.Commit(YamuxFrame.HeaderSize + count);
+        stream.HasAnswer = true;
         stream.SendWindow -= (uint)count;
     }
 
@@ -228,10 +232,15 @@ public sealed partial class YamuxSession : IDisposable
         stream.IsGone = true;
         _streams.Remove(stream.Id);
         _grown -= stream.Window - YamuxOptions.InitialWindow;
-        if (stream.IsInbound)
-            _inbound--;
-        else
+        if (!stream.IsInbound)
+        {
             Acknowledge(stream);
+            return;
+        }
+
+        _inbound--;
+        if (!stream.HasAnswer)
+            _fruitless++;
     }
 
     /// <summary>A reset says enough without.</summary>

@@ -33,6 +33,9 @@ public sealed class YamuxStream
     /// <summary>The owner's own object for this stream.</summary>
     public object? Tag { get; set; }
 
+    /// <summary>This side has sent data on it.</summary>
+    internal bool HasAnswer { get; set; }
+
     internal bool Acknowledged { get; set; }
 
     /// <summary>What the peer may still send.</summary>

@@ -17,6 +17,7 @@ internal static unsafe class SocketOption
     internal const int TCP_KEEPIDLE = 4;
     internal const int TCP_KEEPINTVL = 5;
     internal const int TCP_KEEPCNT = 6;
+    internal const int TCP_DEFER_ACCEPT = 9;
     internal const int TCP_QUICKACK = 12;
     internal const int TCP_USER_TIMEOUT = 18;
     internal const int IPPROTO_IPV6 = 41;

@@ -99,6 +99,19 @@ public static unsafe class TcpSocket
         return count < 0 ? Libc.Failure() : (int)count;
     }
 
+    /// <summary>As <see cref="Receive"/>, and leaves the bytes where they are.</summary>
+    public static int Peek(int descriptor, byte* buffer, int length)
+    {
+        const int MSG_PEEK = 2;
+        var count = Libc.recv(descriptor, buffer, (nuint)length, MSG_PEEK);
+        return count < 0 ? Libc.Failure() : (int)count;
+    }
+
+    /// <summary>On a listener: a connection is not told before its first bytes are there, or about so much time has passed
+    /// (TCP_DEFER_ACCEPT). Until then it is a request in the kernel, and no descriptor.</summary>
+    public static void DeferAccept(int listener, int seconds)
+        => _ = SocketOption.Set(listener, SocketOption.IPPROTO_TCP, SocketOption.TCP_DEFER_ACCEPT, seconds);
+
     /// <summary>Small writes no longer wait for acknowledgements (TCP_NODELAY).</summary>
     public static void SendAtOnce(int descriptor)
         => _ = SocketOption.Set(descriptor, SocketOption.IPPROTO_TCP, SocketOption.TCP_NODELAY, 1);

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using EdgeMesh.Catalog;
+using EdgeMesh.Tunnel.Admission;
 using EdgeMesh.Tunnel.Proxy;
 
 namespace EdgeMesh.Tunnel;
@@ -19,6 +20,7 @@ internal sealed class MeshCounters
     private long _received;
     private long _datagramsDropped;
     private long _strangers;
+    private long _paced;
 
     internal long Served => Volatile.Read(ref _served);
 
@@ -33,7 +35,12 @@ internal sealed class MeshCounters
 
     internal long DatagramsDropped => Volatile.Read(ref _datagramsDropped) + (Loop?.DatagramsDropped ?? 0);
 
-    internal long Strangers => Volatile.Read(ref _strangers);
+    /// <summary>What was decided before a handshake.</summary>
+    internal AdmissionCounts Door { get; } = new();
+
+    internal long Paced => Volatile.Read(ref _paced);
+
+    internal long Strangers => Volatile.Read(ref _strangers) + Door.AllRefused;
 
     internal ImmutableSortedDictionary<string, long> RefusedIn =>
         Enum.GetValues<AnswerCode>().Where(c => c != AnswerCode.Ok).ToImmutableSortedDictionary(c => c.ToString(), c => Volatile.Read(ref _refusedIn[(int)c]), StringComparer.Ordinal);
@@ -52,6 +59,8 @@ internal sealed class MeshCounters
     internal void CountReceived(long bytes) => Interlocked.Add(ref _received, bytes);
 
     internal void CountDatagramDropped() => Interlocked.Increment(ref _datagramsDropped);
+
+    internal void CountPaced() => Interlocked.Increment(ref _paced);
 
     internal void CountStranger() => Interlocked.Increment(ref _strangers);
 

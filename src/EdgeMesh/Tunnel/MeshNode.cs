@@ -3,6 +3,7 @@ using System.Collections.Immutable;
 using System.Net;
 using System.Net.Sockets;
 using EdgeMesh.Catalog;
+using EdgeMesh.LibP2P.Admission;
 using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.LibP2P.Cryptography;
 using EdgeMesh.LibP2P.Identify;
@@ -14,6 +15,7 @@ using EdgeMesh.Linux;
 using EdgeMesh.Linux.Datagrams;
 using EdgeMesh.Linux.Sockets;
 using EdgeMesh.Supervision;
+using EdgeMesh.Tunnel.Admission;
 using EdgeMesh.Tunnel.Discovery;
 using EdgeMesh.Tunnel.Identity;
 using EdgeMesh.Tunnel.Loop;
@@ -48,6 +50,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
     private readonly RelayServer? _relayServer;
     private readonly RangeVerifier _reach;
     private readonly TunnelLoop _loop;
+    private readonly Doorkeeper _door;
     private readonly ConcurrentDictionary<Task, byte> _carried = new();
     private ImmutableHashSet<string> _kept = [];
     private bool _began;
@@ -64,8 +67,11 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
         var directory = new NodeDirectory(options.Keys, options.MaxPeers);
         var counters = new MeshCounters();
         var faults = new MeshFaults(logger, time);
-        var sessions = new SessionRegistry(directory, counters, 2 * options.SessionWait, time, supervisor);
+        var (known, debts) = (new KnownAddresses(time), new HandshakeDebts(time));
+        var sessions = new SessionRegistry(directory, counters, known, 2 * options.SessionWait, time, supervisor);
         _identity = options.Keys.DeriveOwn(options.NodeName);
+        var admission = options.Keys.DeriveAdmission(_identity.PeerId);
+        _door = new Doorkeeper(admission, options.DialTimeout, counters.Door, known, debts, faults, logger, time);
         _loop = new TunnelLoop(logger, time, options.PollingLimit, fault => supervisor.Report("tunnel-loop", fault));
         counters.Loop = _loop;
         var flows = _loop.AddDeadlines(options.DatagramIdle / DatagramStream.IdleRounds);
@@ -75,8 +81,23 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
             Dials = _loop.AddDeadlines(options.EndpointTimeout),
             Flows = flows,
         };
-        var driver = new TunnelDriver(_loop, options.DialMark, () => new ProxyGreeter(_loop, service));
-        var host = new PeerHost(HostOptions(options, _identity, driver, sessions, counters, faults, time, supervisor), logger);
+        var driver = new TunnelDriver(_loop, _door, options.DialMark, connection => service.Knows(connection) ? new ProxyGreeter(_loop, service) : null);
+        var host = new PeerHost(
+            HostOptions(options, _identity, driver, time, supervisor) with
+            {
+                Admission = admission,
+                IsKnownAddress = known.Contains,
+                Connected = sessions.Take,
+                Refused = (address, reason) =>
+                {
+                    counters.CountStranger();
+                    if (reason is IdentityRefusedException)
+                        faults.BrokeOff(address);
+                    else if (address.TryGetTcpEndPoint(out var from))
+                        debts.Note(AddressShare.Of(from.Address));
+                },
+            },
+            logger);
         _mesh = new MeshContext
         {
             Options = options,
@@ -100,6 +121,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
         if (options.IsRelay)
             _relayServer = RelayServer.Attach(host, RelayOptions());
         _loop.Start();
+        _door.Start();
     }
 
     /// <summary>Which addresses of other nodes are verified to need no tunnel.</summary>
@@ -263,6 +285,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
         await _stopping.CancelAsync();
         await Task.WhenAll(_carried.Keys).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _mesh.Host.DisposeAsync();
+        _door.Dispose();
         _loop.Stop();
         await _loop.Finished;
         _identity.Dispose();
@@ -328,10 +351,12 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
         ConnectionOf = peer => _mesh.Directory.NameOf(peer) is { } name && _links.TryGetValue(name, out var link) && link.Best is { IsDirect: true } best ? best.Connection : null,
     };
 
-    private static PeerHostOptions HostOptions(MeshOptions options, Ed25519KeyPair identity, TunnelDriver driver, SessionRegistry sessions, MeshCounters counters, MeshFaults faults, TimeProvider time, Supervisor supervisor) => new()
+    private static PeerHostOptions HostOptions(MeshOptions options, Ed25519KeyPair identity, TunnelDriver driver, TimeProvider time, Supervisor supervisor) => new()
     {
         Identity = identity,
         Security = [NoiseSession.Protocol],
+        // Every identity of the mesh is one; others cost many times as much to verify, and nobody needs them.
+        IdentityKeys = [KeyType.Ed25519],
         AgentVersion = "edgemesh-agent",
         Yamux = new YamuxOptions
         {
@@ -346,13 +371,6 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
         KeepAlive = options.Heartbeat,
         MaxConnections = 4 * options.MaxPeers,
         PrepareSocket = socket => SocketEnds.Mark(socket, options.DialMark),
-        Connected = sessions.Take,
-        Refused = (address, reason) =>
-        {
-            counters.CountStranger();
-            if (reason is IdentityRefusedException)
-                faults.BrokeOff(address);
-        },
         Driver = driver,
         Background = supervisor.Start,
         Time = time,

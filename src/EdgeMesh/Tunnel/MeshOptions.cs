@@ -53,6 +53,10 @@ public sealed record MeshOptions
     /// <summary>Multicast DNS on these addresses of this node; none: no discovery.</summary>
     public ImmutableArray<InetAddress> DiscoveryAddresses { get; init; } = [];
 
+    /// <summary>The port at which addresses are dialled that others announce or multicast DNS tells; others are passed over, so that
+    /// nobody has this node knock at any port of any machine. Null: any port.</summary>
+    public ushort? AnnouncedPort { get; init; }
+
     /// <summary>Loopback addresses that peers announce are dialled too: for several nodes on one machine.</summary>
     public bool AllowLoopback { get; init; }
 

@@ -57,8 +57,17 @@ public sealed record MeshCounts
     /// <summary>Datagrams dropped because the other side did not keep up, or were larger than 65,507 bytes.</summary>
     public required long DatagramsDropped { get; init; }
 
-    /// <summary>Handshakes that failed, and peers that were not who they said.</summary>
+    /// <summary>Connections closed before a handshake, handshakes that failed, and peers that were not who they said.</summary>
     public required long StrangersRefused { get; init; }
+
+    /// <summary>Sessions that were ended because the peer did something too often.</summary>
+    public required long SessionsPaced { get; init; }
+
+    /// <summary>Connections that proved the key in their first flight.</summary>
+    public required long Admitted { get; init; }
+
+    /// <summary>Connections that were closed because they did not, by reason.</summary>
+    public required ImmutableSortedDictionary<string, long> AdmissionRefused { get; init; }
 }
 
 /// <summary>Bytes and connections of one service over the tunnel, as its clients' node sees it; each try counts as a connection.</summary>

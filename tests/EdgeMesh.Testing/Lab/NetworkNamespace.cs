@@ -12,7 +12,7 @@ public sealed class NetworkNamespace : IDisposable
     private readonly BlockingCollection<Action> _work = [];
     private readonly Thread _thread;
 
-    internal NetworkNamespace(string name)
+    public NetworkNamespace(string name)
     {
         Name = name;
         _thread = new Thread(Work) { IsBackground = true, Name = $"in {name}" };

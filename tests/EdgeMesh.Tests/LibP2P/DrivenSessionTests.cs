@@ -20,8 +20,8 @@ public sealed class DrivenSessionTests
     [InlineData(200_000)]
     public void WhatIsSealedIsOpenedInPlace(int length)
     {
-        using var alice = new NoiseSession(true, Ed25519KeyPair.Create(), null, [], new ByteQueue(100_000));
-        using var bob = new NoiseSession(false, Ed25519KeyPair.Create(), null, [], new ByteQueue(100_000));
+        using var alice = new NoiseSession(true, Ed25519KeyPair.Create(), new NoiseTerms(), [], new ByteQueue(100_000));
+        using var bob = new NoiseSession(false, Ed25519KeyPair.Create(), new NoiseTerms(), [], new ByteQueue(100_000));
         using var plain = new ByteQueue(1000);
         while (!alice.IsEstablished || !bob.IsEstablished)
         {

@@ -277,8 +277,8 @@ public sealed class NoiseTests : IDisposable
         Convert.FromHexString(prologue));
 
     private (NoiseSession Alice, NoiseSession Bob) Pair(PeerId? aliceExpects, PeerId? bobExpects) => (
-        new NoiseSession(true, _alice, aliceExpects, Muxers, new ByteQueue(1_000_000)),
-        new NoiseSession(false, _bob, bobExpects, Muxers, new ByteQueue(1_000_000)));
+        new NoiseSession(true, _alice, new NoiseTerms { Expected = aliceExpects }, Muxers, new ByteQueue(1_000_000)),
+        new NoiseSession(false, _bob, new NoiseTerms { Expected = bobExpects }, Muxers, new ByteQueue(1_000_000)));
 
     private static void Exchange(NoiseSession alice, NoiseSession bob, int piece)
     {

@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 using System.Security.Cryptography;
 using EdgeMesh.Catalog;
+using EdgeMesh.LibP2P.Addresses;
 using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.LibP2P.Noise;
 using EdgeMesh.LibP2P.Yamux;
@@ -41,7 +42,7 @@ public sealed class BadBytesTests : IAsyncDisposable
         var (far, echo) = await FarAsync();
         var standing = await StandingAsync(far, echo);
         using var socket = await ConnectAsync(far);
-        await using var stream = await UpgradeAsync(socket);
+        await using var stream = await UpgradeAsync(socket, far);
         byte[] message = [0xFF, 0xFF, .. RandomNumberGenerator.GetBytes(65_535)];
         await MeshLab.SendAsync(socket, message, _lab.Token);
         await EndsAsync(stream);
@@ -88,7 +89,7 @@ public sealed class BadBytesTests : IAsyncDisposable
         Assert.Equal([2, 3], await standing.ReceiveAsync(2));
     }
 
-    private async Task<Stream> UpgradedAsync(MeshNode far) => await UpgradeAsync(await ConnectAsync(far));
+    private async Task<Stream> UpgradedAsync(MeshNode far) => await UpgradeAsync(await ConnectAsync(far), far);
 
     private async Task<Socket> ConnectAsync(MeshNode far)
     {
@@ -98,10 +99,11 @@ public sealed class BadBytesTests : IAsyncDisposable
     }
 
     /// <summary>A connection of a holder of the key that is encrypted and agreed on yamux, and has said nothing since.</summary>
-    private async Task<Stream> UpgradeAsync(Socket socket)
+    private async Task<Stream> UpgradeAsync(Socket socket, MeshNode far)
     {
-        var options = new PeerHostOptions { Identity = MeshLab.Keys().DeriveOwn("rude"), Security = [NoiseSession.Protocol] };
-        var upgraded = await ConnectionUpgrade.RunAsync(options, tls: null!, new NetworkStream(socket, ownsSocket: true), dialer: true, expected: null, remoteAddress: null, _lab.Token);
+        var identity = MeshLab.Keys().DeriveOwn("rude");
+        var options = new PeerHostOptions { Identity = identity, Admission = MeshLab.Keys().DeriveAdmission(identity.PeerId), Security = [NoiseSession.Protocol] };
+        var upgraded = await ConnectionUpgrade.RunAsync(options, tls: null!, new NetworkStream(socket, ownsSocket: true), dialer: true, expected: null, [PeerId.Parse(far.PeerId)], remoteAddress: null, _lab.Token);
         return upgraded.Stream;
     }
 

@@ -36,7 +36,7 @@ public sealed class BadPeerTests : IAsyncDisposable
         await MeshLab.Until(() => _lab.Logs.Warnings.Count() >= 2);
         var dialer = Assert.Single(_lab.Logs.Warnings, w => w.Contains("is not relay, or has another key", StringComparison.Ordinal));
         Assert.Contains(relay.Listeners[0].ToString(), dialer, StringComparison.Ordinal);
-        var listener = Assert.Single(_lab.Logs.Warnings, w => w.Contains("broke off the handshake", StringComparison.Ordinal));
+        var listener = Assert.Single(_lab.Logs.Warnings, w => w.Contains("has another key than this one", StringComparison.Ordinal));
         Assert.Contains("127.0.0.1", listener, StringComparison.Ordinal);
 
         // It goes on trying, and says no more.
@@ -63,8 +63,7 @@ public sealed class BadPeerTests : IAsyncDisposable
     public async Task WithoutAHelloNothingIsServed()
     {
         var (far, echo) = await FarAsync(o => o with { SessionWait = TimeSpan.FromMilliseconds(500) });
-        var stranger = new PeerHost(new PeerHostOptions { Identity = EdgeMesh.LibP2P.Cryptography.Ed25519KeyPair.Create(), Security = [NoiseSession.Protocol] }, NullLogger.Instance);
-        _peers.Add(stranger);
+        var stranger = Peer("nobody", OtherKey, proves: MeshLab.KeyText);
         var connection = await DialAsync(stranger, far);
         var stream = await OpenAsync(connection, echo);
         await connection.Closed.WaitAsync(_lab.Token);
@@ -212,7 +211,7 @@ public sealed class BadPeerTests : IAsyncDisposable
         MeshLab.Serve(far, (echo, TransportProtocol.Tcp), (flood, TransportProtocol.Tcp));
         await using var door = new Door(far.Listeners[0], "127.0.61.3");
         var host = Peer("stone");
-        var connection = await host.DialAsync(Multiaddr.FromEndPoint(new IPEndPoint(door.Address.Address.ToIPAddress(), door.Address.Port)), _lab.Token);
+        var connection = await host.DialAsync(Multiaddr.FromEndPoint(new IPEndPoint(door.Address.Address.ToIPAddress(), door.Address.Port)).Append($"/p2p/{far.PeerId}"), _lab.Token);
         await HelloAsync(connection, "stone");
         for (var i = 0; i < 20; i++)
             await (await OpenAsync(connection, flood)).WaitToReadAsync(_lab.Token);
@@ -259,7 +258,7 @@ public sealed class BadPeerTests : IAsyncDisposable
             await client.ReserveAsync(connection, _lab.Token);
         Assert.Equal(1, relay.ReadStatus().Counts.Reservations);
 
-        var stranger = Peer("nobody", OtherKey);
+        var stranger = Peer("nobody", OtherKey, proves: MeshLab.KeyText);
         var unknown = await DialAsync(stranger, relay);
         var refused = await Assert.ThrowsAsync<RelayRefusedException>(() => RelayClient.Attach(stranger).ReserveAsync(unknown, _lab.Token));
         Assert.Equal(RelayStatus.PermissionDenied, refused.Status);
@@ -315,12 +314,16 @@ public sealed class BadPeerTests : IAsyncDisposable
     }
 
     /// <summary>A peer with the identity of a node, whose behaviour is the test's.</summary>
-    private PeerHost Peer(string host, string? key = null, YamuxOptions? yamux = null)
+    /// <param name="key">That its identity follows from.</param>
+    /// <param name="proves">That it proves; the same, if null.</param>
+    private PeerHost Peer(string host, string? key = null, YamuxOptions? yamux = null, string? proves = null)
     {
+        var identity = MeshLab.Keys(key ?? MeshLab.KeyText).DeriveOwn(host);
         var peer = new PeerHost(
             new PeerHostOptions
             {
-                Identity = MeshLab.Keys(key ?? MeshLab.KeyText).DeriveOwn(host),
+                Identity = identity,
+                Admission = MeshLab.Keys(proves ?? key ?? MeshLab.KeyText).DeriveAdmission(identity.PeerId),
                 Security = [NoiseSession.Protocol],
                 Yamux = yamux ?? new YamuxOptions(),
             },
@@ -330,7 +333,7 @@ public sealed class BadPeerTests : IAsyncDisposable
     }
 
     private Task<PeerConnection> DialAsync(PeerHost host, MeshNode node) =>
-        host.DialAsync(Multiaddr.FromEndPoint(new IPEndPoint(node.Listeners[0].Address.ToIPAddress(), node.Listeners[0].Port)), _lab.Token);
+        host.DialAsync(Multiaddr.FromEndPoint(new IPEndPoint(node.Listeners[0].Address.ToIPAddress(), node.Listeners[0].Port)).Append($"/p2p/{node.PeerId}"), _lab.Token);
 
     private async Task<(PeerConnection Connection, PeerHost Host)> MemberAsync(MeshNode node, string name, YamuxOptions? yamux = null)
     {

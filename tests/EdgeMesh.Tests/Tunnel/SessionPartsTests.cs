@@ -1,5 +1,6 @@
 using EdgeMesh.LibP2P.Addresses;
 using EdgeMesh.Testing;
+using EdgeMesh.Tunnel;
 using EdgeMesh.Tunnel.Identity;
 using EdgeMesh.Tunnel.Proxy;
 using EdgeMesh.Tunnel.Sessions;
@@ -93,5 +94,14 @@ public sealed class SessionPartsTests
         for (var i = 0; i < 10_000; i++)
             faults.BrokeOff(Multiaddr.Parse($"/ip4/10.0.{i / 256}.{i % 256}/tcp/1"));
         Assert.Equal(256, logger.Lines.Count);
+    }
+
+    [Fact]
+    public void AnnouncedAddressesAreDialledAtTheMeshPortAlone()
+    {
+        var options = new MeshOptions { NodeName = "n", Keys = MeshLab.Keys(), Listen = [], AnnouncedPort = 20006 };
+        Assert.True(AnnouncedAddress.IsDialable(System.Net.IPEndPoint.Parse("192.0.2.1:20006"), options));
+        foreach (var other in new[] { "192.0.2.1:22", "192.0.2.1:6443", "192.0.2.1:0", "169.254.169.254:20006", "127.0.0.1:20006", "[fe80::1]:20006" })
+            Assert.False(AnnouncedAddress.IsDialable(System.Net.IPEndPoint.Parse(other), options));
     }
 }

@@ -25,7 +25,10 @@ internal sealed class TunnelMetrics : IDisposable
         }, null, "Connections and UDP flows that were refused, by direction and reason.");
         _meter.CreateObservableCounter("edgemesh_tunnel_bytes_total", () => Both(mesh.ReadStatus().Counts, c => c.BytesReceived, c => c.BytesSent), null, "Data of clients and endpoints carried, by direction.");
         _meter.CreateObservableCounter("edgemesh_tunnel_datagrams_dropped_total", () => mesh.ReadStatus().Counts.DatagramsDropped, null, "Datagrams dropped because the other side did not keep up, or that were too large.");
-        _meter.CreateObservableCounter("edgemesh_tunnel_strangers_refused_total", () => mesh.ReadStatus().Counts.StrangersRefused, null, "Handshakes that failed, and peers that were not who they said.");
+        _meter.CreateObservableCounter("edgemesh_tunnel_strangers_refused_total", () => mesh.ReadStatus().Counts.StrangersRefused, null, "Connections closed without a proof of the key, handshakes that failed, and peers that were not who they said.");
+        _meter.CreateObservableCounter("edgemesh_tunnel_admitted_total", () => mesh.ReadStatus().Counts.Admitted, null, "Connections of others that proved the key in their first flight.");
+        _meter.CreateObservableCounter("edgemesh_tunnel_admission_refused_total", () => mesh.ReadStatus().Counts.AdmissionRefused.Select(reason => new Measurement<long>(reason.Value, Label("reason", reason.Key))), null, "Connections closed before anything was spent on them, by reason.");
+        _meter.CreateObservableCounter("edgemesh_tunnel_sessions_paced_total", () => mesh.ReadStatus().Counts.SessionsPaced, null, "Sessions that were ended because the peer opened, gave up, pinged or updated too often.");
         _meter.CreateObservableGauge("edgemesh_tunnel_relay_reservations", () => mesh.ReadStatus().Counts.Reservations, null, "Nodes that can be reached through this relay.");
         _meter.CreateObservableGauge("edgemesh_tunnel_relay_circuits", () => mesh.ReadStatus().Counts.Circuits, null, "Sessions between others that this relay passes on.");
     }

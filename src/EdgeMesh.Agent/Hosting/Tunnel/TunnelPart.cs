@@ -94,6 +94,8 @@ internal sealed partial class TunnelPart : IAsyncDisposable
                 NodeName = options.NodeName,
                 Keys = keys,
                 Listen = addresses.Listen,
+                // All nodes of a mesh have the same port.
+                AnnouncedPort = checked((ushort)tunnel.ListenPort),
                 Advertise = addresses.Advertise,
                 Ranges = addresses.Ranges,
                 DiscoveryAddresses = addresses.Discovery,

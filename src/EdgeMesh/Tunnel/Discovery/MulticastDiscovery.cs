@@ -19,7 +19,7 @@ internal sealed partial class MulticastDiscovery
     internal const string Service = "_p2p._udp.local";
 
     private const string AddressText = "dnsaddr=";
-    private const int MaxStrangers = 64;
+    private const int MaxStrangers = 32;
     private const int MaxAddresses = 8;
 
     private static readonly IPEndPoint Group = new(IPAddress.Parse("224.0.0.251"), 5353);
@@ -84,16 +84,17 @@ internal sealed partial class MulticastDiscovery
     {
         var buffer = new byte[DnsMessage.MaxLength];
         var answered = 0L;
+        var anybody = new IPEndPoint(IPAddress.Any, 0);
         while (!_mesh.Stopping.IsCancellationRequested)
         {
             try
             {
-                var count = await socket.ReceiveAsync(buffer, SocketFlags.None, _mesh.Stopping);
-                if (DnsMessage.Decode(buffer.AsSpan(0, count)) is not { } message)
+                var received = await socket.ReceiveFromAsync(buffer, SocketFlags.None, anybody, _mesh.Stopping);
+                if (DnsMessage.Decode(buffer.AsSpan(0, received.ReceivedBytes)) is not { } message)
                     continue;
                 if (message.IsResponse)
                 {
-                    Take(message);
+                    Take(message, ((IPEndPoint)received.RemoteEndPoint).Address);
                 }
                 else if (message.Questions.Contains(Service, StringComparer.OrdinalIgnoreCase)
                     && (answered == 0 || _mesh.Time.GetElapsedTime(answered) > BetweenAnswers))
@@ -141,11 +142,13 @@ internal sealed partial class MulticastDiscovery
         {
             IsResponse = true,
             Pointers = [(Service, _name)],
-            Texts = [.. addresses.Distinct().Take(MaxAddresses).Select(a => (_name, $"{AddressText}{a}/p2p/{_mesh.Host.PeerId}"))],
+            Texts = [.. addresses.Distinct().OrderByDescending(a => a.TryGetTcpEndPoint(out var e) && e.Address.Equals(local)).Take(MaxAddresses).Select(a => (_name, $"{AddressText}{a}/p2p/{_mesh.Host.PeerId}"))],
         }.Encode();
     }
 
-    private void Take(DnsMessage message)
+    /// <summary>A node answers for itself: addresses other than the answer's own source are passed over, so that nobody on the LAN
+    /// has this node dial whatever he likes.</summary>
+    private void Take(DnsMessage message, IPAddress from)
     {
         var found = message.Texts
             .Where(t => t.Name.EndsWith(Service, StringComparison.OrdinalIgnoreCase) && t.Text.StartsWith(AddressText, StringComparison.Ordinal))
@@ -155,13 +158,18 @@ internal sealed partial class MulticastDiscovery
         foreach (var peer in found)
         {
             var endPoints = peer.Select(a => a!.TryGetTcpEndPoint(out var e) ? e : null).OfType<IPEndPoint>()
-                .Where(e => AnnouncedAddress.IsDialable(e.Address, _mesh.Options.AllowLoopback)).Take(MaxAddresses).ToImmutableArray();
+                .Where(e => IsFrom(e.Address, from) && AnnouncedAddress.IsDialable(e, _mesh.Options)).Take(MaxAddresses).ToImmutableArray();
+            if (endPoints.IsEmpty)
+                continue;
             if (_mesh.Directory.NameOf(peer.Key) is { } name)
                 _linkOf(name)?.Discovered(endPoints);
-            else if (!endPoints.IsEmpty && IsNewStranger(peer.Key))
+            else if (IsNewStranger(peer.Key))
                 _mesh.Supervisor.Start("discovery-meet", () => MeetAsync(peer.Key, endPoints));
         }
     }
+
+    private bool IsFrom(IPAddress announced, IPAddress source) =>
+        announced.Equals(source) || (_mesh.Options.AllowLoopback && IPAddress.IsLoopback(announced) && IPAddress.IsLoopback(source));
 
     /// <summary>Each stranger is met once a minute at most, and only so many of them are.</summary>
     private bool IsNewStranger(PeerId peer)

@@ -3,6 +3,7 @@ using System.Collections.Immutable;
 using System.Security.Cryptography;
 using System.Text;
 using EdgeMesh.LibP2P.Addresses;
+using EdgeMesh.LibP2P.Admission;
 using EdgeMesh.LibP2P.Cryptography;
 
 namespace EdgeMesh.Tunnel.Identity;
@@ -21,6 +22,7 @@ public sealed class PresharedKeys
     private const int MaxKeys = 2;
     private const int MaxFile = 4096;
     private static readonly byte[] Salt = "edgemesh/identity/v1"u8.ToArray();
+    private static readonly byte[] AdmissionSalt = "edgemesh/admission/v1"u8.ToArray();
     private static readonly SearchValues<char> NameCharacters = SearchValues.Create("abcdefghijklmnopqrstuvwxyz0123456789.-");
 
     private readonly ImmutableArray<byte[]> _keys;
@@ -127,6 +129,11 @@ public sealed class PresharedKeys
 
         return peers.MoveToImmutable();
     }
+
+    /// <summary>What a node proves in its first flight, and asks of others: <c>HKDF-SHA256(ikm: the key's bytes, salt:
+    /// "edgemesh/admission/v1")</c> for each key.</summary>
+    public AdmissionKeys DeriveAdmission(PeerId self) =>
+        new([.. _keys.Select(key => HKDF.DeriveKey(HashAlgorithmName.SHA256, key, AdmissionKeys.KeySize, AdmissionSalt))], self);
 
     private static Ed25519KeyPair Derive(byte[] key, string node)
     {

@@ -27,15 +27,24 @@ internal sealed class ClientDatagrams(TunnelLoop loop, TunnelSession session, in
     {
         var isWatched = Own(descriptor);
         using var request = ProxyPreamble.Request(destination, []);
-        if (!isWatched || session.IsOver || session.Drive.SendRoom < request.Count + ProxyPreamble.Margin || !session.Drive.TryOpen(this))
+        if (!isWatched || session.IsOver || !TrySend(request.Data))
         {
             _refusal = session.IsOver ? TunnelRefusal.NoSession : TunnelRefusal.Limit;
             CloseLocal();
             return;
         }
 
-        Write(request.Data);
         Carry(idle);
+    }
+
+    /// <summary>Opens the stream and sends the request whole, or neither; under the gate, so that nobody takes the room meanwhile.</summary>
+    private bool TrySend(ReadOnlySpan<byte> request)
+    {
+        lock (session.Drive.Gate)
+        {
+            return session.Drive.SendRoom >= request.Length + ProxyPreamble.Margin && session.Drive.TryOpen(this)
+                && Write(request) == request.Length;
+        }
     }
 
     protected override void OnData(Span<byte> data)

@@ -150,14 +150,24 @@ internal sealed class ClientStream(TunnelLoop loop, TunnelSession session, Tunne
             return;
         }
 
-        // The request leaves in one flight, or later. The frame that opens the stream takes some of the room.
-        if (session.Drive.SendRoom < _request!.Count + ProxyPreamble.Margin)
+        // The request leaves in one flight, or later. The frame that opens the stream takes some of the room, and under the gate
+        // nobody else does.
+        bool hasRoom, isOpen;
+        lock (session.Drive.Gate)
+        {
+            hasRoom = session.Drive.SendRoom >= _request!.Count + ProxyPreamble.Margin;
+            isOpen = hasRoom && session.Drive.TryOpen(this);
+            if (isOpen)
+                Write(_request.Data);
+        }
+
+        if (!hasRoom)
         {
             session.WaitForRoom(this);
             return;
         }
 
-        if (!session.Drive.TryOpen(this))
+        if (!isOpen)
         {
             if (session.Drive.MayOpenLater)
                 session.WaitForStream(this);
@@ -166,7 +176,6 @@ internal sealed class ClientStream(TunnelLoop loop, TunnelSession session, Tunne
             return;
         }
 
-        Write(_request.Data);
         if (client.Ended)
             CloseWrite();
         _request.Dispose();

@@ -34,6 +34,8 @@ internal abstract unsafe class DatagramStream(TunnelLoop loop) : StreamSink, ISo
 
     public bool IsDone => Descriptor < 0;
 
+    public bool IsOver => Descriptor < 0;
+
     public void OnReady(EpollEvents events)
     {
         if ((events & (EpollEvents.In | EpollEvents.HangUp | EpollEvents.Error)) != EpollEvents.None)
@@ -126,8 +128,15 @@ internal abstract unsafe class DatagramStream(TunnelLoop loop) : StreamSink, ISo
     {
         if (_idle is null || Descriptor < 0 || IsGone || !_readable)
             return;
+        // Under the gate, so that nobody takes the room meanwhile.
+        lock (Drive!.Gate)
+            ReadWhatFits();
+    }
+
+    private void ReadWhatFits()
+    {
         // A datagram is read only when it fits whole, so that what does not fit waits in the socket's queue.
-        var room = Math.Min(Math.Min(SendWindow, Drive!.SendRoom), loop.Scratch.Length);
+        var room = Math.Min(Math.Min(SendWindow, Drive!.SendRoom - ProxyPreamble.Margin), loop.Scratch.Length);
         var gathered = 0;
         var ended = false;
         fixed (byte* scratch = loop.Scratch)
@@ -162,7 +171,9 @@ internal abstract unsafe class DatagramStream(TunnelLoop loop) : StreamSink, ISo
             if (gathered > 0)
             {
                 _idleRounds = 0;
-                Write(new ReadOnlySpan<byte>(scratch, gathered));
+                // A datagram that is cut would be read as the length of the next: a flow that is out of step is over.
+                if (Write(new ReadOnlySpan<byte>(scratch, gathered)) < gathered)
+                    ended = true;
             }
         }
 

@@ -14,10 +14,13 @@ internal interface ITimed
 }
 
 /// <summary>Deadlines of one length, so that the first to begin is the first to end. Almost all are met within
-/// milliseconds: they are forgotten at the next tick, unless an older one is still open.</summary>
+/// milliseconds: they are forgotten at the next tick, or behind an older one that is still open by <see cref="LiveQueue{T}"/>.</summary>
 internal sealed class DeadlineQueue(TunnelLoop loop, long milliseconds)
 {
-    private readonly Queue<(ITimed Timed, long At)> _queue = new();
+    private readonly LiveQueue<(ITimed Timed, long At)> _queue = new(static entry => entry.Timed.IsDone);
+
+    /// <summary>Entries that are held, met ones among them.</summary>
+    public int Count => _queue.Count;
 
     public void Add(ITimed timed) => _queue.Enqueue((timed, loop.Now + milliseconds));
 
@@ -26,7 +29,7 @@ internal sealed class DeadlineQueue(TunnelLoop loop, long milliseconds)
     {
         while (_queue.TryPeek(out var first) && (first.Timed.IsDone || first.At <= now))
         {
-            _queue.Dequeue();
+            _ = _queue.Dequeue();
             if (!first.Timed.IsDone)
                 return first.Timed;
         }

@@ -40,7 +40,15 @@ internal sealed class EndpointDatagrams(TunnelLoop loop, OpenMessage open, Proxy
 
     protected override void OnData(Span<byte> data) => TakeData(data);
 
-    protected override void OnClosed()
+    protected override void OnReset()
+    {
+        base.OnReset();
+        End();
+    }
+
+    protected override void OnClosed() => End();
+
+    private void End()
     {
         if (_over)
             return;
@@ -51,9 +59,10 @@ internal sealed class EndpointDatagrams(TunnelLoop loop, OpenMessage open, Proxy
     private void Refuse(AnswerCode code, string text)
     {
         _over = true;
-        _ = TryWriteWhole(ProxyPreamble.Answer(code, text));
-        CloseWrite();
+        // The place is given back before anything that the peer could make fail.
         CloseLocal();
         service.Refused(Drive!.Connection, open, code);
+        _ = TryWriteWhole(ProxyPreamble.Answer(code, text));
+        CloseWrite();
     }
 }

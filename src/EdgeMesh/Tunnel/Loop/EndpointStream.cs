@@ -70,10 +70,11 @@ internal sealed class EndpointStream(TunnelLoop loop, OpenMessage open, ProxySer
         if (_over)
             return;
         _over = true;
-        _ = TryWriteWhole(ProxyPreamble.Answer(code, text));
-        CloseWrite();
+        // The place is given back before anything that the peer could make fail.
         CloseLocal(TunnelEndOf.Local, abort: true);
         service.Refused(Drive!.Connection, open, code);
+        _ = TryWriteWhole(ProxyPreamble.Answer(code, text));
+        CloseWrite();
     }
 
     private void End()

@@ -16,6 +16,9 @@ internal interface ISocketOwner
 /// <summary>Has more to do than one turn of the loop allows, or waits for room to send.</summary>
 internal interface ITurnTaker
 {
+    /// <summary>No longer of interest: whoever waits need not be kept in mind.</summary>
+    bool IsOver { get; }
+
     /// <summary>Called once for each <see cref="TunnelLoop.TakeTurnLater"/>, after all others had theirs.</summary>
     void OnTurn();
 

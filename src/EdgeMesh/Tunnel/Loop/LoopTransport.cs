@@ -10,7 +10,6 @@ internal sealed class LoopTransport : AsyncOnlyStream, ISocketOwner
 {
     private readonly TunnelLoop _loop;
     private readonly SafeHandle _handle;
-    private readonly object? _keptAlive;
     private readonly Lock _gate = new();
     private TaskCompletionSource? _changed;
     private int _slot = -1;
@@ -18,10 +17,8 @@ internal sealed class LoopTransport : AsyncOnlyStream, ISocketOwner
 
     /// <param name="loop">Whose thread watches it.</param>
     /// <param name="handle">The socket, non-blocking; owned from here on.</param>
-    /// <param name="keptAlive">What would close the socket if it were collected.</param>
-    public LoopTransport(TunnelLoop loop, SafeHandle handle, object? keptAlive = null)
+    public LoopTransport(TunnelLoop loop, SafeHandle handle)
     {
-        _keptAlive = keptAlive;
         _loop = loop;
         _handle = handle;
         Descriptor = (int)handle.DangerousGetHandle();
@@ -100,7 +97,6 @@ internal sealed class LoopTransport : AsyncOnlyStream, ISocketOwner
         if (_slot >= 0)
             _loop.Unregister(_slot);
         _handle.Dispose();
-        GC.KeepAlive(_keptAlive);
         Change();
     }
 

@@ -51,6 +51,9 @@ internal abstract unsafe class ProxiedStream(TunnelLoop loop) : StreamSink, ISoc
     /// <summary>Whether bytes of the local socket may go out, and the stream's bytes in.</summary>
     protected bool IsCarrying => _carrying;
 
+    /// <summary>The local socket is closed or given away, or was never opened.</summary>
+    public bool IsOver => Descriptor < 0;
+
     public void OnReady(EpollEvents events)
     {
         if (!_carrying)

@@ -5,8 +5,9 @@ using EdgeMesh.Tunnel.Proxy;
 
 namespace EdgeMesh.Tunnel.Loop;
 
-/// <summary>Reads the beginning of a stream that a peer opened: a whole request of the proxy is taken at once, without a task;
-/// whatever else it is goes to the host, which negotiates.</summary>
+/// <summary>Reads the beginning of a stream that a known node opened: a whole request of the proxy is taken at once, without a
+/// task; whatever else it is goes to the host, which negotiates. Streams of peers that have not said which node they are never
+/// come here: those wait at the host, which gives each few.</summary>
 internal sealed class ProxyGreeter : StreamSink, ITimed
 {
     private readonly TunnelLoop _loop;
@@ -38,7 +39,7 @@ internal sealed class ProxyGreeter : StreamSink, ITimed
             ReadOnlySpan<byte> message = default;
             var length = 0;
             // One who waits for the answer to his proposal before he asks is not taken here either.
-            if (!data.StartsWith(preamble) || !_service.Knows(Drive!.Connection)
+            if (!data.StartsWith(preamble)
                 || !Delimited.TryRead(data[preamble.Length..], OpenMessage.MaxLength, out message, out length))
             {
                 _passed = true;

@@ -18,7 +18,7 @@ internal abstract class ProxyService
 
     public PeerWatch Watch { get; init; } = new();
 
-    /// <summary>Whether it is known which node the peer is; until then its requests wait elsewhere.</summary>
+    /// <summary>Whether it is known which node the peer is; until then its streams wait elsewhere.</summary>
     public abstract bool Knows(PeerConnection connection);
 
     /// <summary>A request could not be read.</summary>

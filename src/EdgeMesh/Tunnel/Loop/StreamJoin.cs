@@ -62,6 +62,8 @@ internal sealed class StreamJoin
 
         public Side Opposite { get; set; } = null!;
 
+        public bool IsOver => _passed;
+
         public void OnTurn()
         {
             _waits = false;

@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Tunnel.Admission;
 
 namespace EdgeMesh.Tunnel.Loop;
 
@@ -10,15 +11,18 @@ namespace EdgeMesh.Tunnel.Loop;
 internal sealed class TunnelDriver : ConnectionDriver
 {
     private readonly TunnelLoop _loop;
+    private readonly Doorkeeper _door;
     private readonly uint _mark;
-    private readonly Func<StreamSink?> _greeter;
+    private readonly Func<PeerConnection, StreamSink?> _greeter;
 
     /// <param name="loop">The loop, started by the caller.</param>
+    /// <param name="door">Takes the connections of others, and passes on those that prove the key; started by the caller.</param>
     /// <param name="mark">SO_MARK of sockets that dial; 0: none.</param>
-    /// <param name="greeter">Asked for each stream that a peer opens.</param>
-    public TunnelDriver(TunnelLoop loop, uint mark, Func<StreamSink?> greeter)
+    /// <param name="greeter">Asked for each stream that a peer opens; null: the host serves it.</param>
+    public TunnelDriver(TunnelLoop loop, Doorkeeper door, uint mark, Func<PeerConnection, StreamSink?> greeter)
     {
         _loop = loop;
+        _door = door;
         _mark = mark;
         _greeter = greeter;
     }
@@ -42,12 +46,9 @@ internal sealed class TunnelDriver : ConnectionDriver
         }
     }
 
-    public override Stream Adopt(Socket socket)
-    {
-        socket.Blocking = false;
-        // No asynchronous call has been made on it, so the library's epoll thread has never met it.
-        return new LoopTransport(_loop, socket.SafeHandle, keptAlive: socket);
-    }
+    public override IAsyncDisposable Accept(Socket listener, Action<Stream, IPEndPoint> arrived) =>
+        _door.Open(listener, (descriptor, from) =>
+            arrived(new LoopTransport(_loop, new DescriptorHandle(descriptor)), new IPEndPoint(from.Address.ToIPAddress(), from.Port)));
 
     public override bool CanDrive(Stream transport) =>
         transport is LoopTransport || (transport is PeerStream stream && stream.Connection.DrivenBy is TunnelSession);

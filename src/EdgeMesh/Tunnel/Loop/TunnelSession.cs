@@ -8,8 +8,8 @@ internal abstract class TunnelSession : ITurnTaker
 {
     private const int OpenersPerTurn = 64;
 
-    private readonly Queue<ITurnTaker> _waiters = new();
-    private readonly Queue<ITurnTaker> _openers = new();
+    private readonly LiveQueue<ITurnTaker> _waiters = new(static taker => taker.IsOver);
+    private readonly LiveQueue<ITurnTaker> _openers = new(static taker => taker.IsOver);
     private readonly Action _markDirty;
     private byte[]? _input;
     private int _inputStart;

@@ -1,5 +1,6 @@
 using System.Net;
 using EdgeMesh.LibP2P.Addresses;
+using EdgeMesh.LibP2P.Admission;
 using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.LibP2P.Ping;
 using EdgeMesh.Tunnel.Sessions;
@@ -52,6 +53,11 @@ internal sealed partial class RangeProbe(PeerLink link, IPEndPoint via, MeshCont
             catch (UnexpectedPeerException e)
             {
                 Fail(e.Actual.Equals(mesh.Host.PeerId) ? $"{via} is this node itself" : $"somebody else answers at {via}");
+            }
+            catch (ProofRefusedException)
+            {
+                // The proof is for this node alone: any other closes the connection on it, without a word.
+                Fail($"somebody else answers at {via}");
             }
             catch (Exception e) when (e is IOException or TimeoutException or OperationCanceledException)
             {

@@ -64,7 +64,7 @@ internal sealed class RangeVerifier(MeshContext mesh, Func<IEnumerable<PeerLink>
             var reaches = ImmutableArray.CreateBuilder<RangeReach>(announced.Ranges.Length);
             foreach (var range in announced.Ranges)
             {
-                if (Via(range, announced) is not { } via || !AnnouncedAddress.IsDialable(via.Address.ToIPAddress(), mesh.Options.AllowLoopback))
+                if (Via(range, announced) is not { } via || !AnnouncedAddress.IsDialable(new IPEndPoint(via.Address.ToIPAddress(), via.Port), mesh.Options))
                 {
                     reaches.Add(new RangeReach(range, null, RangeState.Unverified, null, $"{link.Name} announced no address inside it that could be asked"));
                     continue;

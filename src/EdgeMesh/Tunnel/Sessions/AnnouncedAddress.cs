@@ -7,6 +7,9 @@ namespace EdgeMesh.Tunnel.Sessions;
 /// particular, is not: a node could have others knock at their own local services.</summary>
 internal static class AnnouncedAddress
 {
+    internal static bool IsDialable(IPEndPoint endPoint, MeshOptions options) =>
+        endPoint.Port != 0 && (options.AnnouncedPort is not { } port || endPoint.Port == port) && IsDialable(endPoint.Address, options.AllowLoopback);
+
     internal static bool IsDialable(IPAddress address, bool loopback)
     {
         if (address.IsIPv4MappedToIPv6)

@@ -10,6 +10,8 @@ namespace EdgeMesh.Tunnel.Sessions;
 /// <summary>What the parts of one node's mesh share.</summary>
 internal sealed record MeshContext
 {
+    private static readonly TimeSpan LongestWait = TimeSpan.FromDays(1);
+
     internal required MeshOptions Options { get; init; }
 
     internal required NodeDirectory Directory { get; init; }
@@ -40,7 +42,8 @@ internal sealed record MeshContext
     internal async Task<bool> WaitAsync(TimeSpan time, Task? early = null)
     {
         using var over = CancellationTokenSource.CreateLinkedTokenSource(Stopping);
-        var waiting = Task.Delay(time, Time, over.Token);
+        // A timer has a longest time; nothing here waits for longer without looking again.
+        var waiting = Task.Delay(time < LongestWait ? time : LongestWait, Time, over.Token);
         var whole = await Task.WhenAny(waiting, early ?? waiting) == waiting && waiting.IsCompletedSuccessfully;
         // The timer would stand for its whole time otherwise.
         await over.CancelAsync();

@@ -42,6 +42,13 @@ internal sealed partial class MeshFaults(ILogger logger, TimeProvider time)
             LogOwnName(logger, Text(address), node);
     }
 
+    /// <summary>A dialer proved another key than this mesh's.</summary>
+    internal void OtherKey(Multiaddr address)
+    {
+        if (IsNew(address, 5))
+            LogOtherKey(logger, Text(address));
+    }
+
     private bool IsNew(Multiaddr? address, int fault)
     {
         // A dialer's port is another one with each attempt.
@@ -85,6 +92,9 @@ internal sealed partial class MeshFaults(ILogger logger, TimeProvider time)
 
     [LoggerMessage(6012, LogLevel.Warning, "The peer at {Address} calls itself {Node}, but its identity is not the one that this node's key gives to that name; it is refused. Compare the key files (modules.edgeTunnel.psk.path) and the node names on both sides.")]
     private static partial void LogNotItsName(ILogger logger, string address, string node);
+
+    [LoggerMessage(6014, LogLevel.Warning, "A node at {Address} has another key than this one, and is refused. Compare the key files (modules.edgeTunnel.psk.path) on both sides.")]
+    private static partial void LogOtherKey(ILogger logger, string address);
 
     [LoggerMessage(6013, LogLevel.Warning, "The peer at {Address} has this node's own name, {Node}: two nodes with one name cannot both be reached. Give each its own.")]
     private static partial void LogOwnName(ILogger logger, string address, string node);

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Net;
 using EdgeMesh.LibP2P.Addresses;
+using EdgeMesh.LibP2P.Admission;
 using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.LibP2P.Relay;
 using Microsoft.Extensions.Logging;
@@ -18,6 +19,11 @@ internal sealed partial class PeerLink
     private static readonly TimeSpan LongestWhenNeeded = TimeSpan.FromSeconds(1);
 
     private static readonly TimeSpan LongestWithoutHope = TimeSpan.FromSeconds(30);
+
+    /// <summary>A listener that is just going away closes a connection too; one that means it does so again and again.</summary>
+    private const int RefusedProofsToTell = 3;
+
+    private int _refusedProofs;
 
     /// <summary>Dials for as long as the node runs and the link is not idle. Once at a time.</summary>
     internal void Start()
@@ -82,7 +88,7 @@ internal sealed partial class PeerLink
     private ImmutableArray<IPEndPoint> Addresses()
     {
         var announced = (Hello?.Addresses ?? []).Select(a => a.TryGetTcpEndPoint(out var endPoint) && !a.IsRelayed ? endPoint : null).OfType<IPEndPoint>();
-        var told = _discovered.Concat(announced).Where(e => AnnouncedAddress.IsDialable(e.Address, _mesh.Options.AllowLoopback));
+        var told = _discovered.Concat(announced).Where(e => AnnouncedAddress.IsDialable(e, _mesh.Options));
         return [.. _configured.Concat(told).Distinct().Take(MaxAddresses)];
     }
 
@@ -107,7 +113,14 @@ internal sealed partial class PeerLink
         try
         {
             var connection = await DialAsync(address, isConfigured, cancellationToken);
+            _refusedProofs = isConfigured ? 0 : _refusedProofs;
             return await GreetAsync(connection, cancellationToken);
+        }
+        catch (ProofRefusedException)
+        {
+            LastFault = $"{endPoint}: another node answers there, or its key is another";
+            if (isConfigured && ++_refusedProofs >= RefusedProofsToTell)
+                _mesh.Faults.OtherPeer(address, Name);
         }
         catch (UnexpectedPeerException e)
         {
@@ -135,7 +148,7 @@ internal sealed partial class PeerLink
         if (strict && PeerIds.Length == 1)
             return await _mesh.Host.DialAsync(address.Append($"/p2p/{PeerIds[0]}"), cancellationToken);
         // While a new key is rolled out the node may have either identity.
-        var connection = await _mesh.Host.DialAsync(address, cancellationToken);
+        var connection = await _mesh.Host.DialAsync(address, PeerIds, cancellationToken);
         if (PeerIds.Contains(connection.RemotePeer))
             return connection;
         await connection.DisposeAsync();

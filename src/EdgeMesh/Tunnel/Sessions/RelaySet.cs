@@ -47,7 +47,7 @@ internal sealed partial class RelayPlace(PeerLink link, MeshContext mesh, Action
     /// <summary>A direct session to a node that says it is a relay.</summary>
     internal MeshSession? Session => link.Best is { IsDirect: true, Hello.IsRelay: true } session ? session : null;
 
-    /// <summary>Until when this node can be found there.</summary>
+    /// <summary>Until when this node can be found there, by its own clock; for people.</summary>
     internal DateTimeOffset? Reserved
     {
         get => Volatile.Read(ref _reservedTicks) is not 0 and var ticks ? new DateTimeOffset(ticks, TimeSpan.Zero) : null;
@@ -85,9 +85,10 @@ internal sealed partial class RelayPlace(PeerLink link, MeshContext mesh, Action
                 var now = mesh.Time.GetUtcNow();
                 if (Reserved is null)
                     LogReserved(mesh.Logger, link.Name);
-                Reserved = reservation.Expires;
+                var lasts = reservation.Lasts(now);
+                Reserved = now + lasts;
                 LastFault = "";
-                wait = (reservation.Expires - now) / 2;
+                wait = lasts / 2;
                 arrived();
             }
             catch (Exception e) when (e is IOException or TimeoutException or OperationCanceledException)

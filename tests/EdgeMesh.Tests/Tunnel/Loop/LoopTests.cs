@@ -63,6 +63,27 @@ public sealed class LoopTests : IAsyncDisposable
     }
 
     [Fact]
+    public void WhatIsDoneIsForgottenAlsoBehindOneThatIsNot()
+    {
+        using var loop = new TunnelLoop(NullLogger.Instance, TimeProvider.System);
+        var queue = loop.AddDeadlines(TimeSpan.FromSeconds(1));
+        var (head, middle) = (new Timed(), new Timed());
+        queue.Add(head);
+        for (var i = 0; i < 100_000; i++)
+        {
+            queue.Add(new Timed { IsDone = true });
+            if (i == 50_000)
+                queue.Add(middle);
+            Assert.True(queue.Count <= 200);
+        }
+
+        Assert.Same(head, queue.Overdue(1_000));
+        Assert.Same(middle, queue.Overdue(1_000));
+        Assert.Null(queue.Overdue(1_000));
+        Assert.Equal(0, queue.Count);
+    }
+
+    [Fact]
     public async Task AFaultOfPostedWorkOrOfItsGivingUpCostsNothingElse()
     {
         using var loop = new TunnelLoop(_lab.Logs.CreateLogger(""), TimeProvider.System);

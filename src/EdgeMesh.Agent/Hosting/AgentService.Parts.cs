@@ -6,6 +6,7 @@ using EdgeMesh.Agent.Options;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Forwarding.Udp;
+using EdgeMesh.Hosts;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Memory;
 using EdgeMesh.Linux.Netlink;
@@ -13,6 +14,7 @@ using EdgeMesh.Netfilter;
 using EdgeMesh.Netfilter.Nftables;
 using EdgeMesh.Planning;
 using EdgeMesh.Reconciling;
+using EdgeMesh.Tunnel;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Agent.Hosting;
@@ -136,6 +138,7 @@ internal sealed partial class AgentService
         if (_options.Proxy.Enable)
         {
             StartWriting();
+            _parts.Add(RunPartAsync("The look at this host", token => _host!.RunAsync(_reconciler, host => ChangeOptions(_inForce, planning with { Host = host }), token), _stop.Token));
             _parts.Add(RunPartAsync("What follows the first sync", AfterFirstSyncAsync, _stop.Token));
         }
         else
@@ -191,7 +194,7 @@ internal sealed partial class AgentService
     private async Task StartAdminAsync(CancellationToken cancellationToken)
     {
         var status = new StatusBuilder(
-            _options, _rules!, () => [.. _notices, .. _rules!.FoundAtFirstSync(), .. _failedParts], _source!, _reconciler!, _tcp!, _udp!, () => _tunnel?.ReadStatus(), _startedAt);
+            _options, _rules!, () => [.. _notices, .. _rules!.FoundAtFirstSync(), .. HostNotices(), .. _failedParts], () => _host!.Carriages, _source!, _reconciler!, _tcp!, _udp!, () => _tunnel?.ReadStatus(), _startedAt);
         var admin = new AdminServer(_options.AdminAddress, Health, token => status.BuildAsync(_draining ? "draining" : "running", token), loggers);
         try
         {
@@ -207,6 +210,8 @@ internal sealed partial class AgentService
 
         LogAdmin(_options.AdminAddress.ToString());
     }
+
+    private IEnumerable<string> HostNotices() => _options.Proxy.Enable ? _host!.Carriages.IPv4.Notices.Union(_host.Carriages.IPv6.Notices) : [];
 
     private async Task WithdrawAsync()
     {
@@ -231,8 +236,30 @@ internal sealed partial class AgentService
         {
             _inForce = change.Options;
             logging.Level = change.Options.LogLevel;
-            _reconciler!.Change(new ReconcilerOptions(Policy(change.Options), planning));
+            ChangeOptions(change.Options, planning with { Host = _host!.Carriages });
         }
+    }
+
+    private void ChangeOptions(AgentOptions options, PlanningOptions planning) =>
+        _reconciler!.Change(new ReconcilerOptions(Policy(options), planning));
+
+    private HostCarriages LookAtHost()
+    {
+        var proxy = _options.Proxy;
+        var policy = new HostPolicy
+        {
+            Detection = proxy.DetectLocal,
+            ClusterRanges = [.. proxy.ClusterRanges.Select(range => new AddressRange(InetAddress.From(range.BaseAddress), range.PrefixLength))],
+            MasqueradeAll = proxy.MasqueradeAll,
+            OwnFilterIsLegacy = _rules!.Backend.Name switch
+            {
+                "iptables-nft" => false,
+                "iptables-legacy" => true,
+                _ => null,
+            },
+        };
+        _host = new HostWatch(_options.DeviceName, () => policy, time, loggers.CreateLogger<HostWatch>());
+        return _host.Begin();
     }
 
     private async Task WatchConntrackAsync(CancellationToken cancellationToken)

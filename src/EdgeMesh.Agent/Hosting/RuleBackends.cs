@@ -90,6 +90,8 @@ internal static class RuleBackends
         var nft = await NftablesProbe.AskAsync(NftCommand, cancellationToken);
         if (!nft.Families.IsEmpty)
             await new NftablesBackend(NftCommand, nft.Families, time).RemoveAsync(cancellationToken);
+        foreach (var ipv6 in (bool[])[false, true])
+            ServiceRoutes.Remove(ipv6);
     }
 
     /// <summary>Where it cannot be opened, nft carries every change; it will say itself what is wrong.</summary>

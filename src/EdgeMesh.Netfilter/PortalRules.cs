@@ -29,6 +29,10 @@ public sealed record PortalRule
     public required string Comment { get; init; }
 
     public required PortalTarget Target { get; init; }
+
+    /// <summary>The same without the clients that need this process.</summary>
+    public PortalRule WithoutListener() =>
+        Target is PortalTarget.Backends { ThroughListener.IsEmpty: false } backends ? this with { Target = backends with { ThroughListener = [] } } : this;
 }
 
 /// <summary>Where a portal leads.</summary>
@@ -62,6 +66,9 @@ public abstract record PortalTarget
         /// themselves and then need masquerading. Default: any of them may, which costs three rules an endpoint where one would do.</summary>
         public ImmutableArray<IPEndPoint> Local { get; init; }
 
+        /// <summary>Clients whose connections go to the listener instead, while it lives: the kernel could not bring them to an endpoint.</summary>
+        public ImmutableArray<IPAddress> ThroughListener { get; init; } = [];
+
         /// <summary>For <see cref="BackendChoice.ClientAffinity"/>: how long an idle client keeps its backend.</summary>
         public TimeSpan AffinityTimeout { get; init; }
     }
@@ -90,10 +97,28 @@ public sealed record FamilyPortals
     /// <summary>In the order in which the rules shall be shown.</summary>
     public required ImmutableArray<PortalRule> Rules { get; init; }
 
-    /// <summary>Masquerade everything that takes the kernel path, not only hairpin connections.</summary>
-    public bool MasqueradeAll { get; init; }
+    public MasqueradePolicy Masquerade { get; init; } = MasqueradePolicy.HairpinOnly;
+
+    /// <summary>Null: what conntrack calls invalid is left alone.</summary>
+    public InvalidGuard? Invalid { get; init; }
+
+    /// <summary>Connections of the kernel path are accepted at the end of FORWARD, whose policy is to drop; iptables only.</summary>
+    public bool AcceptForwarded { get; init; }
+
+    /// <summary>What was redirected to the listener is accepted at the end of INPUT, whose policy is to drop; iptables only.</summary>
+    public bool AcceptListener { get; init; }
 
     /// <summary>How long portals stay in force after an agent was last there: endpoints move on, and rules that still lead to
     /// the old ones would be a black hole. Whole seconds.</summary>
     public TimeSpan Lease { get; init; } = TimeSpan.FromMinutes(15);
+}
+
+/// <summary>TCP packets that conntrack calls invalid are not translated back. Passed on as they are, they would make a client
+/// reset its connection, so they are dropped: those from endpoints of the kernel path, and those to service addresses.</summary>
+/// <param name="Endpoints">Networks that cover the endpoints.</param>
+/// <param name="Services">Networks that cover the addresses of the services.</param>
+public sealed record InvalidGuard(ImmutableArray<IPNetwork> Endpoints, ImmutableArray<IPNetwork> Services)
+{
+    public bool IsSameAs(InvalidGuard? other) =>
+        other is not null && Endpoints.AsSpan().SequenceEqual(other.Endpoints.AsSpan()) && Services.AsSpan().SequenceEqual(other.Services.AsSpan());
 }

@@ -20,6 +20,9 @@ internal sealed record StatusDocument
     /// <summary>Absent where the tunnel is off.</summary>
     public TunnelStatus? Tunnel { get; init; }
 
+    /// <summary>What this host's kernel can carry, by family.</summary>
+    public ImmutableArray<HostFamilyStatus> Host { get; init; } = [];
+
     public required ImmutableArray<ServiceStatus> Services { get; init; }
 }
 
@@ -36,6 +39,19 @@ internal sealed record NodeStatus
 
     /// <summary>What this machine lacks or refused, each with its consequence.</summary>
     public required ImmutableArray<string> Notices { get; init; }
+}
+
+internal sealed record HostFamilyStatus
+{
+    public required string Family { get; init; }
+
+    /// <summary>Carries, CarriesWithRules, NotForwarding, ForwardDropped or Unknown: docs/hosts.md.</summary>
+    public required string Code { get; init; }
+
+    public required string Sentence { get; init; }
+
+    /// <summary>Which connections on the kernel path get this node's address.</summary>
+    public required string Masquerade { get; init; }
 }
 
 internal sealed record SourceStatus

@@ -7,6 +7,7 @@ using EdgeMesh.Agent.Options;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Forwarding.Udp;
+using EdgeMesh.Hosts;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Memory;
 using EdgeMesh.Linux.Netlink;
@@ -14,6 +15,7 @@ using EdgeMesh.Netfilter;
 using EdgeMesh.Netfilter.Nftables;
 using EdgeMesh.Planning;
 using EdgeMesh.Reconciling;
+using EdgeMesh.Tunnel;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Agent.Hosting;
@@ -149,6 +151,7 @@ internal sealed partial class AgentService
         if (_options.Proxy.Enable)
         {
             StartWriting();
+            _parts.Add(RunPartAsync("host-watch", token => _host!.RunAsync(_reconciler, _ => UsePolicy(planning), token), _stop.Token));
             _parts.Add(RunPartAsync("after-first-sync", AfterFirstSyncAsync, _stop.Token));
         }
         else
@@ -205,7 +208,7 @@ internal sealed partial class AgentService
     private async Task StartAdminAsync(CancellationToken cancellationToken)
     {
         var status = new StatusBuilder(
-            _options, _rules!, () => [.. _notices, .. _rules!.FoundAtFirstSync(), .. FailedParts()], _source!, _reconciler!, _tcp!, _udp!, () => _tunnel?.ReadStatus(), _startedAt, time);
+            _options, _rules!, () => [.. _notices, .. _rules!.FoundAtFirstSync(), .. HostNotices(), .. FailedParts()], () => _host!.Carriages, _source!, _reconciler!, _tcp!, _udp!, () => _tunnel?.ReadStatus(), _startedAt, time);
         var admin = new AdminServer(
             _options.AdminAddress, _options.NodeName, Health, token => status.BuildAsync(_draining ? "draining" : "running", token), loggers, time);
         try
@@ -222,6 +225,8 @@ internal sealed partial class AgentService
 
         LogAdmin(_options.AdminAddress.ToString());
     }
+
+    private IEnumerable<string> HostNotices() => _options.Proxy.Enable ? _host!.Carriages.IPv4.Notices.Union(_host.Carriages.IPv6.Notices) : [];
 
     private async Task WithdrawAsync()
     {
@@ -282,11 +287,30 @@ internal sealed partial class AgentService
         }
     }
 
-    /// <summary>The configuration and the node's addresses change on threads of their own: whoever comes last sees both.</summary>
+    /// <summary>The configuration, the node's addresses and what the host can carry change on threads of their own: whoever comes last sees all.</summary>
     private void UsePolicy(PlanningOptions planning)
     {
         lock (_policyGate)
-            _reconciler!.Change(new ReconcilerOptions(Policy(_inForce, _protected), planning));
+            _reconciler!.Change(new ReconcilerOptions(Policy(_inForce, _protected), planning with { Host = _host!.Carriages }));
+    }
+
+    private HostCarriages LookAtHost()
+    {
+        var proxy = _options.Proxy;
+        var policy = new HostPolicy
+        {
+            Detection = proxy.DetectLocal,
+            ClusterRanges = [.. proxy.ClusterRanges.Select(range => new AddressRange(InetAddress.From(range.BaseAddress), range.PrefixLength))],
+            MasqueradeAll = proxy.MasqueradeAll,
+            OwnFilterIsLegacy = _rules!.Backend.Name switch
+            {
+                "iptables-nft" => false,
+                "iptables-legacy" => true,
+                _ => null,
+            },
+        };
+        _host = new HostWatch(_options.DeviceName, () => policy, time, loggers.CreateLogger<HostWatch>());
+        return _host.Begin();
     }
 
     private async Task WatchConntrackAsync(CancellationToken cancellationToken)

@@ -51,6 +51,7 @@ internal sealed partial class AgentService(
     private AdminServer? _admin;
     private TunnelPart? _tunnel;
     private string? _tunnelOff;
+    private HostWatch? _host;
 
     public async Task StartAsync(CancellationToken cancellationToken)
     {
@@ -91,7 +92,7 @@ internal sealed partial class AgentService(
             Policy = _options.Proxy.Balancing,
             Listeners = listeners,
             KernelChoices = _rules.KernelChoices,
-            MasqueradeAll = _options.Proxy.MasqueradeAll,
+            Host = LookAtHost(),
             Lease = _options.Proxy.RuleLease,
         };
         await StartReconcilingAsync(planning, cancellationToken);
@@ -150,6 +151,7 @@ internal sealed partial class AgentService(
         (_source as IDisposable)?.Dispose();
         _heart?.Dispose();
         _rules?.Dispose();
+        _host?.Dispose();
         _writing?.Dispose();
         _stop.Dispose();
     }

@@ -102,6 +102,8 @@ internal static class RuleBackends
             }
         }
 
+        foreach (var ipv6 in (bool[])[false, true])
+            ServiceRoutes.Remove(ipv6);
         return [.. faults];
     }
 

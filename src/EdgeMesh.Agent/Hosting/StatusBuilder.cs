@@ -5,6 +5,7 @@ using EdgeMesh.Agent.Options;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Forwarding.Udp;
+using EdgeMesh.Hosts;
 using EdgeMesh.Kubernetes;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Planning;
@@ -18,6 +19,7 @@ internal sealed class StatusBuilder(
     AgentOptions options,
     ChosenBackend rules,
     Func<ImmutableArray<string>> notices,
+    Func<HostCarriages> host,
     IClusterSource source,
     Reconciler reconciler,
     TcpForwarder tcp,
@@ -80,6 +82,7 @@ internal sealed class StatusBuilder(
                 })],
             },
             DataPath = DataPath(),
+            Host = options.Proxy.Enable ? [.. rules.Backend.Families.Select(family => Host(family, host().Of(family)))] : [],
             Tunnel = peers is null ? null : TunnelStatusWords.Of(peers, state.Reachability),
             Services = [.. state.Plan.Services.Select(service => Service(service, traffic, ways))],
         };
@@ -99,6 +102,20 @@ internal sealed class StatusBuilder(
             return _looked = new Looked([], unreadable.Message, time.GetTimestamp(), now);
         }
     }
+
+    private static HostFamilyStatus Host(IpFamily family, HostCarriage carriage) => new()
+    {
+        Family = family.ToString(),
+        Code = carriage.Code.ToString(),
+        Sentence = carriage.Sentence,
+        Masquerade = carriage.Masquerade switch
+        {
+            { All: true } => "everything",
+            { DependsOnAddresses: false } => "what comes back to where it left",
+            { Local.IsEmpty: true } => "everything: the addresses of this node's pods are not known",
+            var some => $"all but {string.Join(", ", some.Local)}",
+        },
+    };
 
     private SourceStatus Source(ClusterFacts? facts) => new()
     {

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Net;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
+using EdgeMesh.Hosts;
 using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Netfilter.Iptables;
 using EdgeMesh.Planning;
@@ -57,6 +58,10 @@ internal sealed record EdgeProxyOptions
     public required BalancingPolicy Balancing { get; init; }
 
     public required bool MasqueradeAll { get; init; }
+
+    public required LocalDetection DetectLocal { get; init; }
+
+    public required ImmutableArray<IPNetwork> ClusterRanges { get; init; }
 
     public required int ListenPort { get; init; }
 

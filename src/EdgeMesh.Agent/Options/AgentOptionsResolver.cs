@@ -42,6 +42,8 @@ internal static class AgentOptionsResolver
                 DataPath = config.Get(EdgeProxyKeys.Path),
                 Balancing = config.Get(EdgeProxyKeys.Balancing),
                 MasqueradeAll = config.Get(EdgeProxyKeys.MasqueradeAll),
+                DetectLocal = config.Get(EdgeProxyKeys.DetectLocal),
+                ClusterRanges = config.Get(EdgeProxyKeys.ClusterRanges),
                 ListenPort = config.Get(EdgeProxyKeys.ListenPort),
                 DrainTimeout = config.Get(EdgeProxyKeys.DrainTimeout),
                 RuleLease = config.Get(EdgeProxyKeys.RuleLease),

@@ -6,6 +6,13 @@ namespace EdgeMesh.Agent.Options;
 /// <summary>Reads a list of address ranges like 10.244.3.0/24.</summary>
 internal static class CidrReader
 {
+    /// <summary>As <see cref="Read"/>; a single text may hold several, with commas between them.</summary>
+    public static bool ReadOneOrMore(YamlValue node, FaultSink fault, out ImmutableArray<IPNetwork> value) => Read(
+        node is YamlValue.Scalar { IsNull: false } text
+            ? new YamlValue.Sequence(text.Mark, [.. text.Text.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries).Select(part => new YamlValue.Scalar(text.Mark, part, Quoted: true))])
+            : node,
+        fault, out value);
+
     public static bool Read(YamlValue node, FaultSink fault, out ImmutableArray<IPNetwork> value)
     {
         value = [];

@@ -1,6 +1,8 @@
 using System.Collections.Immutable;
+using System.Net;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
+using EdgeMesh.Hosts;
 using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Netfilter.Iptables;
 using EdgeMesh.Planning;
@@ -55,7 +57,25 @@ internal static class EdgeProxyKeys
 
     public static readonly ConfigKey<bool> MasqueradeAll = Boolean("modules.edgeProxy.masqueradeAll", false,
         "On the kernel path, give every connection this node's address as its source.",
-        "where pods have no way back to the client's address; without it only a pod that calls itself is masqueraded");
+        "where pods have no way back to the client's address; without it this node's pods keep theirs");
+
+    public static readonly ConfigKey<LocalDetection> DetectLocal = Word("modules.edgeProxy.detectLocal", LocalDetection.Auto,
+        new OrderedDictionary<string, LocalDetection>
+        {
+            ["auto"] = LocalDetection.Auto,
+            ["podCIDR"] = LocalDetection.PodCidr,
+            ["bridge"] = LocalDetection.Bridge,
+            ["clusterCIDR"] = LocalDetection.ClusterCidr,
+        },
+        "How this node's own pods are known, which keep their address on the kernel path; every other client is masqueraded. podCIDR: spec.podCIDRs of its Node object. bridge: its bridges, and pods that are routed one by one. clusterCIDR: the key below. auto: all three.",
+        "as kube-proxy's detectLocalMode; a node that knows none of its pods' addresses masquerades everybody, which always works");
+
+    public static readonly ConfigKey<ImmutableArray<IPNetwork>> ClusterRanges = new("modules.edgeProxy.clusterCIDR", "list of CIDR", [],
+        "Address ranges of the cluster's pods, one of each family at most where there are several. What comes from them is not masqueraded.",
+        CidrReader.ReadOneOrMore, v => $"[{string.Join(", ", v)}]")
+    {
+        Reason = "as kube-proxy's clusterCIDR, whose form with commas is read too",
+    };
 
     public static readonly ConfigKey<int> ListenPort = Port("modules.edgeProxy.listenPort", 20007,
         "Port of the user-mode proxy on the device, TCP and UDP.",
@@ -82,5 +102,5 @@ internal static class EdgeProxyKeys
         "every flow holds a descriptor");
 
     public static IReadOnlyList<ConfigKey> All { get; } =
-        [ProxyEnable, FilterMode, ExcludeServices, Prefix, Backend, Path, Balancing, MasqueradeAll, ListenPort, DrainTimeout, RuleLease, MaxConnections, MaxPendingDials, MaxUdpFlows];
+        [ProxyEnable, FilterMode, ExcludeServices, Prefix, Backend, Path, Balancing, MasqueradeAll, DetectLocal, ClusterRanges, ListenPort, DrainTimeout, RuleLease, MaxConnections, MaxPendingDials, MaxUdpFlows];
 }

@@ -43,7 +43,12 @@ public sealed class LegacyTable : IDisposable
 
     /// <summary>Null: this network namespace has no such legacy table.</summary>
     /// <exception cref="NetlinkException">The kernel refused; CAP_NET_ADMIN is missing.</exception>
-    public unsafe LegacyTableInfo? Read()
+    public LegacyTableInfo? Read() => ReadLayout()?.Info;
+
+    internal NetlinkHandle Socket => _socket;
+
+    /// <summary>With the places of the policies of INPUT and FORWARD.</summary>
+    internal unsafe (LegacyTableInfo Info, uint InputPolicy, uint ForwardPolicy)? ReadLayout()
     {
         // Asking for a table makes the kernel create it, hooks included, in a namespace that never used legacy iptables.
         if (!Exists())
@@ -63,7 +68,7 @@ public sealed class LegacyTable : IDisposable
 
         // struct ipt_getinfo: name[32], valid_hooks, hook_entry[5], underflow[5], num_entries, size.
         var words = new ReadOnlySpan<uint>(info + 32, 13);
-        return new LegacyTableInfo(words[11], words[12], (words[1], words[2], words[3], words[4], words[5]));
+        return (new LegacyTableInfo(words[11], words[12], (words[1], words[2], words[3], words[4], words[5])), words[7], words[8]);
     }
 
     public void Dispose() => _socket.Dispose();

@@ -14,6 +14,11 @@ public static class NodeAddresses
     public static ImmutableArray<NodeAddress> List()
     {
         using var socket = NetlinkSocket.Open(NetlinkSocket.ProtocolRoute, TimeSpan.FromSeconds(5));
+        return List(socket);
+    }
+
+    internal static ImmutableArray<NodeAddress> List(NetlinkSocket socket)
+    {
         var links = RouteMessages.Links(socket).ToDictionary(link => link.Index);
         return [.. RouteMessages.Addresses(socket).Select(a => new NodeAddress(
             a.Address,

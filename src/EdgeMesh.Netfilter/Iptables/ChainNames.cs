@@ -7,6 +7,8 @@ namespace EdgeMesh.Netfilter.Iptables;
 internal sealed class ChainNames(ChainPrefix prefix)
 {
     public const string Postrouting = "EDGEMESH-POSTROUTING";
+    public const string Masquerade = "EDGEMESH-MASQUERADE";
+    public const string Listener = "EDGEMESH-LISTENER";
     public const string Probe = "EDGEMESH-PROBE";
 
     /// <summary>Never KUBE-SVC-, -SEP-, -EXT-, -FW-, -SVL-: kube-proxy deletes whatever starts so and is not its own,
@@ -29,10 +31,15 @@ internal sealed class ChainNames(ChainPrefix prefix)
         new("POSTROUTING", Postrouting, new Rule($"-m comment --comment \"edgemesh: masquerade what came back to where it left\" -j {Postrouting}"), MustBeFirst: false),
     ];
 
+    /// <summary>Those in the filter table.</summary>
+    public const string Invalid = "EDGEMESH-INVALID";
+    public const string Forward = "EDGEMESH-FORWARD";
+    public const string Input = "EDGEMESH-INPUT";
+
     public static string Word(ChainPrefix prefix) => prefix == ChainPrefix.Kube ? "KUBE" : "EDGEMESH";
 
     public bool IsOurs(string chain) =>
-        chain == Container || chain == Host || chain is Postrouting or Probe || chain.StartsWith(ServicePrefix, StringComparison.Ordinal);
+        chain == Container || chain == Host || chain is Postrouting or Masquerade or Listener or Probe || chain.StartsWith(ServicePrefix, StringComparison.Ordinal);
 
     /// <summary>A chain name has at most 28 characters; 15 characters of base32 are 75 bits of the hash.</summary>
     public static string Service(PortalKey key) => ServicePrefix + Hash($"{key.Destination} {key.Protocol} {key.Port}");

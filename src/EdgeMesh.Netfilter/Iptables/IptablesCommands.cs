@@ -44,15 +44,15 @@ internal sealed partial class IptablesCommands(ICommands commands, IptablesVaria
         return SavedTables.Parse(text);
     }
 
-    /// <summary>One chain of the nat table, or null when it is missing.</summary>
-    public async Task<string?> ListAsync(string chain, CancellationToken cancellationToken)
+    /// <summary>One chain, or null when it is missing.</summary>
+    public async Task<string?> ListAsync(string chain, CancellationToken cancellationToken, string table = "nat")
     {
-        var result = await commands.RunAsync(name, ["-w", LockSeconds, "-t", "nat", "-S", chain], input: null, Deadline, cancellationToken);
+        var result = await commands.RunAsync(name, ["-w", LockSeconds, "-t", table, "-S", chain], input: null, Deadline, cancellationToken);
         return result.ExitCode switch
         {
             0 => result.Output,
             1 => null,
-            _ => throw Failed($"{name} -t nat -S {chain}", result, ""),
+            _ => throw Failed($"{name} -t {table} -S {chain}", result, ""),
         };
     }
 

@@ -70,6 +70,8 @@ public sealed class IptablesPortals : IPortalBackend
         var repairs = ImmutableArray.CreateBuilder<string>();
         foreach (var state in families.Values)
         {
+            if (state.Applied is not null)
+                await KeepFilterAsync(state, stood: null, repairs, cancellationToken, look: true);
             if (state.Applied is not { } applied || (!FullReadIsDue(state) && await LooksInOrderAsync(state, applied, touchedChains, cancellationToken)))
                 continue;
             var saved = await ReadAsync(state, ["nat"], cancellationToken);
@@ -114,7 +116,7 @@ public sealed class IptablesPortals : IPortalBackend
         {
             if (state.Applied is { } applied)
             {
-                var kept = applied.Source.Rules.Where(r => r.Target is PortalTarget.Backends);
+                var kept = applied.Source.Rules.Where(r => r.Target is PortalTarget.Backends).Select(r => r.WithoutListener());
                 await SyncAsync(state, applied.Source with { Rules = [.. kept] }, cancellationToken);
                 continue;
             }
@@ -137,7 +139,7 @@ public sealed class IptablesPortals : IPortalBackend
     {
         var listeners = Listeners();
         foreach (var state in families.Values)
-            state.Applied = null;
+            (state.Applied, state.Filter) = (null, null);
         foreach (var either in Enum.GetValues<IptablesVariant>())
         {
             foreach (var family in Enum.GetValues<IpFamily>())
@@ -200,6 +202,7 @@ public sealed class IptablesPortals : IPortalBackend
         if (stood is not null)
             await RemoveLeftoversAsync(state, stood, wanted, cancellationToken);
         state.Applied = wanted;
+        await KeepFilterAsync(state, stood, repairs: null, cancellationToken);
         return new SyncResult(!transaction.IsEmpty, transaction.Added, transaction.Removed);
     }
 
@@ -230,6 +233,44 @@ public sealed class IptablesPortals : IPortalBackend
         {
             Notice($"{family}: chains of an earlier EdgeMesh could not be removed: {e.Message} They are tried again at the next start; `edgemesh-agent cleanup` removes them too.");
         }
+    }
+
+    /// <summary>The few rules that do not translate but filter. That this table cannot be written must not keep the portals from
+    /// being in force; it is tried again with the next look.</summary>
+    private async Task KeepFilterAsync(
+        FamilyState state, SavedTables? stood, ImmutableArray<string>.Builder? repairs, CancellationToken cancellationToken, bool look = false)
+    {
+        var source = state.Applied!.Source;
+        var wanted = FilterRules.Of(source, state.Applied.NeedsPostrouting);
+        if (!look && state.Filter is { } known && known.IsSameAs(wanted))
+            return;
+        // Merely asking for the table would make it where nobody needs it.
+        if (wanted.IsEmpty && (look || stood is null) && state.Filter is null or { IsEmpty: true })
+            return;
+        try
+        {
+            var standing = stood ?? await ReadFilterAsync(state, cancellationToken);
+            var found = new List<string>();
+            var transaction = wanted.Difference(standing, source.Family, found);
+            if (!transaction.IsEmpty)
+                await state.Commands.RestoreAsync(transaction, cancellationToken);
+            if (look)
+                repairs?.AddRange(found);
+            state.Filter = wanted;
+        }
+        catch (NetfilterException e)
+        {
+            state.Filter = null;
+            Notice($"{source.Family}: the rules of the filter table could not be set: {e.Message} They are tried again.");
+        }
+    }
+
+    private static async Task<SavedTables> ReadFilterAsync(FamilyState state, CancellationToken cancellationToken)
+    {
+        var text = "";
+        foreach (var chain in FilterRules.ChainsOfInterest)
+            text += await state.Commands.ListAsync(chain, cancellationToken, "filter");
+        return SavedTables.Parse(text, "filter");
     }
 
     private void Notice(string line) => Notices = Notices.Contains(line) || Notices.Length >= 16 ? Notices : Notices.Add(line);
@@ -308,6 +349,9 @@ public sealed class IptablesPortals : IPortalBackend
 
         /// <summary>What the kernel has as far as we know; null before the first sync and after a failed one.</summary>
         public PortalTable? Applied { get; set; }
+
+        /// <summary>What of ours the filter table has; null before the first sync and after a failed one.</summary>
+        public FilterRules? Filter { get; set; }
 
         public TimeSpan FullReadTook { get; set; }
 

@@ -12,12 +12,16 @@ internal static class Leftovers
     public static bool IsLeftover(SavedTables saved, string table, string chain, ChainNames? current, IReadOnlyCollection<IPAddress> listeners)
     {
         if (table == "filter")
-            return chain == "KUBE-NODEPORT-NON-LOCAL" && !UserspaceKubeProxy(saved, listeners);
+        {
+            return (current is null && chain is (ChainNames.Invalid or ChainNames.Forward or ChainNames.Input))
+                || (chain == "KUBE-NODEPORT-NON-LOCAL" && !UserspaceKubeProxy(saved, listeners));
+        }
+
         if (table != "nat" || (current is not null && current.IsOurs(chain)))
             return false;
         return chain switch
         {
-            "EDGE-MESH" or "EDGEMESH-PORTALS-CONTAINER" or "EDGEMESH-PORTALS-HOST" or ChainNames.Postrouting or ChainNames.Probe => true,
+            "EDGE-MESH" or "EDGEMESH-PORTALS-CONTAINER" or "EDGEMESH-PORTALS-HOST" or ChainNames.Postrouting or ChainNames.Masquerade or ChainNames.Listener or ChainNames.Probe => true,
             "KUBE-PORTALS-CONTAINER" or "KUBE-PORTALS-HOST" => !UserspaceKubeProxy(saved, listeners),
             _ when OldNodePortChains.Contains(chain) => !UserspaceKubeProxy(saved, listeners),
             _ => chain.StartsWith(ChainNames.ServicePrefix, StringComparison.Ordinal),

@@ -27,6 +27,11 @@ internal sealed class PortalTable
     /// <summary>Only the kernel path masquerades.</summary>
     public bool NeedsPostrouting => serviceChains.Count > 0;
 
+    /// <summary>Some clients of the kernel path go to the listener.</summary>
+    public bool NeedsListener { get; private set; }
+
+    public bool NeedsMasquerade => NeedsPostrouting && Source.Masquerade.DependsOnAddresses;
+
     public IEnumerable<Hook> Hooks => names.Hooks;
 
     public static PortalTable Build(FamilyPortals source, ChainNames names, IptablesCapabilities capabilities, PortalTable? previous)
@@ -49,8 +54,9 @@ internal sealed class PortalTable
             }
 
             table.visible[portal] = rule;
-            if (portal.Target is PortalTarget.Backends)
+            if (portal.Target is PortalTarget.Backends backends)
             {
+                table.NeedsListener |= !backends.ThroughListener.IsEmpty;
                 kernel.Add(rule);
                 table.serviceChains[ChainNames.Service(portal.Key)] = portal;
             }
@@ -76,10 +82,18 @@ internal sealed class PortalTable
     public IEnumerable<string> Chains =>
         ((IEnumerable<string>)[names.Container, names.Host])
         .Concat(NeedsPostrouting ? [ChainNames.Postrouting] : [])
+        .Concat(NeedsMasquerade ? [ChainNames.Masquerade] : [])
+        .Concat(NeedsListener ? [ChainNames.Listener] : [])
         .Concat(serviceChains.Keys);
 
     public bool Has(string chain) =>
-        chain == names.Container || chain == names.Host || (chain == ChainNames.Postrouting ? NeedsPostrouting : serviceChains.ContainsKey(chain));
+        chain == names.Container || chain == names.Host || chain switch
+        {
+            ChainNames.Postrouting => NeedsPostrouting,
+            ChainNames.Masquerade => NeedsMasquerade,
+            ChainNames.Listener => NeedsListener,
+            _ => serviceChains.ContainsKey(chain),
+        };
 
     public IReadOnlyList<Rule> Rules(string chain)
     {
@@ -88,8 +102,12 @@ internal sealed class PortalTable
         if (chain == names.Host)
             return Host;
         if (chain == ChainNames.Postrouting)
-            return [.. PortalText.Postrouting(capabilities)];
+            return [.. PortalText.Postrouting(Source.Masquerade, capabilities)];
+        if (chain == ChainNames.Masquerade)
+            return [.. PortalText.Masquerade(capabilities)];
+        if (chain == ChainNames.Listener)
+            return [.. PortalText.ToListener(Source, capabilities)];
         var portal = serviceChains[chain];
-        return [.. PortalText.ServiceChain(portal.Key, (PortalTarget.Backends)portal.Target, Source.MasqueradeAll)];
+        return [.. PortalText.ServiceChain(portal.Key, (PortalTarget.Backends)portal.Target, Source.Masquerade)];
     }
 }

@@ -9,6 +9,12 @@ internal static class PortalText
     public const string OwnMark = "0x1000/0x1000";
     public const string MasqueradeMark = "0x2000/0x2000";
 
+    /// <summary>On the kernel path, to be looked at when it leaves. Not <see cref="MasqueradeMark"/>: on iptables that one says
+    /// that it is decided, and CNI's portmap plug-in masquerades whatever carries it.</summary>
+    public const string KernelMark = "0x40/0x40";
+
+    private const string EitherMark = "0x0/0x2040";
+
     private static readonly TimeSpan DefaultAffinity = TimeSpan.FromSeconds(10_800);
 
     /// <summary>The agent's own connections, to endpoints and to services alike, are never caught.</summary>
@@ -25,7 +31,54 @@ internal static class PortalText
         $"-m recent ! --rcheck --seconds {(long)lease.TotalSeconds} --name edgemesh-lease --mask {(family == IpFamily.IPv4 ? "0.0.0.0" : "::")} --rdest"
         + $" -m comment --comment \"rules below are in force for {(long)lease.TotalSeconds} s without edgemesh-agent\" -j RETURN");
 
-    public static IEnumerable<Rule> Postrouting(IptablesCapabilities capabilities) =>
+    public static IEnumerable<Rule> Postrouting(MasqueradePolicy policy, IptablesCapabilities capabilities) =>
+        policy.DependsOnAddresses ? PostroutingByAddress(policy) : PostroutingByMark(capabilities);
+
+    /// <summary>The first rule that matches decides.</summary>
+    private static IEnumerable<Rule> PostroutingByAddress(MasqueradePolicy policy) =>
+    [
+        new($"-m mark --mark {EitherMark} -j RETURN"),
+        new($"-m mark --mark {MasqueradeMark} -g {ChainNames.Masquerade}"),
+        // Cleared, so that a packet that passes twice (encapsulation) is looked at once.
+        new("-j MARK --set-xmark 0x0/0x40"),
+        .. policy.Inside.Select(network => new Rule($"{Of("-s", network)}{Of("-d", network)}-g {ChainNames.Masquerade}")),
+        .. policy.Local.Select(network => new Rule($"{Of("-s", network)}-j RETURN")),
+        new($"-g {ChainNames.Masquerade}"),
+    ];
+
+    public static IEnumerable<Rule> Masquerade(IptablesCapabilities capabilities) =>
+    [
+        new($"-j MARK --set-xmark {EitherMark}"),
+        new("-m comment --comment \"edgemesh: masquerade what comes from elsewhere than from pods here\" -j MASQUERADE" + (capabilities.RandomFully ? " --random-fully" : "")),
+    ];
+
+    /// <summary>For clients whose connections the kernel cannot bring to an endpoint.</summary>
+    public static IEnumerable<Rule> ToListener(FamilyPortals family, IptablesCapabilities capabilities) =>
+    [
+        .. capabilities.Recent ? (Rule[])[Heartbeat(family.Family)] : [],
+        new($"-p tcp -j DNAT --to-destination {family.Listener}"),
+        new($"-p udp -j DNAT --to-destination {family.Listener}"),
+    ];
+
+    public static IEnumerable<Rule> Invalid(InvalidGuard guard) =>
+    [
+        .. guard.Endpoints.Select(network => new Rule($"{Of("-s", network)}-j DROP")),
+        .. guard.Services.Select(network => new Rule($"{Of("-d", network)}-j DROP")),
+    ];
+
+    public static IEnumerable<Rule> AcceptListener(FamilyPortals family) =>
+        [new($"-d {Network(family.Listener.Address)} -m conntrack --ctstate DNAT -j ACCEPT")];
+
+    public static IEnumerable<Rule> AcceptForwarded =>
+    [
+        new($"-m mark ! --mark {EitherMark} -j ACCEPT"),
+        new("-m conntrack --ctstate RELATED,ESTABLISHED -m conntrack --ctstate DNAT -j ACCEPT"),
+    ];
+
+    /// <summary>iptables does not print a network that is everything.</summary>
+    private static string Of(string option, IPNetwork network) => network.PrefixLength == 0 ? "" : $"{option} {network} ";
+
+    private static IEnumerable<Rule> PostroutingByMark(IptablesCapabilities capabilities) =>
     [
         new($"-m mark ! --mark {MasqueradeMark} -j RETURN"),
         // Cleared, so that a packet that passes twice (encapsulation) is not masqueraded twice.
@@ -55,13 +108,22 @@ internal static class PortalText
     }
 
     /// <summary>The chain of a kernel-path service port.</summary>
-    public static IEnumerable<Rule> ServiceChain(PortalKey key, PortalTarget.Backends backends, bool masqueradeAll)
+    public static IEnumerable<Rule> ServiceChain(PortalKey key, PortalTarget.Backends backends, MasqueradePolicy policy)
     {
+        var masqueradeAll = policy.All;
         var endpoints = backends.Endpoints;
         var local = backends.Local.IsDefault ? null : backends.Local.ToHashSet();
         var protocol = Protocol(key.Protocol);
+        if (key.Protocol != PortalProtocol.Sctp)
+        {
+            foreach (var client in backends.ThroughListener)
+                yield return new Rule($"-s {Network(client)} -g {ChainNames.Listener}");
+        }
+
         if (masqueradeAll)
             yield return new Rule($"-j MARK --set-xmark {MasqueradeMark}");
+        else if (policy.DependsOnAddresses)
+            yield return new Rule($"-j MARK --set-xmark {KernelMark}");
 
         if (backends.Choice == BackendChoice.ClientAffinity && endpoints.Length > 1)
         {

@@ -48,7 +48,7 @@ internal static class Reconciliation
         {
             if (applied.ServiceChains.TryGetValue(chain, out var before))
             {
-                if (ReferenceEquals(before, portal) && applied.Source.MasqueradeAll == wanted.Source.MasqueradeAll)
+                if (ReferenceEquals(before, portal) && applied.Source.Masquerade.MarksAs(wanted.Source.Masquerade))
                     continue;
                 var rules = applied.Rules(chain);
                 if (rules.SequenceEqual(wanted.Rules(chain)))
@@ -59,12 +59,15 @@ internal static class Reconciliation
             transaction.Fill(chain, wanted.Rules(chain));
         }
 
+        foreach (var chain in (string[])[ChainNames.Masquerade, ChainNames.Listener, ChainNames.Postrouting])
+        {
+            if (wanted.Has(chain) && !(applied.Has(chain) && applied.Rules(chain).SequenceEqual(wanted.Rules(chain))))
+                transaction.Fill(chain, wanted.Rules(chain));
+        }
+
         var postrouting = names.Hooks.Single(h => h.PortalChain == ChainNames.Postrouting);
         if (wanted.NeedsPostrouting && !applied.NeedsPostrouting)
-        {
-            transaction.Fill(ChainNames.Postrouting, wanted.Rules(ChainNames.Postrouting));
             transaction.Insert(postrouting.HookChain, 1, postrouting.Jump);
-        }
 
         Edit(names.Container, applied.Container, wanted.Container, transaction);
         Edit(names.Host, applied.Host, wanted.Host, transaction);

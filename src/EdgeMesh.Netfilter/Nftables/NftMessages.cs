@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Buffers.Binary;
+using System.Collections.Immutable;
 using System.Net;
 using System.Runtime.InteropServices;
 using System.Text;
@@ -116,7 +117,7 @@ internal sealed class NftMessages(IpFamily family, bool unlimited = false)
     public void RemoveHairpin(IPAddress address) => Hairpin(Step.DeleteHairpins, DeleteElement, address);
 
     /// <summary>The rules of <see cref="NftRules.Slots"/>.</summary>
-    public void AddSlotRules(string chain, PortalProtocol protocol, BackendChoice choice, int count, int offset, string map, bool masqueradeAll)
+    public void AddSlotRules(string chain, PortalProtocol protocol, BackendChoice choice, int count, int offset, string map, bool markAll, ImmutableArray<IPAddress> throughListener)
     {
         if (choice is not (BackendChoice.RoundRobin or BackendChoice.Random))
         {
@@ -124,9 +125,31 @@ internal sealed class NftMessages(IpFamily family, bool unlimited = false)
             return;
         }
 
+        foreach (var client in throughListener)
+        {
+            Rule(chain, () =>
+            {
+                Payload(FirstRegister);
+                Expression("cmp", () =>
+                {
+                    Numbers(1, FirstRegister, 2, 0);
+                    Nest(3, () => Attribute(1, client.GetAddressBytes()));
+                });
+                Expression("immediate", () =>
+                {
+                    Number(1, 0);
+                    Nest(2, () => Nest(2, () =>
+                    {
+                        Number(1, unchecked((uint)Goto));
+                        Text(2, NftNames.Listener);
+                    }));
+                });
+            });
+        }
+
         Rule(chain, () =>
         {
-            if (!masqueradeAll)
+            if (!markAll)
             {
                 Payload(FirstRegister);
                 Payload(RegisterAfterAddress);

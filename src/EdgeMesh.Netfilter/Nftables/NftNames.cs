@@ -19,6 +19,8 @@ internal static class NftNames
     public const string Prerouting = "prerouting";
     public const string Output = "output";
     public const string Postrouting = "postrouting";
+    public const string Forward = "forward";
+    public const string Input = "input";
     public const string AffinityPrefix = "aff-";
 
     public const int NameLimit = 127;

@@ -12,6 +12,12 @@ internal static class NftRules
     // Before 100 (srcnat), for the same reason.
     public const int MasqueradePriority = 95;
 
+    // Before 0, where filters are that accept by other signs than conntrack's.
+    public const int GuardPriority = -5;
+
+    // NF_CT_STATE_INVALID_BIT; `nft -nn list` prints numbers.
+    private const string Invalid = "ct state 0x1 meta l4proto 6";
+
     private const string OwnMark = "0x00001000";
     private const string MasqueradeMark = "0x00002000";
 
@@ -28,8 +34,13 @@ internal static class NftRules
     /// <summary>A hook's first line in a listing.</summary>
     public static string Hook(string chain)
     {
-        var priority = chain == NftNames.Postrouting ? MasqueradePriority : PortalPriority;
-        return $"type nat hook {chain} priority {priority}; policy accept;";
+        var (type, priority) = chain switch
+        {
+            NftNames.Postrouting => ("nat", MasqueradePriority),
+            NftNames.Forward or NftNames.Input => ("filter", GuardPriority),
+            _ => ("nat", PortalPriority),
+        };
+        return $"type {type} hook {chain} priority {priority}; policy accept;";
     }
 
     /// <summary>What is in the set of the lease when it is made.</summary>
@@ -41,11 +52,31 @@ internal static class NftRules
     public static ImmutableArray<string> Output(IpFamily family) =>
         [$"meta mark & {OwnMark} == {OwnMark} return", WithoutLease, Lookup(family)];
 
-    public static ImmutableArray<string> Postrouting(IpFamily family, bool masqueradeAll) =>
+    public static ImmutableArray<string> Postrouting(IpFamily family, MasqueradePolicy policy)
+    {
+        const string masquerade = "masquerade fully-random";
+        var ip = Ip(family);
+        string[] ours = [$"meta mark & {MasqueradeMark} != {MasqueradeMark} return", $"meta mark set meta mark ^ {MasqueradeMark}"];
+        if (policy.All)
+            return [.. ours, masquerade];
+        var hairpin = $"{ip} saddr . {ip} daddr @{NftNames.Hairpin} {masquerade}";
+        return policy.DependsOnAddresses
+            ?
+            [
+                .. ours,
+                hairpin,
+                .. policy.Inside.Select(network => $"{Of(family, "saddr", network)}{Of(family, "daddr", network)}{masquerade}"),
+                .. policy.Local.Select(network => $"{Of(family, "saddr", network)}return"),
+                masquerade,
+            ]
+            : [.. ours, hairpin];
+    }
+
+    /// <summary>For both hooks: what comes back to a masqueraded client comes to this node itself.</summary>
+    public static ImmutableArray<string> Guard(IpFamily family, InvalidGuard guard) =>
     [
-        $"meta mark & {MasqueradeMark} != {MasqueradeMark} return",
-        $"meta mark set meta mark ^ {MasqueradeMark}",
-        masqueradeAll ? "masquerade fully-random" : $"{Ip(family)} saddr . {Ip(family)} daddr @{NftNames.Hairpin} masquerade fully-random",
+        $"{Invalid} {Ip(family)} saddr . {Ip(family)} saddr @{NftNames.Hairpin} drop",
+        .. guard.Services.Select(network => $"{Invalid} {Of(family, "daddr", network)}drop"),
     ];
 
     /// <summary>Redirects while the heartbeat is fresh; else the chain ends, and the connection goes on to kube-proxy's rules.</summary>
@@ -54,7 +85,7 @@ internal static class NftRules
             $"meta l4proto {NftNames.ProtocolNumber(protocol)} meta l4proto @{NftNames.Alive} dnat to {to}")];
 
     /// <summary>A service port whose endpoints are slots of a backend map.</summary>
-    public static ImmutableArray<string> Slots(IpFamily family, PortalProtocol protocol, BackendChoice choice, int count, int offset, string map, bool masqueradeAll)
+    public static ImmutableArray<string> Slots(IpFamily family, PortalProtocol protocol, BackendChoice choice, int count, int offset, string map, bool markAll, ImmutableArray<IPAddress> throughListener)
     {
         var ip = Ip(family);
         var index = choice switch
@@ -65,13 +96,14 @@ internal static class NftRules
             _ => throw new ArgumentOutOfRangeException(nameof(choice), choice, "Affinity has chains of its own."),
         };
         var at = offset == 0 ? string.Empty : $" offset {offset}";
-        return [MarkForMasquerade(family, masqueradeAll), $"meta l4proto {NftNames.ProtocolNumber(protocol)} dnat {ip} to {index}{at} map @{map}"];
+        return [.. ToListener(family, throughListener), MarkForMasquerade(family, markAll), $"meta l4proto {NftNames.ProtocolNumber(protocol)} dnat {ip} to {index}{at} map @{map}"];
     }
 
     /// <summary>A service port whose clients keep their endpoint: known clients first, then the next endpoint in turn.</summary>
-    public static ImmutableArray<string> Affinity(IpFamily family, IReadOnlyList<string> endpointNames, bool masqueradeAll) =>
+    public static ImmutableArray<string> Affinity(IpFamily family, IReadOnlyList<string> endpointNames, bool markAll, ImmutableArray<IPAddress> throughListener) =>
     [
-        MarkForMasquerade(family, masqueradeAll),
+        .. ToListener(family, throughListener),
+        MarkForMasquerade(family, markAll),
         .. endpointNames.Select(name => $"{Ip(family)} saddr @{NftNames.AffinityPrefix}{name} goto ep-{name}"),
         endpointNames.Count == 1
             ? $"goto ep-{endpointNames[0]}"
@@ -88,6 +120,18 @@ internal static class NftRules
     private static string WithoutLease => $"meta l4proto != @{NftNames.Lease} return";
 
     private static string Lookup(IpFamily family) => $"{Ip(family)} daddr . meta l4proto . th dport vmap @{NftNames.Portals}";
+
+    private static IEnumerable<string> ToListener(IpFamily family, ImmutableArray<IPAddress> clients) =>
+        clients.Select(client => $"{Ip(family)} saddr {client} goto {NftNames.Listener}");
+
+    /// <summary>As a listing prints it: one address without its length, and everything not at all.</summary>
+    private static string Of(IpFamily family, string field, IPNetwork network) => network.PrefixLength switch
+    {
+        0 => "",
+        32 when family == IpFamily.IPv4 => $"ip {field} {network.BaseAddress} ",
+        128 => $"ip6 {field} {network.BaseAddress} ",
+        _ => $"{Ip(family)} {field} {network} ",
+    };
 
     // Only an endpoint's own connections can come back to it; postrouting looks whether this one did.
     private static string MarkForMasquerade(IpFamily family, bool all)

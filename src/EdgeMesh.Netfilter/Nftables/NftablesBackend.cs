@@ -99,7 +99,7 @@ public sealed partial class NftablesBackend : IPortalBackend
             var findings = await FindAsync(stands, cancellationToken);
             if (findings.IsEmpty)
                 continue;
-            await ReplaceAsync(stands.Settings with { Rules = stands.Table.Rules }, cancellationToken);
+            await ReplaceAsync(stands.Table.Settings with { Rules = stands.Table.Rules }, cancellationToken);
             repairs.AddRange(findings.Select(finding => $"nftables table {PortalTable.TableOf(family)}: {finding}; the table was written anew"));
             await LearnListingAsync(standing[family], repairs, cancellationToken);
         }
@@ -153,6 +153,7 @@ public sealed partial class NftablesBackend : IPortalBackend
         if (!standing.TryGetValue(desired.Family, out var stands) || !stands.Table.HasSettingsOf(desired))
             return await ReplaceAsync(desired, cancellationToken);
         using var transaction = NewChange(desired.Family);
+        stands.Table.WriteNetworks(transaction, desired);
         // Whatever interrupts this leaves the table object ahead of the kernel; then the next sync replaces the table.
         standing.Remove(desired.Family);
         var (added, removed) = stands.Table.Write(transaction, desired.Rules);
@@ -195,7 +196,7 @@ public sealed partial class NftablesBackend : IPortalBackend
 
         if (!(await nft.RunAsync(transaction, checkOnly: false, Step.AddBackends, Step.DeleteSets, cancellationToken)).Worked)
             return null;
-        standing[desired.Family] = new Standing(table, desired with { Rules = [] });
+        standing[desired.Family] = new Standing(table);
         return new SyncResult(Changed: true, added, removed);
     }
 
@@ -209,7 +210,7 @@ public sealed partial class NftablesBackend : IPortalBackend
         var (added, removed) = table.Write(transaction, desired.Rules);
         await CarryOverAsync(table, desired, transaction, cancellationToken);
         await ApplyAsync(desired.Family, transaction, cancellationToken);
-        standing[desired.Family] = new Standing(table, desired with { Rules = [] });
+        standing[desired.Family] = new Standing(table);
         return new SyncResult(Changed: true, added, removed);
     }
 
@@ -267,12 +268,12 @@ public sealed partial class NftablesBackend : IPortalBackend
         return answer.NotFound
             ? ["it was gone"]
             : throw new NetfilterException(
-                $"nft cannot list table {PortalTable.TableOf(stands.Settings.Family)}: {FirstLines(answer.Error)} It is tried again.");
+                $"nft cannot list table {PortalTable.TableOf(stands.Table.Settings.Family)}: {FirstLines(answer.Error)} It is tried again.");
     }
 
     private async Task<ImmutableArray<string>> FindAsync(Standing stands, CancellationToken cancellationToken)
     {
-        var family = stands.Settings.Family;
+        var family = stands.Table.Settings.Family;
         var table = PortalTable.TableOf(family);
         if (stands.ListingIsReliable && stands.Table.Count <= MostListed && time.GetUtcNow() >= stands.NextListing)
             return await CompareAsync(stands, cancellationToken);
@@ -291,7 +292,7 @@ public sealed partial class NftablesBackend : IPortalBackend
     private async Task<NftAnswer> ListTableAsync(Standing stands, CancellationToken cancellationToken)
     {
         var start = time.GetTimestamp();
-        var answer = await nft.ListAsync($"table {PortalTable.TableOf(stands.Settings.Family)}", cancellationToken);
+        var answer = await nft.ListAsync($"table {PortalTable.TableOf(stands.Table.Settings.Family)}", cancellationToken);
         stands.NextListing = time.GetUtcNow() + (time.GetElapsedTime(start) * ListingShare);
         return answer;
     }
@@ -305,7 +306,7 @@ public sealed partial class NftablesBackend : IPortalBackend
         if (differences.IsEmpty)
             return;
         stands.ListingIsReliable = false;
-        repairs.Add($"nftables table {PortalTable.TableOf(stands.Settings.Family)}: right after it was written, {differences[0]}: "
+        repairs.Add($"nftables table {PortalTable.TableOf(stands.Table.Settings.Family)}: right after it was written, {differences[0]}: "
             + "this version of nft prints rules differently, or somebody edits the table at this moment; until the table is next "
             + "written, only the presence of its chains is watched");
     }
@@ -333,11 +334,9 @@ public sealed partial class NftablesBackend : IPortalBackend
     private static partial Regex LineBreaks();
 
     /// <summary>What one family's table holds since the last transaction that the kernel took.</summary>
-    private sealed class Standing(PortalTable table, FamilyPortals settings)
+    private sealed class Standing(PortalTable table)
     {
         public PortalTable Table { get; } = table;
-
-        public FamilyPortals Settings { get; } = settings;
 
         public DateTimeOffset NextListing { get; set; } = DateTimeOffset.MinValue;
 

@@ -9,7 +9,7 @@ namespace EdgeMesh.Netfilter.Nftables;
 /// whoever applies the text throws this object away when the kernel refused it.</summary>
 internal sealed class PortalTable
 {
-    private readonly FamilyPortals settings;
+    private FamilyPortals settings;
     private readonly IpFamily family;
     private readonly string table;
     private readonly string portalsAdd;
@@ -22,7 +22,7 @@ internal sealed class PortalTable
     private readonly Dictionary<string, (string Add, string Delete)> mapCommands = [];
     private int lastGeneration;
 
-    /// <param name="settings">Its listener and masquerading hold for the life of the table; its rules are not read.</param>
+    /// <param name="settings">Its listener, its lease and what is marked for masquerading hold for the life of the table; its rules are not read.</param>
     public PortalTable(FamilyPortals settings)
     {
         this.settings = settings with { Rules = [] };
@@ -40,7 +40,26 @@ internal sealed class PortalTable
     public static string TableOf(IpFamily family) => $"{NftRules.Ip(family)} {NftNames.Table}";
 
     public bool HasSettingsOf(FamilyPortals desired) =>
-        desired.Listener.Equals(settings.Listener) && desired.MasqueradeAll == settings.MasqueradeAll && desired.Lease == settings.Lease;
+        desired.Listener.Equals(settings.Listener) && desired.Lease == settings.Lease
+        && desired.Masquerade.MarksAs(settings.Masquerade) && desired.Invalid is null == settings.Invalid is null;
+
+    /// <summary>Without rules.</summary>
+    public FamilyPortals Settings => settings;
+
+    private bool MarksAll => settings.Masquerade.All || settings.Masquerade.DependsOnAddresses;
+
+    /// <summary>Writes the chains in which networks stand, where these changed.</summary>
+    /// <param name="desired">Has the other settings of this table.</param>
+    public void WriteNetworks(NftTransaction transaction, FamilyPortals desired)
+    {
+        var before = FixedChains().ToDictionary(chain => chain.Name, chain => chain.Rules);
+        settings = desired with { Rules = [] };
+        foreach (var chain in FixedChains().Where(chain => !before[chain.Name].AsSpan().SequenceEqual(chain.Rules.AsSpan())))
+        {
+            transaction.Command(Step.Rules, $"flush chain {table} {chain.Name}");
+            WriteRules(transaction, Step.Rules, chain.Name, chain.Rules);
+        }
+    }
 
     /// <summary>Replaces whatever table stands by an empty one of ours, in the same transaction as what follows.</summary>
     public void WriteReplace(NftTransaction transaction)
@@ -129,6 +148,8 @@ internal sealed class PortalTable
             placed.Remove(portal.Rule.Key);
         }
 
+        foreach (var portal in placed.Values.Where(p => !Clients(p).IsEmpty))
+            TryChange(transaction, portal, portal.Rule.WithoutListener());
         hairpins.Write(transaction, table);
         return own.Count;
     }
@@ -177,14 +198,19 @@ internal sealed class PortalTable
         yield return (NftNames.Refused, null, NftRules.WhileAlive(nobody));
         yield return (NftNames.Prerouting, NftRules.Hook(NftNames.Prerouting), NftRules.Prerouting(family));
         yield return (NftNames.Output, NftRules.Hook(NftNames.Output), NftRules.Output(family));
-        yield return (NftNames.Postrouting, NftRules.Hook(NftNames.Postrouting), NftRules.Postrouting(family, settings.MasqueradeAll));
+        yield return (NftNames.Postrouting, NftRules.Hook(NftNames.Postrouting), NftRules.Postrouting(family, settings.Masquerade));
+        if (settings.Invalid is not { } guard)
+            yield break;
+        yield return (NftNames.Forward, NftRules.Hook(NftNames.Forward), NftRules.Guard(family, guard));
+        yield return (NftNames.Input, NftRules.Hook(NftNames.Input), NftRules.Guard(family, guard));
     }
 
     private static bool Same(PortalRule a, PortalRule b) =>
         a.Comment == b.Comment && (a.Target, b.Target) switch
         {
             (PortalTarget.Backends x, PortalTarget.Backends y) =>
-                x.Choice == y.Choice && x.AffinityTimeout == y.AffinityTimeout && x.Endpoints.AsSpan().SequenceEqual(y.Endpoints.AsSpan()),
+                x.Choice == y.Choice && x.AffinityTimeout == y.AffinityTimeout && x.Endpoints.AsSpan().SequenceEqual(y.Endpoints.AsSpan())
+                && x.ThroughListener.AsSpan().SequenceEqual(y.ThroughListener.AsSpan()),
             var (x, y) => x.GetType() == y.GetType(),
         };
 
@@ -243,7 +269,8 @@ internal sealed class PortalTable
         else if (portal.Run is { } run && now.Endpoints.Length <= run.Capacity)
         {
             ChangeSlots(transaction, run, old, now);
-            sameRules = old.Choice == now.Choice && old.Endpoints.Length == now.Endpoints.Length;
+            sameRules = old.Choice == now.Choice && old.Endpoints.Length == now.Endpoints.Length
+                && old.ThroughListener.AsSpan().SequenceEqual(now.ThroughListener.AsSpan());
         }
         else
         {
@@ -355,9 +382,12 @@ internal sealed class PortalTable
     {
         var backends = (PortalTarget.Backends)portal.Rule.Target;
         return portal.Run is { } run
-            ? NftRules.Slots(family, portal.Rule.Key.Protocol, backends.Choice, backends.Endpoints.Length, run.Offset, run.MapName, settings.MasqueradeAll)
-            : NftRules.Affinity(family, [.. portal.AffinityNames.Select(a => a.Name)], settings.MasqueradeAll);
+            ? NftRules.Slots(family, portal.Rule.Key.Protocol, backends.Choice, backends.Endpoints.Length, run.Offset, run.MapName, MarksAll, Clients(portal))
+            : NftRules.Affinity(family, [.. portal.AffinityNames.Select(a => a.Name)], MarksAll, Clients(portal));
     }
+
+    private static ImmutableArray<IPAddress> Clients(Placed portal) =>
+        portal.Rule is { Key.Protocol: not PortalProtocol.Sctp, Target: PortalTarget.Backends backends } ? backends.ThroughListener : [];
 
     private static string PortalElement(Placed portal)
     {
@@ -372,7 +402,7 @@ internal sealed class PortalTable
     {
         var backends = (PortalTarget.Backends)portal.Rule.Target;
         if (portal.Run is { } run)
-            messages.AddSlotRules(portal.Chain!, run.Protocol, backends.Choice, backends.Endpoints.Length, run.Offset, run.MapName, settings.MasqueradeAll);
+            messages.AddSlotRules(portal.Chain!, run.Protocol, backends.Choice, backends.Endpoints.Length, run.Offset, run.MapName, MarksAll, Clients(portal));
         else
             messages.GiveUp();
     });

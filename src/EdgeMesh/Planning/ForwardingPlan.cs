@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
+using EdgeMesh.Hosts;
 using EdgeMesh.Netfilter;
 
 namespace EdgeMesh.Planning;
@@ -47,10 +48,17 @@ public sealed record PlanningOptions
     /// <summary>How the rule backend can choose among endpoints.</summary>
     public required ImmutableHashSet<BackendChoice> KernelChoices { get; init; }
 
-    public bool MasqueradeAll { get; init; }
+    /// <summary>What this host's kernel can carry.</summary>
+    public HostCarriages Host { get; init; } = HostCarriages.Unasked;
 
     /// <summary>How long rules stay in force after an agent was last there.</summary>
     public TimeSpan Lease { get; init; } = TimeSpan.FromMinutes(15);
+
+    /// <summary>Whether every service is planned as under the other options; the rules around them may differ.</summary>
+    public bool PlansServicesAs(PlanningOptions? other) =>
+        ReferenceEquals(this, other)
+        || (other is not null && this with { Host = other.Host } == other
+            && Host.IPv4.PlansServicesAs(other.Host.IPv4) && Host.IPv6.PlansServicesAs(other.Host.IPv6));
 }
 
 /// <summary>One service port at one of its addresses: how it is caught, where it goes, and why so.</summary>
@@ -85,5 +93,10 @@ public sealed record ForwardingPlan
 
     public required RouteTable Routes { get; init; }
 
-    public static ForwardingPlan Empty { get; } = new() { Services = [], Portals = [], Routes = RouteTable.Empty };
+    /// <summary>The few networks that cover every address at which services are caught.</summary>
+    public required ImmutableDictionary<IpFamily, ImmutableArray<System.Net.IPNetwork>> CaughtNetworks { get; init; }
+
+    public ImmutableArray<System.Net.IPNetwork> ServiceNetworks(IpFamily family) => CaughtNetworks.GetValueOrDefault(family, []);
+
+    public static ForwardingPlan Empty { get; } = new() { Services = [], Portals = [], Routes = RouteTable.Empty, CaughtNetworks = ImmutableDictionary<IpFamily, ImmutableArray<System.Net.IPNetwork>>.Empty };
 }

@@ -15,6 +15,7 @@ public sealed class ForwardingPlanner
     private ServiceCatalog? _catalog;
     private Reachability? _reachability;
     private ForwardingPlan _plan = ForwardingPlan.Empty;
+    private readonly KernelPathNetworks _networks = new();
 
     /// <param name="reachability">Which endpoints of other nodes are reached directly; null: there is no tunnel, and all are.
     /// A change replans the services with an endpoint that goes another way now, and no other.</param>
@@ -27,14 +28,17 @@ public sealed class ForwardingPlanner
         if (sameOptions && ReferenceEquals(catalog, _catalog) && ReferenceEquals(reachability, _reachability))
             return _plan;
 
-        var services = Services(catalog, options, reachability, sameOptions);
+        var services = Services(catalog, options, reachability, options.PlansServicesAs(_options));
         if (!sameOptions || !AreSame(services, _plan.Services))
         {
+            var changes = PlanChanges.Between(_plan.Services, services);
+            _networks.Apply(changes);
             _plan = new ForwardingPlan
             {
                 Services = services,
                 Portals = Portals(services, options),
-                Routes = Routes(services),
+                Routes = Routes(changes),
+                CaughtNetworks = _networks.Caught(),
             };
         }
 
@@ -102,7 +106,10 @@ public sealed class ForwardingPlanner
                 Family = family,
                 Listener = listener,
                 Rules = rules.DrainToImmutable(),
-                MasqueradeAll = options.MasqueradeAll,
+                Masquerade = options.Host.Of(family).Masquerade,
+                AcceptListener = options.Host.Of(family).AcceptListener,
+                AcceptForwarded = options.Host.Of(family).AcceptForwarded,
+                Invalid = _networks.Guard(family),
                 Lease = options.Lease,
             });
         }
@@ -110,10 +117,9 @@ public sealed class ForwardingPlanner
         return portals.DrainToImmutable();
     }
 
-    private RouteTable Routes(ImmutableArray<PlannedService> services)
+    private RouteTable Routes(PlanChanges changes)
     {
         var routes = _plan.Routes.Routes.ToBuilder();
-        var changes = PlanChanges.Between(_plan.Services, services);
 
         // All that goes before all that comes: an address may move from one service to another.
         foreach (var gone in changes.Before)

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Net;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
+using EdgeMesh.Hosts;
 using EdgeMesh.Linux;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Tunnel;
@@ -46,9 +47,11 @@ internal static class ServicePlanner
     private static PlannedPort PlanPort(CatalogPort port, CatchAddress address, PlanningOptions options, Reachability? reachability)
     {
         var (endpoints, tunnelled) = EndpointWays.Of(port, address.Address.IsIPv6, reachability);
-        var (path, reason) = ChoosePath(port, address, endpoints, EndpointWays.InWords(endpoints, tunnelled), options);
+        var host = options.Host.Of(address.Address.IsIPv6 ? IpFamily.IPv6 : IpFamily.IPv4);
+        var (path, reason) = ChoosePath(port, address, endpoints, EndpointWays.InWords(endpoints, tunnelled), host, options);
         var key = new RouteKey(new InetEndpoint(address.Address, port.Port), port.Name.Protocol);
-        var route = path is (ForwardingPath.Listener or ForwardingPath.Refused) && port.Name.Protocol != TransportProtocol.Sctp
+        var asking = path == ForwardingPath.Kernel ? ThroughListener(port, address, host) : [];
+        var route = (path is ForwardingPath.Listener or ForwardingPath.Refused || !asking.IsEmpty) && port.Name.Protocol != TransportProtocol.Sctp
             ? new Route
             {
                 Service = port.Name,
@@ -63,26 +66,33 @@ internal static class ServicePlanner
             Port = port,
             Address = address,
             Path = path,
-            Reason = reason,
-            Rule = path == ForwardingPath.NotCaught ? null : Rule(port, address, endpoints, path, options),
+            Reason = asking.IsEmpty ? reason : $"{reason}; an endpoint that asks its own service goes through the agent, since its bridge has no hairpin mode",
+            Rule = path == ForwardingPath.NotCaught ? null : Rule(port, address, endpoints, asking, path, options),
             RouteKey = key,
             Route = route,
         };
     }
 
     private static (ForwardingPath Path, string Reason) ChoosePath(
-        CatalogPort port, CatchAddress address, ImmutableArray<ServiceEndpoint> endpoints, string? tunnelled, PlanningOptions options)
+        CatalogPort port, CatchAddress address, ImmutableArray<ServiceEndpoint> endpoints, string? tunnelled, HostCarriage host, PlanningOptions options)
     {
         var family = address.Address.IsIPv6 ? IpFamily.IPv6 : IpFamily.IPv4;
         if (!options.Listeners.ContainsKey(family))
             return (ForwardingPath.NotCaught, $"this node has no {family}");
         if (endpoints.IsEmpty)
-            return (ForwardingPath.Refused, NoEndpoints(port));
+        {
+            // What is refused by this node's own kernel has to come in first.
+            return host.ListenerMayBeShut
+                ? (ForwardingPath.NotCaught, $"{NoEndpoints(port)}; left to kube-proxy, since a firewall may drop what is redirected to this node")
+                : (ForwardingPath.Refused, NoEndpoints(port));
+        }
 
         var choice = Choice(port, options);
         var expressible = options.KernelChoices.Contains(choice);
         if (port.Name.Protocol == TransportProtocol.Sctp)
         {
+            if (options.DataPath != DataPath.Userspace && expressible && !host.Carries)
+                return (ForwardingPath.NotCaught, $"SCTP can only be forwarded in the kernel, and {host.Sentence}");
             return options.DataPath != DataPath.Userspace && expressible
                 ? (ForwardingPath.Kernel, "SCTP")
                 : (ForwardingPath.NotCaught, "SCTP can only be forwarded in the kernel");
@@ -93,6 +103,8 @@ internal static class ServicePlanner
             DataPath.Kernel when tunnelled is not null => (ForwardingPath.NotCaught, $"{tunnelled}, and dataPath is kernel"),
             _ when tunnelled is not null => (ForwardingPath.Listener, tunnelled),
             DataPath.Userspace => (ForwardingPath.Listener, "dataPath is userspace"),
+            DataPath.Kernel when !host.Carries => (ForwardingPath.NotCaught, $"{host.Sentence}, and dataPath is kernel"),
+            _ when !host.Carries => (ForwardingPath.Listener, host.Sentence),
             _ when expressible => (ForwardingPath.Kernel, "every endpoint is reached directly"),
             DataPath.Kernel => (ForwardingPath.NotCaught, $"the rule backend cannot express {choice}"),
             _ => (ForwardingPath.Listener, $"the rule backend cannot express {choice}"),
@@ -109,7 +121,7 @@ internal static class ServicePlanner
         : BackendChoice.RoundRobin;
 
     private static PortalRule Rule(
-        CatalogPort port, CatchAddress address, ImmutableArray<ServiceEndpoint> endpoints, ForwardingPath path, PlanningOptions options) => new()
+        CatalogPort port, CatchAddress address, ImmutableArray<ServiceEndpoint> endpoints, ImmutableArray<IPAddress> asking, ForwardingPath path, PlanningOptions options) => new()
     {
         Key = new PortalKey(address.Address.ToIPAddress(), Protocol(port.Name.Protocol), port.Port),
         Comment = port.Name.ToString(),
@@ -122,6 +134,7 @@ internal static class ServicePlanner
                 Endpoints = ImmutableArray.CreateRange(endpoints, e => new IPEndPoint(e.Address.Address.ToIPAddress(), e.Address.Port)),
                 Choice = Choice(port, options),
                 Local = Local(endpoints),
+                ThroughListener = asking,
                 AffinityTimeout = port.ClientIPAffinity ?? TimeSpan.Zero,
             },
         },
@@ -138,6 +151,19 @@ internal static class ServicePlanner
         }
 
         return local.DrainToImmutable();
+    }
+
+    /// <summary>Endpoints here whose own connections to the service the kernel could not bring back to them. SCTP has no other way.</summary>
+    private static ImmutableArray<IPAddress> ThroughListener(CatalogPort port, CatchAddress address, HostCarriage host)
+    {
+        if (host.SelfThroughListener.IsEmpty || port.Name.Protocol == TransportProtocol.Sctp)
+            return [];
+        return
+        [
+            .. port.Endpoints.Where(endpoint => (endpoint.IsLocal || endpoint.Node is null)
+                    && endpoint.Address.Address.IsIPv6 == address.Address.IsIPv6 && host.GoesThroughListener(endpoint.Address.Address))
+                .Select(endpoint => endpoint.Address.Address).Distinct().Select(endpoint => endpoint.ToIPAddress()),
+        ];
     }
 
     private static PortalProtocol Protocol(TransportProtocol protocol) => protocol switch

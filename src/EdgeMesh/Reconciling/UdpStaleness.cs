@@ -76,11 +76,14 @@ public sealed class UdpStaleness
 
     private static FrozenSet<InetEndpoint> ReplySources(PlannedPort port, ForwardingPlan plan)
     {
-        if (port.Path == ForwardingPath.Kernel)
-            return port.Port.Endpoints.Select(e => e.Address).ToFrozenSet();
         if (port.Path == ForwardingPath.Refused)
             return [];
-        var listener = plan.Portals.First(p => p.Family == port.Family).Listener;
-        return [new InetEndpoint(InetAddress.From(listener.Address), (ushort)listener.Port)];
+        var place = plan.Portals.First(p => p.Family == port.Family).Listener;
+        var listener = new InetEndpoint(InetAddress.From(place.Address), (ushort)place.Port);
+        if (port.Path != ForwardingPath.Kernel)
+            return [listener];
+        // With a route of its own, some clients of the kernel path go to the listener.
+        var endpoints = port.Port.Endpoints.Select(e => e.Address);
+        return (port.Route is null ? endpoints : endpoints.Append(listener)).ToFrozenSet();
     }
 }

@@ -37,7 +37,7 @@ public sealed class ConfigTextTests
             [
                 "kubeAPIConfig.manifests", "commonConfig.stateDir", "commonConfig.adminAddress", "commonConfig.logLevel",
                 "modules.edgeProxy.excludeServices", "modules.edgeProxy.chainPrefix", "modules.edgeProxy.backend", "modules.edgeProxy.dataPath",
-                "modules.edgeProxy.loadBalancer.policy", "modules.edgeProxy.masqueradeAll", "modules.edgeProxy.listenPort",
+                "modules.edgeProxy.loadBalancer.policy", "modules.edgeProxy.masqueradeAll", "modules.edgeProxy.detectLocal", "modules.edgeProxy.clusterCIDR", "modules.edgeProxy.listenPort",
                 "modules.edgeProxy.drainTimeout", "modules.edgeProxy.ruleLease", "modules.edgeProxy.limits.maxConnections", "modules.edgeProxy.limits.maxPendingDials",
                 "modules.edgeProxy.limits.maxUdpFlows", "modules.edgeTunnel.identity", "modules.edgeTunnel.addressRanges",
             ],

@@ -40,7 +40,7 @@ public sealed class GoldenTests
     {
         Family = family,
         Listener = IPEndPoint.Parse(family == IpFamily.IPv4 ? "169.254.96.16:20007" : "[fd0e:6d65:7368::10]:20007"),
-        MasqueradeAll = lines.Contains("masquerade-all"),
+        Masquerade = lines.Contains("masquerade-all") ? MasqueradePolicy.Everything : MasqueradePolicy.HairpinOnly,
         Rules =
         [
             .. lines.Select(l => l.Split(' ')).Where(w => w.Length >= 5).Select(Portal)

@@ -320,7 +320,7 @@ public abstract class IptablesCases
         {
             Family = IpFamily.IPv6,
             Listener = IPEndPoint.Parse("[fd0e:6d65:7368::10]:20007"),
-            MasqueradeAll = true,
+            Masquerade = MasqueradePolicy.Everything,
             Rules =
             [
                 Rule("fd00:96::3", PortalProtocol.Tcp, "demo/six:http", new PortalTarget.Backends

@@ -18,7 +18,7 @@ public sealed class NftTextTests
 
     [Fact]
     public void MasqueradeAllMarksEveryConnection() =>
-        AssertGolden("masquerade-all.nft", Full(V4(Everything[0], Everything[3]) with { MasqueradeAll = true }));
+        AssertGolden("masquerade-all.nft", Full(V4(Everything[0], Everything[3]) with { Masquerade = MasqueradePolicy.Everything }));
 
     [Fact]
     public void AChangedEndpointIsOneElement() => AssertGolden(

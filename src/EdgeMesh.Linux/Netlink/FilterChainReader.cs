@@ -1,0 +1,156 @@
+using System.Buffers.Binary;
+using System.Collections.Immutable;
+using System.Runtime.InteropServices;
+
+namespace EdgeMesh.Linux.Netlink;
+
+/// <summary>Reads which chains stand at the hooks forward and input, and whether they drop what no rule of theirs accepts:
+/// of nf_tables by netlink (linux/netfilter/nf_tables.h), of iptables-legacy from its table.</summary>
+public static class FilterChainReader
+{
+    private const int Subsystem = 10, GetChain = 4, GetRule = 7;
+    private const int HookInput = 1, HookForward = 2;
+    private const int FamilyInet = 1;
+    private const uint Drop = 0;
+    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(5);
+
+    /// <param name="except">The table whose chains are left out: our own.</param>
+    /// <exception cref="NetlinkException">The kernel did not answer.</exception>
+    public static ImmutableArray<FilterChain> Read(string except)
+    {
+        var chains = new List<FilterChain>();
+        try
+        {
+            using var socket = NetlinkSocket.Open(NetlinkSocket.ProtocolNetfilter, Deadline);
+            foreach (var chain in BaseChains(socket))
+            {
+                if (chain.Table != except)
+                    chains.Add(chain with { EndsInDrop = EndsInDrop(socket, chain) });
+            }
+        }
+        catch (NetlinkException fault) when (fault.Errno is 0 or NetlinkCalls.Einval or NetlinkCalls.Eopnotsupp or 93)
+        {
+            // A kernel without nf_tables has no chains of it; 93 is EPROTONOSUPPORT, without nfnetlink.
+        }
+
+        foreach (var ipv6 in (bool[])[false, true])
+            chains.AddRange(LegacyFilter.Read(ipv6));
+        return [.. chains.OrderBy(chain => chain.ToString(), StringComparer.Ordinal).ThenBy(chain => chain.Hook)];
+    }
+
+    private static List<FilterChain> BaseChains(NetlinkSocket socket)
+    {
+        var found = new List<FilterChain>();
+        Span<byte> buffer = stackalloc byte[64];
+        var writer = new NetlinkWriter(buffer);
+        var sequence = socket.NextSequence();
+        writer.BeginMessage((Subsystem << 8) | GetChain, NetlinkSocket.FlagRequest | NetlinkSocket.FlagDump, sequence);
+        writer.NetfilterHeader(NetlinkCalls.AfUnspec);
+        writer.EndMessage();
+        var errno = socket.Query(
+            writer.Written,
+            sequence,
+            dump: true,
+            (_, payload) =>
+            {
+                if (ParseChain(payload) is { } chain)
+                    found.Add(chain);
+            },
+            out _);
+        return errno == 0 ? found : throw new NetlinkException("Listing the chains of the packet filter", errno);
+    }
+
+    /// <returns>Null for what is no base chain of the two hooks in a family that matters.</returns>
+    internal static FilterChain? ParseChain(ReadOnlySpan<byte> payload)
+    {
+        if (payload.Length < 4)
+            return null;
+        var family = payload[0] switch
+        {
+            NetlinkCalls.AfInet => "ip",
+            NetlinkCalls.AfInet6 => "ip6",
+            FamilyInet => "inet",
+            _ => null,
+        };
+        // Most chains are no base chains; the hook is looked for before anything is made of the rest.
+        if (family is null || Find(payload[4..], 4) is not { Length: > 0 } hook)
+            return null;
+        var number = Find(hook, 1) is { Length: >= 4 } value ? BinaryPrimitives.ReadUInt32BigEndian(value) : 0;
+        if (number is not (HookInput or HookForward))
+            return null;
+        var policy = Find(payload[4..], 5);
+        return new FilterChain(
+            family, Text(Find(payload[4..], 1)), Text(Find(payload[4..], 3)), number == HookInput ? FilterHook.Input : FilterHook.Forward,
+            IsLegacy: false, PolicyDrops: policy.Length >= 4 && BinaryPrimitives.ReadUInt32BigEndian(policy) == Drop, EndsInDrop: false);
+    }
+
+    private static bool EndsInDrop(NetlinkSocket socket, FilterChain chain)
+    {
+        var ends = false;
+        Span<byte> buffer = stackalloc byte[1024];
+        var writer = new NetlinkWriter(buffer);
+        var sequence = socket.NextSequence();
+        writer.BeginMessage((Subsystem << 8) | GetRule, NetlinkSocket.FlagRequest | NetlinkSocket.FlagDump, sequence);
+        writer.NetfilterHeader(chain.Family switch { "ip" => NetlinkCalls.AfInet, "ip6" => NetlinkCalls.AfInet6, _ => FamilyInet });
+        writer.AttributeText(1, chain.Table);
+        writer.AttributeText(2, chain.Name);
+        writer.EndMessage();
+        var errno = socket.Query(
+            writer.Written,
+            sequence,
+            dump: true,
+            (_, payload) =>
+            {
+                // Older kernels do not filter what they list.
+                if (payload.Length >= 4 && Text(Find(payload[4..], 1)) == chain.Table && Text(Find(payload[4..], 2)) == chain.Name)
+                    ends |= DropsAll(payload);
+            },
+            out _);
+        // A chain that has gone meanwhile drops nothing; the next look sees what is there.
+        return errno == 0 && ends;
+    }
+
+    /// <summary>Whether the rule has no condition, and drops or rejects.</summary>
+    internal static bool DropsAll(ReadOnlySpan<byte> payload)
+    {
+        var drops = false;
+        var expressions = new NetlinkAttributes(Find(payload[4..], 4));
+        while (expressions.MoveNext())
+        {
+            var name = Text(Find(expressions.Value, 1));
+            var data = Find(expressions.Value, 2);
+            switch (name)
+            {
+                case "counter" or "log":
+                    break;
+                case "reject":
+                    drops = true;
+                    break;
+                case "target" when Text(Find(data, 1)) == "REJECT":
+                    drops = true;
+                    break;
+                case "immediate" when Find(Find(Find(data, 2), 2), 1) is { Length: >= 4 } code && BinaryPrimitives.ReadUInt32BigEndian(code) == Drop:
+                    drops = true;
+                    break;
+                default:
+                    return false;
+            }
+        }
+
+        return drops;
+    }
+
+    private static ReadOnlySpan<byte> Find(ReadOnlySpan<byte> attributes, int type)
+    {
+        var walk = new NetlinkAttributes(attributes);
+        while (walk.MoveNext())
+        {
+            if (walk.Type == type)
+                return walk.Value;
+        }
+
+        return default;
+    }
+
+    private static string Text(ReadOnlySpan<byte> value) => System.Text.Encoding.UTF8.GetString(value.TrimEnd((byte)0));
+}

@@ -1,0 +1,123 @@
+using System.Collections.Immutable;
+using EdgeMesh.Netfilter;
+using EdgeMesh.Tunnel;
+
+namespace EdgeMesh.Hosts;
+
+/// <summary>How this node tells its own pods from other clients: <c>modules.edgeProxy.detectLocal</c>.</summary>
+public enum LocalDetection
+{
+    /// <summary>By everything that is known.</summary>
+    Auto,
+
+    /// <summary>By the ranges in this node's Node object.</summary>
+    PodCidr,
+
+    /// <summary>By its bridges and by the devices of its pods.</summary>
+    Bridge,
+
+    /// <summary>By <c>modules.edgeProxy.clusterCIDR</c>.</summary>
+    ClusterCidr,
+}
+
+/// <summary>What the decision depends on besides the host.</summary>
+public sealed record HostPolicy
+{
+    public LocalDetection Detection { get; init; } = LocalDetection.Auto;
+
+    public ImmutableArray<AddressRange> ClusterRanges { get; init; } = [];
+
+    /// <summary>Node.spec.podCIDRs; empty where nobody says.</summary>
+    public ImmutableArray<AddressRange> PodRanges { get; init; } = [];
+
+    public bool MasqueradeAll { get; init; }
+
+    /// <summary>Which table's FORWARD chain rules of ours can stand in: iptables on the nft or on the legacy backend; null: in none.</summary>
+    public bool? OwnFilterIsLegacy { get; init; }
+}
+
+/// <summary>Why a family's connections take the way that they take. The names are shown by <c>status</c>.</summary>
+public enum HostCode
+{
+    /// <summary>The kernel carries them as they are.</summary>
+    Carries,
+
+    /// <summary>The kernel carries them with rules of ours that this host makes necessary.</summary>
+    CarriesWithRules,
+
+    /// <summary>This node does not forward packets.</summary>
+    NotForwarding,
+
+    /// <summary>Somebody else's rules drop what is forwarded, as far as can be known.</summary>
+    ForwardDropped,
+
+    /// <summary>Nobody has looked.</summary>
+    Unknown,
+}
+
+/// <summary>What the kernel of this host can carry for one family, and what it needs for it.</summary>
+public sealed record HostCarriage
+{
+    /// <summary>For tests and for a planner that is not told: the kernel path without a rule that a host would need.</summary>
+    public static HostCarriage Unasked { get; } = new() { Code = HostCode.Carries, Sentence = "every endpoint is reached directly" };
+
+    public required HostCode Code { get; init; }
+
+    /// <summary>For <c>status</c>; says what was found.</summary>
+    public required string Sentence { get; init; }
+
+    public bool Carries => Code is HostCode.Carries or HostCode.CarriesWithRules;
+
+    public MasqueradePolicy Masquerade { get; init; } = MasqueradePolicy.HairpinOnly;
+
+    /// <summary>An endpoint inside of these that asks its own service goes through the listener: the kernel cannot bring
+    /// the connection back to where it came from.</summary>
+    public ImmutableArray<AddressRange> SelfThroughListener { get; init; } = [];
+
+    /// <summary>FORWARD drops by its policy, and a rule of ours at its end lets our own connections through.</summary>
+    public bool AcceptForwarded { get; init; }
+
+    /// <summary>The same for INPUT and the listener.</summary>
+    public bool AcceptListener { get; init; }
+
+    /// <summary>Rules of others may drop what goes to this node itself, so the listener cannot be counted on.</summary>
+    public bool ListenerMayBeShut { get; init; }
+
+    /// <summary>The node has no default route, so its own requests to a service address need one.</summary>
+    public bool NeedsServiceRoute { get; init; }
+
+    /// <summary>What an operator can do something about.</summary>
+    public ImmutableArray<string> Notices { get; init; } = [];
+
+    public bool GoesThroughListener(Linux.InetAddress endpoint)
+    {
+        foreach (var range in SelfThroughListener)
+        {
+            if (range.Contains(endpoint))
+                return true;
+        }
+
+        return false;
+    }
+
+    /// <summary>Whether services go the same ways; what else differs concerns rules that all of them share.</summary>
+    public bool PlansServicesAs(HostCarriage other) =>
+        Carries == other.Carries && ListenerMayBeShut == other.ListenerMayBeShut && (Carries || Sentence == other.Sentence)
+        && SelfThroughListener.AsSpan().SequenceEqual(other.SelfThroughListener.AsSpan());
+
+    public bool IsSameAs(HostCarriage other) =>
+        Code == other.Code && Sentence == other.Sentence && Masquerade.IsSameAs(other.Masquerade)
+        && SelfThroughListener.AsSpan().SequenceEqual(other.SelfThroughListener.AsSpan())
+        && AcceptForwarded == other.AcceptForwarded && AcceptListener == other.AcceptListener && ListenerMayBeShut == other.ListenerMayBeShut && NeedsServiceRoute == other.NeedsServiceRoute
+        && Notices.AsSpan().SequenceEqual(other.Notices.AsSpan());
+}
+
+/// <summary>Both families.</summary>
+public sealed record HostCarriages(HostCarriage IPv4, HostCarriage IPv6)
+{
+    public static HostCarriages Unasked { get; } = new(HostCarriage.Unasked, HostCarriage.Unasked);
+
+    public HostCarriage Of(IpFamily family) => family == IpFamily.IPv6 ? IPv6 : IPv4;
+
+    public bool IsSameAs(HostCarriages other) => IPv4.IsSameAs(other.IPv4) && IPv6.IsSameAs(other.IPv6);
+}

@@ -195,7 +195,7 @@ public sealed class UdpPathTests
     private static Route To(string name, string endpoint) => new()
     {
         Service = new ServicePortName("default", name, "dns", TransportProtocol.Udp),
-        Endpoints = ImmutableArray.Create(InetEndpoint.Parse(endpoint)),
+        Endpoints = [new ServiceEndpoint(InetEndpoint.Parse(endpoint), Node: null, IsLocal: false)],
     };
 
     private static async Task<string> AskFromAsync(Socket client, InetEndpoint target)

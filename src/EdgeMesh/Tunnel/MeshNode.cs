@@ -93,7 +93,8 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
                     counters.CountStranger();
                     if (reason is IdentityRefusedException)
                         faults.BrokeOff(address);
-                    else if (address.TryGetTcpEndPoint(out var from))
+                    // Who is only mistaken about the key tries once a second, which is no debt.
+                    if (address.TryGetTcpEndPoint(out var from))
                         debts.Note(AddressShare.Of(from.Address));
                 },
             },

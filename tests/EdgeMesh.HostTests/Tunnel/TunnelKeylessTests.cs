@@ -16,7 +16,7 @@ public sealed class TunnelKeylessTests(ITestOutputHelper output)
 {
     private const int Addresses = 64;
     private const long MostBytes = 10 << 20;
-    // Ten to twenty on a quiet machine, most of it accept(2) and close(2); the rest is for one that is busy with other things.
+    // Less than twenty were seen, most of it accept(2) and close(2); the rest is for a machine that is busy with other things.
     private const double MostMicroseconds = 60;
     private static readonly TimeSpan ToGetIn = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan EachAttack = LongForm.IsAsked ? TimeSpan.FromMinutes(1) : TimeSpan.FromMilliseconds(900);

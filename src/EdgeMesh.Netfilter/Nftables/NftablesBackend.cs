@@ -274,7 +274,7 @@ public sealed partial class NftablesBackend : IPortalBackend
     {
         var family = stands.Settings.Family;
         var table = PortalTable.TableOf(family);
-        if (stands.ListingIsReliable && stands.Table.Count <= MostListed && time.GetUtcNow() >= stands.NextListing)
+        if (stands.ListingIsReliable && stands.Table.Count <= MostListed && (stands.Listed is not { } listed || time.GetElapsedTime(listed) >= stands.ListingRest))
             return await CompareAsync(stands, cancellationToken);
 
         string[] objects =
@@ -292,7 +292,8 @@ public sealed partial class NftablesBackend : IPortalBackend
     {
         var start = time.GetTimestamp();
         var answer = await nft.ListAsync($"table {PortalTable.TableOf(stands.Settings.Family)}", cancellationToken);
-        stands.NextListing = time.GetUtcNow() + (time.GetElapsedTime(start) * ListingShare);
+        stands.Listed = time.GetTimestamp();
+        stands.ListingRest = time.GetElapsedTime(start) * ListingShare;
         return answer;
     }
 
@@ -339,7 +340,10 @@ public sealed partial class NftablesBackend : IPortalBackend
 
         public FamilyPortals Settings { get; } = settings;
 
-        public DateTimeOffset NextListing { get; set; } = DateTimeOffset.MinValue;
+        /// <summary>When, by the clock that nobody sets; null: never.</summary>
+        public long? Listed { get; set; }
+
+        public TimeSpan ListingRest { get; set; }
 
         public bool ListingIsReliable { get; set; } = true;
     }

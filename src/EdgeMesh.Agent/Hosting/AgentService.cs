@@ -169,7 +169,7 @@ internal sealed partial class AgentService(
         SourceFault = _source!.Health.Kinds.Select(kind => kind.Fault).FirstOrDefault(fault => fault is not null),
         Draining = _draining,
         SlowestLoop = _tcp!.SlowestTurn(),
-        FaultAge = _reconciler.State.FaultSince is { } since ? time.GetUtcNow() - since : null,
+        FaultAge = _reconciler.State.FaultBegan is { } began ? time.GetElapsedTime(began) : null,
         SyncUnderWay = _reconciler.SyncUnderWay,
         Handles = _options.Proxy.Enable,
         HasBeaten = _heart?.HasBeaten ?? true,

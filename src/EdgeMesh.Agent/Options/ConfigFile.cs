@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Text;
+using EdgeMesh.Kubernetes;
 
 namespace EdgeMesh.Agent.Options;
 
@@ -26,8 +27,6 @@ internal static class ConfigFile
 
     public const int MaxBytes = 1024 * 1024;
 
-    private const int FirstRead = 4096;
-
     private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
     public static LoadedConfig Load(string path, AgentEnvironment environment, ConfigOverrides overrides)
@@ -52,19 +51,9 @@ internal static class ConfigFile
                 return null;
             }
 
-            using var stream = File.OpenRead(path);
-            // Not by its length: a pipe or a device has none. Nor at once into all the room there may be: this runs every second,
-            // and a megabyte each time would have the collector go through the whole heap every three.
-            var buffer = new byte[FirstRead];
-            var count = stream.ReadAtLeast(buffer, buffer.Length, throwOnEndOfStream: false);
-            while (count == buffer.Length && count <= MaxBytes)
-            {
-                Array.Resize(ref buffer, Math.Min(buffer.Length * 2, MaxBytes + 1));
-                count += stream.ReadAtLeast(buffer.AsSpan(count), buffer.Length - count, throwOnEndOfStream: false);
-            }
-
-            if (count <= MaxBytes)
-                return buffer[..count];
+            var bytes = SmallFile.Read(path, MaxBytes);
+            if (bytes.Length <= MaxBytes)
+                return bytes;
             findings.Fault(YamlMark.WholeFile, "", "the file is larger than 1 MiB, and no configuration is", "look whether this is the right file");
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)

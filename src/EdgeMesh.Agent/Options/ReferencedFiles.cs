@@ -1,3 +1,4 @@
+using EdgeMesh.Kubernetes;
 using EdgeMesh.Tunnel.Identity;
 
 namespace EdgeMesh.Agent.Options;
@@ -70,7 +71,7 @@ internal static class ReferencedFiles
                     $"chmod 600 {path}");
             }
 
-            using var _ = File.OpenRead(path);
+            using var _ = SmallFile.Open(path);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

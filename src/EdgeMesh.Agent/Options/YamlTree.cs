@@ -99,9 +99,10 @@ internal sealed class YamlTree
     /// <returns>Null where the text is empty or broken; the faults are in <paramref name="findings"/>.</returns>
     public static YamlValue? Read(string text, FindingList findings)
     {
+        var tree = new YamlTree(text, findings);
         try
         {
-            return new YamlTree(text, findings).Document();
+            return tree.Document();
         }
         catch (YamlException e)
         {
@@ -113,6 +114,32 @@ internal sealed class YamlTree
 
             return null;
         }
+        // The scanner's own slips on broken text are not the agent's: it throws InvalidOperationException for a flow mapping whose
+        // lines are not indented and for text after '...', and others for others.
+        catch (Exception e) when (e is not OutOfMemoryException)
+        {
+            if (!ReportTabs(text, findings))
+                findings.Fault(LastGood(text), "", "this is not YAML from here on", "indent every line inside braces and brackets, and look for a brace, a bracket or a quote that is not closed");
+            return null;
+        }
+    }
+
+    /// <summary>Up to where the text was understood: such a fault names no place.</summary>
+    private static YamlMark LastGood(string text)
+    {
+        var last = new YamlMark(1, 1);
+        try
+        {
+            var parser = new Parser(new StringReader(text));
+            while (parser.MoveNext())
+                last = MarkOf(parser.Current!.End);
+        }
+        catch (Exception e) when (e is not OutOfMemoryException)
+        {
+            // The fault that is being located.
+        }
+
+        return last;
     }
 
     // The parser's own words for a tab do not speak of tabs. Inside a block scalar a tab is content, so look only after it has failed.

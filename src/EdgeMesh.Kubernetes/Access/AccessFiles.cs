@@ -23,15 +23,13 @@ internal static class AccessFiles
     {
         try
         {
-            using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-            if (stream.CanSeek && stream.Length > largest)
+            var bytes = SmallFile.Read(path, largest);
+            if (bytes.Length > largest)
             {
                 throw new ApiAccessException($"{what} {path} ({setting}) is larger than {largest >> 10} KB: this cannot be the right file");
             }
 
-            var bytes = new byte[largest];
-            var length = stream.ReadAtLeast(bytes, largest, throwOnEndOfStream: false);
-            return bytes[..length];
+            return bytes.Length > 0 ? bytes : throw new ApiAccessException($"{what} {path} ({setting}) is empty, or no file: correct it or the setting");
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {

@@ -316,6 +316,7 @@ internal sealed class ApiAccess
                 own.ChainPolicy.ExtraStore.Add(element.Certificate);
             }
 
+            own.ChainPolicy.VerificationTime = CertificateClock.JudgedAt(TimeProvider.System.GetUtcNow(), CertificateClock.Built, Roots, [certificate, .. own.ChainPolicy.ExtraStore]).LocalDateTime;
             return own.Build(certificate);
         }
 

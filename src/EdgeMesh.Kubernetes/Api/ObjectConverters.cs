@@ -100,6 +100,12 @@ internal sealed class SharedString : JsonConverter<string>
             return "";
         }
 
+        // What is this long repeats nowhere, and the pool would keep it for good.
+        if (text.Length > LongestShared)
+        {
+            return text.ToString();
+        }
+
         var bucket = Pool.AsSpan(BucketOf(text) * PerBucket, PerBucket);
         foreach (var pooled in bucket)
         {

@@ -86,7 +86,7 @@ internal static class FactsFile
     {
         try
         {
-            await using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            await using var file = SmallFile.Open(path) ?? throw new FactsFileException("it is empty, or no file");
             return await ReadAsync(file, source, cancellationToken);
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)

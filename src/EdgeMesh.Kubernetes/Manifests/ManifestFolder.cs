@@ -95,7 +95,9 @@ internal sealed class ManifestFolder(string path, TimeProvider time)
 
         var parsed = ManifestFile.Parse(file, text, known is null ? null : known.Current with { Objects = known.InForce });
         var inForce = InForce(parsed, known);
-        if (known is not null && known.Stamp.Target == stamp.Target && (time.GetUtcNow() - stamp.Written).Duration() < BeingWritten
+        // Whoever writes a file in place begins with an empty one, and may take longer to go on.
+        var beingWritten = text.Length == 0 ? Settled : BeingWritten;
+        if (known is not null && known.Stamp.Target == stamp.Target && (time.GetUtcNow() - stamp.Written).Duration() < beingWritten
             && known.InForce.Select(o => (o.Kind, o.Value.Key)).Except(inForce.Select(o => (o.Kind, o.Value.Key))).Any())
         {
             // Objects that are missing from a file this fresh may only not have been written yet.
@@ -128,8 +130,13 @@ internal sealed class ManifestFolder(string path, TimeProvider time)
 
     private static string ReadText(string file)
     {
-        using var stream = new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-        if (stream.CanSeek && stream.Length > LargestFile)
+        using var stream = SmallFile.Open(file);
+        if (stream is null)
+        {
+            return "";
+        }
+
+        if (stream.Length > LargestFile)
         {
             throw new IOException($"it is larger than {LargestFile >> 20} MB");
         }

@@ -77,7 +77,7 @@ internal static class YamlTree
         {
             throw new YamlFaultException($"is not YAML: {e.InnerException?.Message ?? e.Message}", firstLine - 1 + Math.Max(e.Start.Line, LastGoodLine(text)), e);
         }
-        catch (Exception e) when (e is InvalidOperationException or ArgumentException or FormatException or OverflowException or IndexOutOfRangeException)
+        catch (Exception e) when (e is not (YamlFaultException or OutOfMemoryException))
         {
             // The scanner's own slips on broken input must not be ours.
             throw new YamlFaultException("is not YAML", firstLine - 1 + LastGoodLine(text), e);
@@ -138,7 +138,7 @@ internal static class YamlTree
                 line = Math.Max(line, parser.Current!.End.Line);
             }
         }
-        catch (Exception e) when (e is YamlException or InvalidOperationException or ArgumentException or FormatException or OverflowException or IndexOutOfRangeException)
+        catch (Exception e) when (e is not OutOfMemoryException)
         {
             // The fault that is being located.
         }

@@ -93,7 +93,9 @@ public sealed class PublicKey
                     return false;
             }
         }
-        catch (CryptographicException)
+        // Not CryptographicException alone: a curve that the library does not know, a number that does not fit and the like come
+        // as whatever the platform's code met with. A key that cannot be used vouches for nothing.
+        catch (Exception e) when (e is not OutOfMemoryException)
         {
             return false;
         }

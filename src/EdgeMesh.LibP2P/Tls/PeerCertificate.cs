@@ -39,6 +39,19 @@ public static class PeerCertificate
     /// <exception cref="PeerProtocolException">The certificate is out of its time, not signed by itself, or does not prove an identity.</exception>
     public static PeerId Verify(X509Certificate2 certificate, TimeProvider time)
     {
+        try
+        {
+            return Read(certificate, time);
+        }
+        // Fields are read when they are asked for, and with whatever the platform's code meets with in them.
+        catch (Exception e) when (e is not (PeerProtocolException or OutOfMemoryException))
+        {
+            throw new PeerProtocolException("the peer's certificate is malformed", e);
+        }
+    }
+
+    private static PeerId Read(X509Certificate2 certificate, TimeProvider time)
+    {
         var now = time.GetUtcNow();
         if (now < new DateTimeOffset(certificate.NotBefore) || now > new DateTimeOffset(certificate.NotAfter))
             throw new PeerProtocolException("the peer's certificate is not valid at this time; compare the clocks");

@@ -22,11 +22,11 @@ internal sealed class NftListing
             {
                 inElements = !AddElements(set!, line);
             }
-            else if (line.EndsWith(" {") && line.StartsWith("chain "))
+            else if (Opens(line, "chain "))
             {
                 chain = listing.Chains[line[6..^2].ToString()] = [];
             }
-            else if (line.EndsWith(" {") && (line.StartsWith("set ") || line.StartsWith("map ")))
+            else if (Opens(line, "set ") || Opens(line, "map "))
             {
                 set = listing.Sets[line[4..^2].ToString()] = [];
             }
@@ -46,6 +46,9 @@ internal sealed class NftListing
 
         return listing;
     }
+
+    /// <summary>A name stands between the word and the brace: of `chain {`, the blank is not the word's and the brace's at once.</summary>
+    private static bool Opens(ReadOnlySpan<char> line, string word) => line.EndsWith(" {") && line[..^2].StartsWith(word);
 
     /// <summary>Our comments hold no comma and no brace, so neither can be inside an element of ours.</summary>
     /// <returns>True when the list ends with this line.</returns>

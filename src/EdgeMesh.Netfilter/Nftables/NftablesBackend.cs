@@ -275,7 +275,7 @@ public sealed partial class NftablesBackend : IPortalBackend
     {
         var family = stands.Table.Settings.Family;
         var table = PortalTable.TableOf(family);
-        if (stands.ListingIsReliable && stands.Table.Count <= MostListed && time.GetUtcNow() >= stands.NextListing)
+        if (stands.ListingIsReliable && stands.Table.Count <= MostListed && (stands.Listed is not { } listed || time.GetElapsedTime(listed) >= stands.ListingRest))
             return await CompareAsync(stands, cancellationToken);
 
         string[] objects =
@@ -293,7 +293,8 @@ public sealed partial class NftablesBackend : IPortalBackend
     {
         var start = time.GetTimestamp();
         var answer = await nft.ListAsync($"table {PortalTable.TableOf(stands.Table.Settings.Family)}", cancellationToken);
-        stands.NextListing = time.GetUtcNow() + (time.GetElapsedTime(start) * ListingShare);
+        stands.Listed = time.GetTimestamp();
+        stands.ListingRest = time.GetElapsedTime(start) * ListingShare;
         return answer;
     }
 
@@ -338,7 +339,10 @@ public sealed partial class NftablesBackend : IPortalBackend
     {
         public PortalTable Table { get; } = table;
 
-        public DateTimeOffset NextListing { get; set; } = DateTimeOffset.MinValue;
+        /// <summary>When, by the clock that nobody sets; null: never.</summary>
+        public long? Listed { get; set; }
+
+        public TimeSpan ListingRest { get; set; }
 
         public bool ListingIsReliable { get; set; } = true;
     }

@@ -190,7 +190,7 @@ public sealed partial class Reconciler : IDisposable
             catch (NetfilterException fault)
             {
                 // Changes that arrive during the back-off wait for it too: a broken packet filter is not to be hammered.
-                _state = _state with { Fault = fault.Message, FaultSince = _state.FaultSince ?? _time.GetUtcNow() };
+                _state = _state with { Fault = fault.Message, FaultSince = _state.FaultSince ?? _time.GetUtcNow(), FaultBegan = _state.FaultBegan ?? _time.GetTimestamp() };
                 pause = retry;
                 retry = retry * 2 < LongestRetry ? retry * 2 : LongestRetry;
                 LogApplyFailed(_backend.Name, pause.TotalSeconds, fault.Message);
@@ -261,7 +261,7 @@ public sealed partial class Reconciler : IDisposable
 
         syncFault?.Throw();
         if (_state.Fault is not null)
-            _state = _state with { Fault = null, FaultSince = null };
+            _state = _state with { Fault = null, FaultSince = null, FaultBegan = null };
     }
 
     private async Task SyncAsync(ClusterFacts facts, ReconcilerOptions options, Reachability? reachability, CancellationToken cancellationToken)
@@ -308,6 +308,7 @@ public sealed partial class Reconciler : IDisposable
             LastSyncDuration = elapsed,
             Fault = null,
             FaultSince = null,
+            FaultBegan = null,
             SyncsWithChanges = _state.SyncsWithChanges + (result.Changed ? 1 : 0),
         };
         _firstSync.TrySetResult();

@@ -32,6 +32,9 @@ public sealed record ReconcilerState
 
     public DateTimeOffset? FaultSince { get; init; }
 
+    /// <summary>The same by the clock that nobody sets; what decides goes by this one.</summary>
+    public long? FaultBegan { get; init; }
+
     public long Syncs { get; init; }
 
     public long SyncsWithChanges { get; init; }

@@ -140,7 +140,7 @@ public sealed class ManifestTests
         var tunnel = ConfigSample.Options(example).Tunnel;
         Assert.True(tunnel.Enable);
         Assert.Equal($"{mount}/psk", tunnel.PskPath);
-        Assert.Equal("NAME-OF-A-CLOUD-NODE", Assert.Single(tunnel.RelayNodes).NodeName);
+        Assert.Equal("name-of-a-cloud-node", Assert.Single(tunnel.RelayNodes).NodeName);
     }
 
     private static IEnumerable<YamlNode> Objects(string file)

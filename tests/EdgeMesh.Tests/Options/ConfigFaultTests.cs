@@ -60,6 +60,7 @@ public sealed class ConfigFaultTests
     [InlineData("# nothing\n---\n", "the file is empty")]
     [InlineData("a: b: c", "not YAML")]
     [InlineData("modules: [", "not YAML")]
+    [InlineData("kind: EdgeMeshAgent\nmodules: {\nedgeProxy: {enable: true}\n}\n", "agent.yaml:2")]
     [InlineData("modules: *nobody", "names no anchor")]
     [InlineData("modules: &a {edgeProxy: *a}", "names no anchor")]
     [InlineData("modules:\n\tedgeProxy: {}", "a tab indents this line")]

@@ -16,6 +16,7 @@ public sealed partial class BackgroundWorkTests
         ("EdgeMesh/Forwarding/ForwardingLoop.cs", "new Thread(Run)", "catches all, reports to the supervisor; /livez notices its end"),
         ("EdgeMesh/Forwarding/Udp/UdpLoop.cs", "new Thread(Run)", "catches all, reports to the supervisor"),
         ("EdgeMesh/Tunnel/Loop/TunnelLoop.cs", "new Thread(Run)", "catches all, reports to the supervisor; /livez notices its end"),
+        ("EdgeMesh/Tunnel/Admission/Doorkeeper.cs", "new Thread(Run)", "catches all, reports to the supervisor and goes on"),
         ("EdgeMesh.LibP2P/Connections/PeerHostOptions.cs", "_ = work()", "what a host does that has no supervisor; MeshNode gives it one"),
         ("EdgeMesh.Kubernetes/Watching/Reflector.cs", "_time.CreateTimer(_ => Recovered()", "changes a value and writes one line"),
         ("EdgeMesh.Linux/Netlink/RuleChangeMonitor.cs", "new Thread(Listen)", "its fault goes to the order guard's wait, which runs under the supervisor"),

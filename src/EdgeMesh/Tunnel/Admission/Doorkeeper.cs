@@ -43,6 +43,7 @@ internal sealed partial class Doorkeeper : IDisposable
     private readonly MeshFaults _faults;
     private readonly ILogger _logger;
     private readonly TimeProvider _time;
+    private readonly Action<Exception> _report;
     private readonly TimeSpan _toProve;
     private readonly Epoll _epoll = new(EventBatch);
     private readonly WakeEvent _wake = new();
@@ -56,9 +57,9 @@ internal sealed partial class Doorkeeper : IDisposable
     private Thread? _thread;
 
     /// <param name="toProve">How long the first flight may take.</param>
-    internal Doorkeeper(AdmissionKeys keys, TimeSpan toProve, AdmissionCounts counts, KnownAddresses known, HandshakeDebts debts, MeshFaults faults, ILogger logger, TimeProvider time)
+    internal Doorkeeper(AdmissionKeys keys, TimeSpan toProve, AdmissionCounts counts, KnownAddresses known, HandshakeDebts debts, MeshFaults faults, ILogger logger, TimeProvider time, Action<Exception> report)
     {
-        (_keys, _toProve, _counts, _known, _debts, _faults, _logger, _time) = (keys, toProve, counts, known, debts, faults, logger, time);
+        (_keys, _toProve, _counts, _known, _debts, _faults, _logger, _time, _report) = (keys, toProve, counts, known, debts, faults, logger, time, report);
         _epoll.Add(_wake.Descriptor, EpollEvents.In, WakeData);
         _waiting = new FairPlaces<Waiting>(MaxWaiting, MaxWaitingPerAddress, ReservedForKnown, TimeSpan.Zero, time);
     }
@@ -118,7 +119,7 @@ internal sealed partial class Doorkeeper : IDisposable
             }
             catch (Exception e)
             {
-                LogFault(_logger, e);
+                _report(e);
                 _over.Wait(AfterFault);
             }
         }
@@ -286,9 +287,6 @@ internal sealed partial class Doorkeeper : IDisposable
             await closed.Task;
         }
     }
-
-    [LoggerMessage(6060, LogLevel.Error, "A connection to the tunnel's port could not be looked at because of a fault in this program")]
-    private static partial void LogFault(ILogger logger, Exception exception);
 
     [LoggerMessage(6061, LogLevel.Debug, "Connections to the tunnel's port wait: {Reason}")]
     private static partial void LogNoDescriptor(ILogger logger, string reason);

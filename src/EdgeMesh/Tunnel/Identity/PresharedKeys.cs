@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Collections.Immutable;
 using System.Security.Cryptography;
 using System.Text;
+using EdgeMesh.Kubernetes;
 using EdgeMesh.LibP2P.Addresses;
 using EdgeMesh.LibP2P.Admission;
 using EdgeMesh.LibP2P.Cryptography;
@@ -41,7 +42,8 @@ public sealed class PresharedKeys
     {
         try
         {
-            using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            using var file = SmallFile.Open(path)
+                ?? throw new PresharedKeyException($"The key file {path} is empty, or no file. Make one with: openssl rand -base64 32 > {path}; chmod 600 {path}");
             var notice = CheckMode(path, File.GetUnixFileMode(file.SafeFileHandle));
             var bytes = new byte[MaxFile + 1];
             var count = file.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false);

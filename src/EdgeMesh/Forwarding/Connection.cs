@@ -44,6 +44,23 @@ internal sealed class Connection(int slot)
     /// connections have no second one.</summary>
     public bool SendsAtOnce;
 
+    /// <summary>This side has been reset: nothing can go to it any more. What it sent before is still passed on, and the reset
+    /// behind it.</summary>
+    public bool ClientGone;
+
+    /// <inheritdoc cref="ClientGone"/>
+    public bool EndpointGone;
+
+    /// <summary>Everything is said but not everything delivered: it stays open until then.</summary>
+    public bool IsDelivering;
+
+    /// <summary>Bytes that had been delivered when it was last looked, and when that was less.</summary>
+    public long Delivered;
+    public long DeliveredAt;
+
+    /// <summary>The kernel probes the endpoint when it is idle.</summary>
+    public bool IsWatched;
+
     /// <summary>In the list of those that have more to do than their turn allowed.</summary>
     public bool HasTurn;
 
@@ -88,6 +105,9 @@ internal struct Flow
 
     /// <summary>The destination takes no more; an edge will tell.</summary>
     public bool Blocked;
+
+    /// <summary>It was so once: the destination may be slow, and much may wait for it in the kernel.</summary>
+    public bool WasBlocked;
 
     /// <summary>Large transfers go through a pipe.</summary>
     public bool Bulk;

@@ -20,7 +20,7 @@ internal sealed unsafe partial class ForwardingLoop
             return;
         }
 
-        if (endpointEvents != EpollEvents.None)
+        if (endpointEvents != EpollEvents.None || connection.EndpointGone)
             Relay(connection, isClient: false, endpointEvents);
     }
 
@@ -30,6 +30,8 @@ internal sealed unsafe partial class ForwardingLoop
             Note(ref connection.ToEndpoint, ref connection.ToClient, events);
         else
             Note(ref connection.ToClient, ref connection.ToEndpoint, events);
+        if ((events & EpollEvents.Error) != EpollEvents.None)
+            LoseSide(connection, isClient);
 
         Pump(connection, ref connection.ToEndpoint, connection.ClientDescriptor, connection.EndpointDescriptor, isToEndpoint: true);
         if (!connection.IsOpen)
@@ -38,11 +40,15 @@ internal sealed unsafe partial class ForwardingLoop
         if (!connection.IsOpen)
             return;
 
-        if (connection.ToEndpoint.Closed && connection.ToClient.Closed)
-            Release(connection, ConnectionOutcome.Closed);
-        else if ((events & EpollEvents.Error) != EpollEvents.None)
-            // What came before the reset has been read; nothing can go back any more.
-            Release(connection, isClient ? ConnectionOutcome.ClientReset : ConnectionOutcome.EndpointReset);
+        // A side that was lost while its own direction was pumped has perhaps sent something before.
+        if (connection.EndpointGone && !connection.ToClient.Closed)
+            Pump(connection, ref connection.ToClient, connection.EndpointDescriptor, connection.ClientDescriptor, isToEndpoint: false);
+        if (connection.ClientGone && !connection.ToEndpoint.Closed)
+            Pump(connection, ref connection.ToEndpoint, connection.ClientDescriptor, connection.EndpointDescriptor, isToEndpoint: true);
+        if ((connection.ToEndpoint.Closed && connection.ToClient.Closed) || (connection.ClientGone && connection.EndpointGone))
+            Finish(connection);
+        else if (connection.ClientGone || connection.EndpointGone)
+            Deliver(connection);
     }
 
     /// <param name="from">The flow whose source the event is about.</param>
@@ -62,8 +68,8 @@ internal sealed unsafe partial class ForwardingLoop
             to.Blocked = false;
     }
 
-    /// <summary>Moves bytes of one direction until its source is empty, its destination is full, or its turn is over.
-    /// Releases the connection when either side turns out to be reset.</summary>
+    /// <summary>Moves bytes of one direction until its source is empty, its destination is full, or its turn is over. A side that
+    /// turns out to be reset ends the direction to it, and the other one when it is empty.</summary>
     private void Pump(Connection connection, ref Flow flow, int from, int to, bool isToEndpoint)
     {
         if (flow.Closed)
@@ -78,13 +84,13 @@ internal sealed unsafe partial class ForwardingLoop
                 moved = WriteUnsent(ref flow, to);
                 if (moved == -Errno.EAGAIN)
                 {
-                    flow.Blocked = true;
+                    flow.Blocked = flow.WasBlocked = true;
                     break;
                 }
 
                 if (moved < 0)
                 {
-                    Release(connection, isToEndpoint ? ConnectionOutcome.EndpointReset : ConnectionOutcome.ClientReset);
+                    LoseSide(connection, isClient: !isToEndpoint);
                     return;
                 }
 
@@ -94,8 +100,8 @@ internal sealed unsafe partial class ForwardingLoop
             if (flow.Ended)
             {
                 flow.Closed = true;
-                // When the other direction is done too, closing says the same.
-                if (!(isToEndpoint ? connection.ToClient.Closed : connection.ToEndpoint.Closed))
+                // When the other direction is done too, closing says the same; and a reset is no end of a stream.
+                if (!(isToEndpoint ? connection.ToClient.Closed || connection.ClientGone : connection.ToEndpoint.Closed || connection.EndpointGone))
                     TcpSocket.ShutdownWrite(to);
                 break;
             }
@@ -133,8 +139,11 @@ internal sealed unsafe partial class ForwardingLoop
             {
                 // Sending and receiving fail alike once a side is reset; which one it was, the source's own state tells.
                 var sourceIsGone = flow.Readable;
-                Release(connection, sourceIsGone == isToEndpoint ? ConnectionOutcome.ClientReset : ConnectionOutcome.EndpointReset);
-                return;
+                LoseSide(connection, isClient: sourceIsGone == isToEndpoint);
+                if (!sourceIsGone)
+                    return;
+                flow.Ended = true;
+                flow.Readable = false;
             }
         }
 
@@ -170,7 +179,7 @@ internal sealed unsafe partial class ForwardingLoop
             {
                 sent = Math.Max(sent, 0);
                 KeepUnsent(ref flow, sent, count);
-                flow.Blocked = true;
+                flow.Blocked = flow.WasBlocked = true;
             }
 
             return count;

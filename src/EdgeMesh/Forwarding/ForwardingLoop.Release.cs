@@ -83,7 +83,10 @@ internal sealed unsafe partial class ForwardingLoop
         connection.Service.Active--;
         Empty(ref connection.ToEndpoint);
         Empty(ref connection.ToClient);
-        connection.HasTurn = connection.SendsAtOnce = false;
+        if (connection.IsDelivering)
+            _delivering--;
+        connection.HasTurn = connection.SendsAtOnce = connection.IsWatched = false;
+        connection.ClientGone = connection.EndpointGone = connection.IsDelivering = false;
         // After a flood the objects go, and only their places are kept.
         if (_free.Count < KeptConnections)
         {

@@ -11,6 +11,9 @@ internal enum ConnectionOutcome
     Closed,
     ClientReset,
     EndpointReset,
+
+    /// <summary>Closed for another: its client or service had more than its share of a limit.</summary>
+    GaveWay,
     DialFailed,
     NoDescriptor,
     Cut,
@@ -18,7 +21,7 @@ internal enum ConnectionOutcome
 }
 
 /// <summary>One client and its endpoint. Pooled: one object per slot of a loop, reused. Owns both descriptors.</summary>
-internal sealed class Connection(int slot)
+internal sealed class Connection(int slot) : ShareMember
 {
     /// <summary>Place in the loop's table, for good.</summary>
     public readonly int Slot = slot;

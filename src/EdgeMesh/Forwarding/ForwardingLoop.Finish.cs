@@ -31,7 +31,7 @@ internal sealed unsafe partial class ForwardingLoop
         else
             connection.EndpointGone = true;
         var bytes = to.Bytes;
-        Empty(ref to);
+        Empty(connection, ref to);
         to.Bytes = bytes;
         to.Closed = true;
         // Up to the error: the event of its last bytes may have come with that of the reset. Once the error has been told by

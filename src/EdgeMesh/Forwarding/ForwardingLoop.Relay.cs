@@ -26,6 +26,7 @@ internal sealed unsafe partial class ForwardingLoop
 
     private void Relay(Connection connection, bool isClient, EpollEvents events)
     {
+        connection.LastActive = _now;
         if (isClient)
             Note(ref connection.ToEndpoint, ref connection.ToClient, events);
         else
@@ -120,7 +121,7 @@ internal sealed unsafe partial class ForwardingLoop
                 TcpSocket.SendAtOnce(to);
             }
 
-            moved = flow.Bulk && TryLendPipe(ref flow) ? SpliceIn(ref flow, from) : CopyThrough(ref flow, from, to);
+            moved = flow.Bulk && TryLendPipe(connection, ref flow) ? SpliceIn(ref flow, from) : CopyThrough(ref flow, from, to);
             if (moved > 0)
             {
                 left -= moved;
@@ -147,7 +148,7 @@ internal sealed unsafe partial class ForwardingLoop
             }
         }
 
-        GiveBackPipe(ref flow);
+        GiveBackPipe(connection, ref flow);
     }
 
     /// <summary>Reads into the loop's buffer and writes it out at once; only what does not fit gets a buffer of its own.
@@ -217,10 +218,19 @@ internal sealed unsafe partial class ForwardingLoop
         return sent;
     }
 
-    private bool TryLendPipe(ref Flow flow)
+    private bool TryLendPipe(Connection connection, ref Flow flow)
     {
-        flow.Pipe ??= _resources.TryRentPipe();
-        return flow.Pipe is not null;
+        if (flow.Pipe is not null)
+            return true;
+        // Beyond half of them each client has its share only; the others' bytes are copied.
+        var client = connection.OfClient!;
+        if (_resources.PipesLent >= _options.PipesPerLoop / 2 && client.Pipes > _options.PipesPerLoop / Math.Max(1, _shares.Clients))
+            return false;
+        flow.Pipe = _resources.TryRentPipe();
+        if (flow.Pipe is null)
+            return false;
+        client.Pipes++;
+        return true;
     }
 
     private static int SpliceIn(ref Flow flow, int from)
@@ -234,12 +244,13 @@ internal sealed unsafe partial class ForwardingLoop
         return count;
     }
 
-    private void GiveBackPipe(ref Flow flow)
+    private void GiveBackPipe(Connection connection, ref Flow flow)
     {
         if (flow.Pipe is null || flow.InPipe > 0)
             return;
         _resources.Return(flow.Pipe, isEmpty: true);
         flow.Pipe = null;
+        connection.OfClient!.Pipes--;
     }
 
     private void TakeTurnLater(Connection connection)

@@ -55,6 +55,7 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
     private Queue<(Connection Connection, uint Generation)> _turnsNow = new();
 
     private readonly EventWait _wait;
+    private readonly FairShares _shares = new();
 
     private long _now;
     private bool _tickIsFast;
@@ -300,6 +301,7 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
     private void Sweep()
     {
         _lastSweep = _now;
+        _shares.Sweep();
         var routes = _context.Routes().Routes;
         foreach (var (name, service) in _services)
         {

@@ -60,12 +60,14 @@ internal sealed partial class AgentService
 
     private void PrepareForwarding(ImmutableArray<InetEndpoint> listeners, long descriptors)
     {
+        var connections = ConnectionBudget.Connections(
+            descriptors, _options.Proxy.MaxConnections, _options.Proxy.MaxUdpFlows * listeners.Length, ForwarderOptions.DefaultPipes * Environment.ProcessorCount);
         _heart = _rules!.Heartbeat is { } heartbeat ? new HeartbeatGate(heartbeat) : null;
         _tcp = new TcpForwarder(
             new ForwarderOptions
             {
                 Listeners = listeners,
-                MaxConnections = ConnectionBudget.Connections(descriptors, _options.Proxy.MaxConnections, _options.Proxy.MaxUdpFlows),
+                MaxConnections = connections,
                 MaxPendingDials = _options.Proxy.MaxPendingDials,
                 DialMark = OwnMark,
                 PollingLimit = Polling.Limit,
@@ -75,17 +77,22 @@ internal sealed partial class AgentService
         _listen = () =>
         {
             _tcp.Start();
+            var timeouts = ConntrackTimeouts.Read();
             _udp = UdpForwarder.Start(
                 new UdpForwarderOptions
                 {
                     Listeners = listeners,
                     MaxFlows = _options.Proxy.MaxUdpFlows,
+                    IdleTimeout = timeouts.UdpStream,
+                    UnassuredTimeout = timeouts.Udp,
+                    // Before conntrack may have forgotten the flow.
+                    RevalidateAfter = TimeSpan.FromSeconds(Math.Min(10, timeouts.Udp.TotalSeconds / 3)),
                     Mark = OwnMark,
                     Tunnel = _tunnel?.Dialer,
                 },
                 Volatile.Read(ref _routes), time, loggers.CreateLogger<UdpForwarder>(), _supervisor);
             _metrics = new ForwardingMetrics(_tcp, _udp);
-            LogListening(string.Join(", ", listeners), ConnectionBudget.Connections(descriptors, _options.Proxy.MaxConnections, _options.Proxy.MaxUdpFlows));
+            LogListening(string.Join(", ", listeners), connections);
         };
     }
 

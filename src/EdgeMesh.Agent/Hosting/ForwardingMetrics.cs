@@ -19,6 +19,7 @@ internal sealed class ForwardingMetrics : IDisposable
         Counter("edgemesh_tcp_dials_total", "Attempts to reach an endpoint.", () => tcp.ReadStatistics().DialAttempts);
         Each<DialFailure>("edgemesh_tcp_dial_failures_total", "Attempts that failed, by reason.", "reason", () => tcp.ReadStatistics().DialFailures);
         Each<RefusalReason>("edgemesh_tcp_refused_total", "Clients that were reset without an endpoint, by reason.", "reason", () => tcp.ReadStatistics().Refused);
+        Counter("edgemesh_tcp_gave_way_total", "Connections closed for others, because their client or service had most of a limit that was used up.", () => tcp.ReadStatistics().GaveWay);
         Bytes("edgemesh_tcp_bytes_total", () => (tcp.ReadStatistics().BytesToEndpoints, tcp.ReadStatistics().BytesToClients));
         Counter("edgemesh_forwarding_faults_total", "Connections and flows that were cut by a fault of this program.",
             () => tcp.ReadStatistics().Faults + udp.Statistics().Faults);

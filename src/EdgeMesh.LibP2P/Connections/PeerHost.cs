@@ -277,7 +277,7 @@ public sealed partial class PeerHost : IAsyncDisposable
         }
     }
 
-    /// <summary>Apart: the ahead-of-time compiler of .NET 10 loses the exit of a lock in the finally of an asynchronous method.</summary>
+    /// <summary>A method of its own: in the native program a lock inside the finally of an asynchronous method was seen to stay held.</summary>
     private void EndHandshake(long ticket)
     {
         lock (_handshakes)

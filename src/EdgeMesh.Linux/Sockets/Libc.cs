@@ -57,6 +57,9 @@ internal static unsafe partial class Libc
     internal static partial int fcntl(int descriptor, int command, nint argument);
 
     [LibraryImport(Library)]
+    internal static partial int ioctl(int descriptor, nuint request, void* argument);
+
+    [LibraryImport(Library)]
     internal static partial int shutdown(int descriptor, int how);
 
     [LibraryImport(Library)]

@@ -159,7 +159,39 @@ public static unsafe class TcpSocket
         _ = Libc.close(descriptor);
     }
 
-    /// <summary>Lets the kernel notice a peer that is gone: probes when idle, and gives up on unacknowledged bytes.</summary>
+    /// <summary>Bytes (and an end of stream) that were written and that the peer has not acknowledged; 0 also where the
+    /// kernel cannot say.</summary>
+    public static int Unacknowledged(int descriptor)
+    {
+        const nuint SIOCOUTQ = 0x5411;
+        int count;
+        return Libc.ioctl(descriptor, SIOCOUTQ, &count) < 0 ? 0 : count;
+    }
+
+    /// <summary>What the kernel knows of the peer's signs of life.</summary>
+    public static SignsOfLife ReadPeer(int descriptor)
+    {
+        const int TCP_INFO = 11;
+        // struct tcp_info up to tcpi_snd_wnd, which kernels before 5.4 do not fill in.
+        const int Size = 232;
+        var info = stackalloc byte[Size];
+        new Span<byte>(info, Size).Clear();
+        uint length = Size;
+        if (Libc.getsockopt(descriptor, SocketOption.IPPROTO_TCP, TCP_INFO, info, &length) < 0)
+            return default;
+        return new SignsOfLife
+        {
+            Retransmissions = info[2],
+            Probes = info[3],
+            Unacknowledged = *(uint*)(info + 24),
+            SilentMilliseconds = *(uint*)(info + 56),
+            Window = length < Size ? 0 : *(uint*)(info + 228),
+        };
+    }
+
+    /// <summary>Lets the kernel notice an idle peer that is gone. One that is gone while bytes are on their way to it is noticed
+    /// by <see cref="SignsOfLife.IsGone"/>; TCP_USER_TIMEOUT would do that too, but it also ends a peer that answers every
+    /// probe of its closed window (RFC 1122, 4.2.2.17, wants that one kept).</summary>
     public static void WatchPeer(int descriptor, PeerWatch watch)
     {
         ArgumentNullException.ThrowIfNull(watch);
@@ -167,19 +199,6 @@ public static unsafe class TcpSocket
         _ = SocketOption.Set(descriptor, SocketOption.IPPROTO_TCP, SocketOption.TCP_KEEPIDLE, watch.IdleSeconds);
         _ = SocketOption.Set(descriptor, SocketOption.IPPROTO_TCP, SocketOption.TCP_KEEPINTVL, watch.IntervalSeconds);
         _ = SocketOption.Set(descriptor, SocketOption.IPPROTO_TCP, SocketOption.TCP_KEEPCNT, watch.Probes);
-        _ = SocketOption.Set(descriptor, SocketOption.IPPROTO_TCP, SocketOption.TCP_USER_TIMEOUT, watch.UnacknowledgedSeconds * 1000);
         _ = SocketOption.Set(descriptor, SocketOption.SOL_SOCKET, SocketOption.SO_KEEPALIVE, 1);
     }
-}
-
-/// <summary>When the kernel gives up on a silent peer (tcp(7)). All in seconds, but the count of probes.</summary>
-public sealed record PeerWatch
-{
-    public int IdleSeconds { get; init; } = 60;
-
-    public int IntervalSeconds { get; init; } = 15;
-
-    public int Probes { get; init; } = 4;
-
-    public int UnacknowledgedSeconds { get; init; } = 120;
 }

@@ -11,6 +11,9 @@ internal enum ConnectionOutcome
     Closed,
     ClientReset,
     EndpointReset,
+
+    /// <summary>Closed for another: its client or service had more than its share of a limit.</summary>
+    GaveWay,
     DialFailed,
     NoDescriptor,
     Cut,
@@ -18,7 +21,7 @@ internal enum ConnectionOutcome
 }
 
 /// <summary>One client and its endpoint. Pooled: one object per slot of a loop, reused. Owns both descriptors.</summary>
-internal sealed class Connection(int slot)
+internal sealed class Connection(int slot) : ShareMember
 {
     /// <summary>Place in the loop's table, for good.</summary>
     public readonly int Slot = slot;
@@ -43,6 +46,23 @@ internal sealed class Connection(int slot)
     /// <summary>The endpoint's socket no longer holds small writes back. Its first write never waits, and most short
     /// connections have no second one.</summary>
     public bool SendsAtOnce;
+
+    /// <summary>This side has been reset: nothing can go to it any more. What it sent before is still passed on, and the reset
+    /// behind it.</summary>
+    public bool ClientGone;
+
+    /// <inheritdoc cref="ClientGone"/>
+    public bool EndpointGone;
+
+    /// <summary>Everything is said but not everything delivered: it stays open until then.</summary>
+    public bool IsDelivering;
+
+    /// <summary>Bytes that had been delivered when it was last looked, and when that was less.</summary>
+    public long Delivered;
+    public long DeliveredAt;
+
+    /// <summary>The kernel probes the endpoint when it is idle.</summary>
+    public bool IsWatched;
 
     /// <summary>In the list of those that have more to do than their turn allowed.</summary>
     public bool HasTurn;
@@ -88,6 +108,9 @@ internal struct Flow
 
     /// <summary>The destination takes no more; an edge will tell.</summary>
     public bool Blocked;
+
+    /// <summary>It was so once: the destination may be slow, and much may wait for it in the kernel.</summary>
+    public bool WasBlocked;
 
     /// <summary>Large transfers go through a pipe.</summary>
     public bool Bulk;

@@ -36,19 +36,20 @@ internal sealed class ForwarderContext(ForwarderOptions options, Func<RouteTable
 
     public long NowMicroseconds() => time.GetTimestamp() / (time.TimestampFrequency / 1_000_000);
 
-    public bool HasRoomForConnection()
+    /// <summary>Connections of all loops and in the tunnel; the loops' numbers are read as they are at the moment.</summary>
+    public long ActiveConnections()
     {
         var active = Carried.Active;
         foreach (var loop in _loops)
             active += Volatile.Read(ref loop.Counters.Active);
-        return active < Options.MaxConnections;
+        return active;
     }
 
-    public bool HasRoomForDial()
+    public long PendingDials()
     {
         long pending = 0;
         foreach (var loop in _loops)
             pending += Volatile.Read(ref loop.Counters.PendingDials);
-        return pending < Options.MaxPendingDials;
+        return pending;
     }
 }

@@ -11,6 +11,8 @@ public delegate int OriginalDestinationResolver(int descriptor, bool isIPv6, out
 /// <summary>How the TCP part of the user-mode path runs. All durations are positive.</summary>
 public sealed record ForwarderOptions
 {
+    public const int DefaultPipes = 64;
+
     /// <summary>One per family; portal rules redirect to these.</summary>
     public required ImmutableArray<InetEndpoint> Listeners { get; init; }
 
@@ -44,7 +46,7 @@ public sealed record ForwarderOptions
     /// <summary>Bytes per pipe, and the most pipes that one loop keeps and lends. Beyond that, bytes are copied.</summary>
     public int PipeSize { get; init; } = 256 * 1024;
 
-    public int PipesPerLoop { get; init; } = 64;
+    public int PipesPerLoop { get; init; } = DefaultPipes;
 
     /// <summary>How long a loop that is busy with small messages looks for the next one before it sleeps; zero: never.</summary>
     public TimeSpan PollingLimit { get; init; } = TimeSpan.FromMicroseconds(50);

@@ -73,6 +73,9 @@ public sealed record ForwarderStatistics
     /// <summary>Beats left out because a loop had not come round for too long.</summary>
     public required long HeartbeatsWithheld { get; init; }
 
+    /// <summary>Connections that were closed for others: their client or service had more than its share of a limit.</summary>
+    public required long GaveWay { get; init; }
+
     public required int PipesLent { get; init; }
 }
 

@@ -67,11 +67,11 @@ internal sealed unsafe partial class ForwardingLoop
         _acceptAtOnce = Math.Min(most * 2, MostAcceptedAtOnce);
     }
 
-    private void AdmitOrFault(TcpListenSocket listener, int descriptor, InetEndpoint client)
+    private void AdmitOrFault(TcpListenSocket listener, int descriptor, InetEndpoint client, bool isShort = false)
     {
         try
         {
-            var connection = Admit(listener, descriptor, client, out var route);
+            var connection = Admit(listener, descriptor, client, isShort, out var route);
             if (connection is null)
                 return;
             try
@@ -91,21 +91,9 @@ internal sealed unsafe partial class ForwardingLoop
     }
 
     /// <summary>Null when the client was refused, and its descriptor is closed; else the connection owns it.</summary>
-    private Connection? Admit(TcpListenSocket listener, int descriptor, InetEndpoint client, out Route? route)
+    private Connection? Admit(TcpListenSocket listener, int descriptor, InetEndpoint client, bool isShort, out Route? route)
     {
         route = null;
-        if (!_context.HasRoomForConnection())
-        {
-            Refuse(descriptor, client, RefusalReason.ConnectionLimit, null);
-            return null;
-        }
-
-        if (!_context.HasRoomForDial())
-        {
-            Refuse(descriptor, client, RefusalReason.DialLimit, null);
-            return null;
-        }
-
         if (_options.OriginalDestination(descriptor, listener.IsIPv6, out var destination) < 0 || destination == listener.Endpoint)
         {
             Refuse(descriptor, client, RefusalReason.NotRedirected, null);
@@ -127,7 +115,44 @@ internal sealed unsafe partial class ForwardingLoop
             return null;
         }
 
+        if (WhyNoRoom(client, service, route, isShort) is { } limit)
+        {
+            Refuse(descriptor, client, limit, service);
+            return null;
+        }
+
         return Take(descriptor, client, service);
+    }
+
+    /// <summary>Null: there is room, perhaps made by closing another's connection.</summary>
+    /// <param name="isShort">No descriptor is left.</param>
+    private RefusalReason? WhyNoRoom(InetEndpoint client, LoopService service, Route route, bool isShort)
+    {
+        var limit = _options.MaxConnections;
+        var loops = _context.Loops.Count;
+        var active = isShort ? limit : _context.ActiveConnections();
+        if (!_shares.MayEnter(client.Address, service.Share, active, limit, loops, pending: false, out var givesWay))
+            return isShort ? RefusalReason.DescriptorLimit : RefusalReason.ConnectionLimit;
+        // What the tunnel carries is not taken back for others, so that it never is the whole.
+        if (route.Tunnelled.Count > 0 && _context.Carried.Active is var carried && carried >= limit - (limit / 8) && carried < limit
+            && !_shares.MayEnter(client.Address, service.Share, carried, limit, loops, pending: false, out _))
+        {
+            return RefusalReason.ConnectionLimit;
+        }
+
+        GiveWay(givesWay);
+        if (!_shares.MayEnter(client.Address, service.Share, _context.PendingDials(), _options.MaxPendingDials, loops, pending: true, out givesWay))
+            return RefusalReason.DialLimit;
+        GiveWay(givesWay);
+        return null;
+    }
+
+    private void GiveWay(ShareMember? member)
+    {
+        if (member is not Connection connection)
+            return;
+        Counters.GaveWay++;
+        Release(connection, ConnectionOutcome.GaveWay);
     }
 
     private LoopService ServiceOf(Route route, RouteKey key)
@@ -161,7 +186,7 @@ internal sealed unsafe partial class ForwardingLoop
         if (descriptor >= 0)
         {
             Counters.Accepted++;
-            Refuse(descriptor, client, RefusalReason.DescriptorLimit, null);
+            AdmitOrFault(listener, descriptor, client, isShort: true);
         }
 
         _reserve = DescriptorHandle.TryReserve();

@@ -27,6 +27,7 @@ internal sealed unsafe partial class ForwardingLoop
         if (dial.Route.ClientIPAffinity is { } idle)
             connection.Service.Balancer.Affinity?.Set(connection.Client.Address, endpoint, (long)idle.TotalMilliseconds, _now);
         var carried = new CarriedConnection(this, connection, dial, first);
+        carried.CountElsewhere(1);
         Leave(connection, dial);
         _context.Carried.Begin(carried.Service.Name);
         tunnel.Carry(new TunnelledClient
@@ -61,6 +62,7 @@ internal sealed unsafe partial class ForwardingLoop
         {
             var connection = Place(carried.Descriptor, carried.Client, carried.Service);
             _context.Carried.GiveBack(carried.Service.Name);
+            carried.CountElsewhere(-1);
             try
             {
                 Resume(connection, carried);
@@ -84,6 +86,7 @@ internal sealed unsafe partial class ForwardingLoop
         connection.Dial.Begin(carried.Route, carried.StartedMicroseconds);
         foreach (var endpoint in carried.Tried)
             connection.Dial.Try(endpoint);
+        _shares.BeginPending(connection);
         connection.Endpoint = carried.Tried[^1];
         // One that has refused will refuse again.
         connection.Dial.TimedOut = carried.TimedOut == connection.Endpoint ? null : carried.TimedOut;
@@ -139,6 +142,15 @@ internal sealed unsafe partial class ForwardingLoop
         /// <summary>Once it was given back.</summary>
         public TunnelRefusal Refusal { get; private set; }
 
+        private readonly Share _ofClient = connection.OfClient!;
+
+        /// <summary>From any thread: its client and service have one more (or less) in the tunnel.</summary>
+        public void CountElsewhere(int change)
+        {
+            _ofClient.CountElsewhere(change);
+            Service.Share.CountElsewhere(change);
+        }
+
         /// <summary>From any thread.</summary>
         public void Refused(TunnelRefusal refusal)
         {
@@ -159,6 +171,7 @@ internal sealed unsafe partial class ForwardingLoop
                 loop.Wake();
             }
 
+            CountElsewhere(-1);
             loop._context.Carried.End(Service.Name, outcome, First.Length);
             LogCarried(loop._context.Logger, Service.Name, Client, outcome.Destination.Endpoint, outcome.Destination.Node,
                 outcome.BytesToEndpoint, outcome.BytesToClient, outcome.End);

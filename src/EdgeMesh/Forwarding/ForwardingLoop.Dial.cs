@@ -16,6 +16,7 @@ internal sealed unsafe partial class ForwardingLoop
     {
         connection.Dial = _freeDials.TryPop(out var dial) ? dial : new Dial(_options.DialLimits.Length);
         connection.Dial.Begin(route, _context.NowMicroseconds());
+        _shares.BeginPending(connection);
         Counters.PendingDials++;
         if (ReadFirstBytes(connection, out var count))
             DialNext(connection, connection.Dial, count);
@@ -162,6 +163,7 @@ internal sealed unsafe partial class ForwardingLoop
     private void EndDial(Connection connection, Dial dial)
     {
         connection.Dial = null;
+        _shares.EndPending(connection);
         Counters.PendingDials--;
         if (_freeDials.Count < 256)
             _freeDials.Push(dial);

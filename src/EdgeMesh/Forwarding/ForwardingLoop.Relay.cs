@@ -20,16 +20,19 @@ internal sealed unsafe partial class ForwardingLoop
             return;
         }
 
-        if (endpointEvents != EpollEvents.None)
+        if (endpointEvents != EpollEvents.None || connection.EndpointGone)
             Relay(connection, isClient: false, endpointEvents);
     }
 
     private void Relay(Connection connection, bool isClient, EpollEvents events)
     {
+        connection.LastActive = _now;
         if (isClient)
             Note(ref connection.ToEndpoint, ref connection.ToClient, events);
         else
             Note(ref connection.ToClient, ref connection.ToEndpoint, events);
+        if ((events & EpollEvents.Error) != EpollEvents.None)
+            LoseSide(connection, isClient);
 
         Pump(connection, ref connection.ToEndpoint, connection.ClientDescriptor, connection.EndpointDescriptor, isToEndpoint: true);
         if (!connection.IsOpen)
@@ -38,11 +41,15 @@ internal sealed unsafe partial class ForwardingLoop
         if (!connection.IsOpen)
             return;
 
-        if (connection.ToEndpoint.Closed && connection.ToClient.Closed)
-            Release(connection, ConnectionOutcome.Closed);
-        else if ((events & EpollEvents.Error) != EpollEvents.None)
-            // What came before the reset has been read; nothing can go back any more.
-            Release(connection, isClient ? ConnectionOutcome.ClientReset : ConnectionOutcome.EndpointReset);
+        // A side that was lost while its own direction was pumped has perhaps sent something before.
+        if (connection.EndpointGone && !connection.ToClient.Closed)
+            Pump(connection, ref connection.ToClient, connection.EndpointDescriptor, connection.ClientDescriptor, isToEndpoint: false);
+        if (connection.ClientGone && !connection.ToEndpoint.Closed)
+            Pump(connection, ref connection.ToEndpoint, connection.ClientDescriptor, connection.EndpointDescriptor, isToEndpoint: true);
+        if ((connection.ToEndpoint.Closed && connection.ToClient.Closed) || (connection.ClientGone && connection.EndpointGone))
+            Finish(connection);
+        else if (connection.ClientGone || connection.EndpointGone)
+            Deliver(connection);
     }
 
     /// <param name="from">The flow whose source the event is about.</param>
@@ -62,8 +69,8 @@ internal sealed unsafe partial class ForwardingLoop
             to.Blocked = false;
     }
 
-    /// <summary>Moves bytes of one direction until its source is empty, its destination is full, or its turn is over.
-    /// Releases the connection when either side turns out to be reset.</summary>
+    /// <summary>Moves bytes of one direction until its source is empty, its destination is full, or its turn is over. A side that
+    /// turns out to be reset ends the direction to it, and the other one when it is empty.</summary>
     private void Pump(Connection connection, ref Flow flow, int from, int to, bool isToEndpoint)
     {
         if (flow.Closed)
@@ -78,13 +85,13 @@ internal sealed unsafe partial class ForwardingLoop
                 moved = WriteUnsent(ref flow, to);
                 if (moved == -Errno.EAGAIN)
                 {
-                    flow.Blocked = true;
+                    flow.Blocked = flow.WasBlocked = true;
                     break;
                 }
 
                 if (moved < 0)
                 {
-                    Release(connection, isToEndpoint ? ConnectionOutcome.EndpointReset : ConnectionOutcome.ClientReset);
+                    LoseSide(connection, isClient: !isToEndpoint);
                     return;
                 }
 
@@ -94,8 +101,8 @@ internal sealed unsafe partial class ForwardingLoop
             if (flow.Ended)
             {
                 flow.Closed = true;
-                // When the other direction is done too, closing says the same.
-                if (!(isToEndpoint ? connection.ToClient.Closed : connection.ToEndpoint.Closed))
+                // When the other direction is done too, closing says the same; and a reset is no end of a stream.
+                if (!(isToEndpoint ? connection.ToClient.Closed || connection.ClientGone : connection.ToEndpoint.Closed || connection.EndpointGone))
                     TcpSocket.ShutdownWrite(to);
                 break;
             }
@@ -114,7 +121,7 @@ internal sealed unsafe partial class ForwardingLoop
                 TcpSocket.SendAtOnce(to);
             }
 
-            moved = flow.Bulk && TryLendPipe(ref flow) ? SpliceIn(ref flow, from) : CopyThrough(ref flow, from, to);
+            moved = flow.Bulk && TryLendPipe(connection, ref flow) ? SpliceIn(ref flow, from) : CopyThrough(ref flow, from, to);
             if (moved > 0)
             {
                 left -= moved;
@@ -133,12 +140,15 @@ internal sealed unsafe partial class ForwardingLoop
             {
                 // Sending and receiving fail alike once a side is reset; which one it was, the source's own state tells.
                 var sourceIsGone = flow.Readable;
-                Release(connection, sourceIsGone == isToEndpoint ? ConnectionOutcome.ClientReset : ConnectionOutcome.EndpointReset);
-                return;
+                LoseSide(connection, isClient: sourceIsGone == isToEndpoint);
+                if (!sourceIsGone)
+                    return;
+                flow.Ended = true;
+                flow.Readable = false;
             }
         }
 
-        GiveBackPipe(ref flow);
+        GiveBackPipe(connection, ref flow);
     }
 
     /// <summary>Reads into the loop's buffer and writes it out at once; only what does not fit gets a buffer of its own.
@@ -170,7 +180,7 @@ internal sealed unsafe partial class ForwardingLoop
             {
                 sent = Math.Max(sent, 0);
                 KeepUnsent(ref flow, sent, count);
-                flow.Blocked = true;
+                flow.Blocked = flow.WasBlocked = true;
             }
 
             return count;
@@ -208,10 +218,19 @@ internal sealed unsafe partial class ForwardingLoop
         return sent;
     }
 
-    private bool TryLendPipe(ref Flow flow)
+    private bool TryLendPipe(Connection connection, ref Flow flow)
     {
-        flow.Pipe ??= _resources.TryRentPipe();
-        return flow.Pipe is not null;
+        if (flow.Pipe is not null)
+            return true;
+        // Beyond half of them each client has its share only; the others' bytes are copied.
+        var client = connection.OfClient!;
+        if (_resources.PipesLent >= _options.PipesPerLoop / 2 && client.Pipes > _options.PipesPerLoop / Math.Max(1, _shares.Clients))
+            return false;
+        flow.Pipe = _resources.TryRentPipe();
+        if (flow.Pipe is null)
+            return false;
+        client.Pipes++;
+        return true;
     }
 
     private static int SpliceIn(ref Flow flow, int from)
@@ -225,12 +244,13 @@ internal sealed unsafe partial class ForwardingLoop
         return count;
     }
 
-    private void GiveBackPipe(ref Flow flow)
+    private void GiveBackPipe(Connection connection, ref Flow flow)
     {
         if (flow.Pipe is null || flow.InPipe > 0)
             return;
         _resources.Return(flow.Pipe, isEmpty: true);
         flow.Pipe = null;
+        connection.OfClient!.Pipes--;
     }
 
     private void TakeTurnLater(Connection connection)

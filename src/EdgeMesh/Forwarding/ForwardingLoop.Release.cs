@@ -36,6 +36,8 @@ internal sealed unsafe partial class ForwardingLoop
         connection.Client = client;
         connection.Service = service;
         connection.StartedMilliseconds = _now;
+        connection.LastActive = _now;
+        _shares.Enter(connection, client.Address, service.Share);
         Counters.Active++;
         service.Active++;
         return connection;
@@ -81,9 +83,13 @@ internal sealed unsafe partial class ForwardingLoop
     {
         Counters.Active--;
         connection.Service.Active--;
-        Empty(ref connection.ToEndpoint);
-        Empty(ref connection.ToClient);
-        connection.HasTurn = connection.SendsAtOnce = false;
+        Empty(connection, ref connection.ToEndpoint);
+        Empty(connection, ref connection.ToClient);
+        _shares.Leave(connection);
+        if (connection.IsDelivering)
+            _delivering--;
+        connection.HasTurn = connection.SendsAtOnce = connection.IsWatched = false;
+        connection.ClientGone = connection.EndpointGone = connection.IsDelivering = false;
         // After a flood the objects go, and only their places are kept.
         if (_free.Count < KeptConnections)
         {
@@ -96,10 +102,14 @@ internal sealed unsafe partial class ForwardingLoop
         }
     }
 
-    private void Empty(ref Flow flow)
+    private void Empty(Connection connection, ref Flow flow)
     {
         if (flow.Pipe is not null)
+        {
             _resources.Return(flow.Pipe, isEmpty: flow.InPipe == 0);
+            connection.OfClient!.Pipes--;
+        }
+
         if (flow.Buffer is not null)
             _resources.Return(flow.Buffer);
         flow = default;

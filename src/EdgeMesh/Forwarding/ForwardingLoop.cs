@@ -11,6 +11,7 @@ namespace EdgeMesh.Forwarding;
 ///   Accept   listener ready -> accept -> original destination -> route           ForwardingLoop.Accept.cs
 ///   Dial     balancer -> connect, next endpoint on failure or deadline           ForwardingLoop.Dial.cs
 ///   Relay    bytes both ways, half-close kept, reset passed on                   ForwardingLoop.Relay.cs
+///   Finish   resets and ends behind the last byte                                ForwardingLoop.Finish.cs
 ///   Release  one access record, objects back to their pools                      ForwardingLoop.Release.cs
 /// </code>
 /// Sockets are registered edge-triggered, once, for everything; listeners level-triggered.
@@ -54,6 +55,7 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
     private Queue<(Connection Connection, uint Generation)> _turnsNow = new();
 
     private readonly EventWait _wait;
+    private readonly FairShares _shares = new();
 
     private long _now;
     private bool _tickIsFast;
@@ -262,10 +264,12 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
                 continue;
             try
             {
-                if (connection.Dial is null)
-                    TcpSocket.WatchPeer(connection.EndpointDescriptor, _options.PeerWatch);
-                else
+                if (connection.Dial is not null)
                     DialTimedOut(connection);
+                else if (connection.IsDelivering)
+                    LookAtDelivery(connection);
+                else
+                    LookAtPeers(connection);
             }
             catch (Exception e)
             {
@@ -289,7 +293,7 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
 
     private void SetTick()
     {
-        _tickIsFast = Counters.PendingDials > 0 || _listenersPaused
+        _tickIsFast = Counters.PendingDials > 0 || _delivering > 0 || _listenersPaused
             || Volatile.Read(ref _cutAt) != long.MaxValue;
         _timer.Set(_tickIsFast ? FastTickMilliseconds : SlowTickMilliseconds);
     }
@@ -297,6 +301,7 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
     private void Sweep()
     {
         _lastSweep = _now;
+        _shares.Sweep();
         var routes = _context.Routes().Routes;
         foreach (var (name, service) in _services)
         {

@@ -20,6 +20,7 @@ internal sealed class LoopCounters
     public long DialMicroseconds;
     public long Faults;
     public long PipesLent;
+    public long GaveWay;
 
     private static readonly long[] UpperBoundsMicroseconds = [.. Forwarding.DialLatency.UpperBounds.Select(bound => (long)(bound * 1_000_000))];
 
@@ -38,6 +39,9 @@ internal sealed class LoopService(ServicePortName name, ServiceBalancer balancer
 {
     public readonly ServicePortName Name = name;
     public readonly ServiceBalancer Balancer = balancer;
+
+    /// <summary>Of the loop's connections.</summary>
+    public readonly Share Share = new(isService: true);
 
     /// <summary>Under which the service was last found; tells whether it still exists.</summary>
     public RouteKey LastKey;

@@ -152,6 +152,7 @@ public sealed class TcpForwarder : IAsyncDisposable
             Heartbeats = _context.Pulse.Beats,
             HeartbeatFailures = _context.Pulse.Failures,
             HeartbeatsWithheld = _context.Pulse.Withheld,
+            GaveWay = counters.Sum(c => Volatile.Read(ref c.GaveWay)),
             PipesLent = (int)counters.Sum(c => Volatile.Read(ref c.PipesLent)),
         };
     }

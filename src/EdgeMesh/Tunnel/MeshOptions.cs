@@ -80,7 +80,7 @@ public sealed record MeshOptions
     public TimeSpan SessionWait { get; init; } = TimeSpan.FromSeconds(5);
 
     /// <summary>A UDP flow without a datagram for so long is closed.</summary>
-    public TimeSpan DatagramIdle { get; init; } = TimeSpan.FromSeconds(60);
+    public TimeSpan DatagramIdle { get; init; } = TimeSpan.FromSeconds(120);
 
     /// <summary>How long the tunnel's loop, busy with small messages, looks for the next one before it sleeps; zero: never.</summary>
     public TimeSpan PollingLimit { get; init; } = TimeSpan.FromMicroseconds(200);

@@ -133,16 +133,22 @@ internal sealed partial class HandoverHost(string identity, HandoverSteps? steps
         }
         finally
         {
-            lock (_lock)
-            {
-                _underWay!.SetResult();
-                if (!handedOver)
-                    _underWay = null;
-            }
+            EndAttempt(handedOver);
         }
 
         if (handedOver)
             await steps.FinishAsync(line.GoneAsync(cancellationToken));
+    }
+
+    /// <summary>A method of its own: in the native program a lock inside the finally of an asynchronous method was seen to stay held.</summary>
+    private void EndAttempt(bool handedOver)
+    {
+        lock (_lock)
+        {
+            _underWay!.SetResult();
+            if (!handedOver)
+                _underWay = null;
+        }
     }
 
     private static async Task<bool> ReleaseAsync(HandoverSteps steps, HandoverLine line, CancellationToken cancellationToken)

@@ -10,6 +10,7 @@ internal sealed class UdpService(ServicePortName name, ServiceBalancer balancer)
 {
     internal readonly ServicePortName Name = name;
     internal readonly ServiceBalancer Balancer = balancer;
+    internal readonly Share Share = new(isService: true);
     internal long Flows;
     internal long Active;
     internal long Failed;
@@ -18,7 +19,7 @@ internal sealed class UdpService(ServicePortName name, ServiceBalancer balancer)
 }
 
 /// <summary>One client's exchange with one endpoint. Belongs to one loop.</summary>
-internal sealed class UdpFlow
+internal sealed class UdpFlow : ShareMember
 {
     /// <summary>As seen at the listener, which conntrack makes unique.</summary>
     internal required InetEndpoint Client { get; init; }
@@ -51,9 +52,10 @@ internal sealed class UdpFlow
 
     internal long BytesToClient { get; set; }
 
-    // Kept by the FlowTable.
-    internal long LastActive { get; set; }
+    /// <summary>Both ways for longer than a question and its answer: conntrack keeps it longer (its status is ASSURED).</summary>
+    internal bool IsAssured { get; set; }
 
+    // Kept by the FlowTable.
     internal ulong Id { get; set; }
 
     internal UdpFlow? Older { get; set; }

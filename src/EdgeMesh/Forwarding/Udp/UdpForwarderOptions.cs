@@ -17,11 +17,17 @@ public sealed record UdpForwarderOptions
     /// <summary>One per family; portal rules redirect to these. Each is served by a thread of its own.</summary>
     public required ImmutableArray<InetEndpoint> Listeners { get; init; }
 
-    /// <summary>Most flows per listener. Each needs one descriptor; at the bound the flow that was idle longest gives way.</summary>
+    /// <summary>Most flows per listener. Each needs one descriptor; at the bound a flow that was idle long gives way, of the
+    /// client or service that has most.</summary>
     public int MaxFlows { get; init; } = 16_384;
 
-    /// <summary>A flow without a datagram in either direction for so long is closed.</summary>
-    public TimeSpan IdleTimeout { get; init; } = TimeSpan.FromSeconds(60);
+    /// <summary>A flow that has gone both ways for a while is closed after so long without a datagram. As conntrack has it
+    /// (net.netfilter.nf_conntrack_udp_timeout_stream), which knows the client's side of the flow no longer than that.</summary>
+    public TimeSpan IdleTimeout { get; init; } = TimeSpan.FromSeconds(120);
+
+    /// <summary>Every other flow is closed after so long (net.netfilter.nf_conntrack_udp_timeout), or after
+    /// <see cref="IdleTimeout"/> if that is shorter.</summary>
+    public TimeSpan UnassuredTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
     /// <summary>After so long without a datagram the kernel may have forgotten the flow and given the client's port to
     /// another one, so that the next datagram's original destination is looked up again. Must be shorter than

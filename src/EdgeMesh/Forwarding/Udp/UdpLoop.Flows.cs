@@ -39,7 +39,7 @@ internal sealed partial class UdpLoop
         if (route.Endpoints.IsEmpty)
             return Refuse(UdpDropReason.NoEndpoints, datagrams);
         if (_flows.IsFull)
-            Close(_flows.Oldest!, UdpCloseReason.Evicted);
+            Close(_shares.LeastMissed() as UdpFlow ?? _flows.Oldest!, UdpCloseReason.Evicted);
 
         var service = ServiceOf(route);
         var refused = Connect(service, route, client, out var endpoint, out var socket, out var tunnelled);
@@ -67,6 +67,7 @@ internal sealed partial class UdpLoop
         if (_flows.Count == 0)
             _nextSweep = _now + MillisecondsBetweenSweeps;
         _flows.Add(flow, id, _now);
+        _shares.Enter(flow, client.Address, service.Share);
         RememberClient(flow);
         UdpCounters.Add(ref service.Flows, 1);
         UdpCounters.Add(ref service.Active, 1);
@@ -160,6 +161,7 @@ internal sealed partial class UdpLoop
         if (reason is UdpCloseReason.Idle or UdpCloseReason.Evicted)
             RememberClient(flow);
         _flows.Remove(flow);
+        _shares.Leave(flow);
         flow.Socket.Dispose();
         UdpCounters.Add(ref flow.Service.Active, -1);
         UdpCounters.Add(ref Counters.Active, -1);
@@ -171,9 +173,15 @@ internal sealed partial class UdpLoop
     private void Sweep()
     {
         _nextSweep = _now + MillisecondsBetweenSweeps;
-        var idle = _stopAccepting ? Math.Min(_idleMilliseconds, DrainIdleMilliseconds) : _idleMilliseconds;
-        while (_flows.Oldest is { } oldest && _now - oldest.LastActive >= idle)
-            Close(oldest, UdpCloseReason.Idle);
+        var longest = _stopAccepting ? DrainIdleMilliseconds : long.MaxValue;
+        for (var flow = _flows.Oldest; flow is not null && _now - flow.LastActive >= Math.Min(_unassuredMilliseconds, longest);)
+        {
+            var next = flow.Newer;
+            if (_now - flow.LastActive >= Math.Min(flow.IsAssured ? _idleMilliseconds : _unassuredMilliseconds, longest))
+                Close(flow, UdpCloseReason.Idle);
+            flow = next;
+        }
+
         var table = Volatile.Read(ref _routes);
         if (!ReferenceEquals(table, _sweptRoutes))
         {

@@ -23,6 +23,9 @@ internal sealed partial class UdpLoop : IDisposable
     private const int MillisecondsBetweenSweepsWhileDraining = 100;
     private const int DrainIdleMilliseconds = 1000;
 
+    /// <summary>nf_conntrack_proto_udp.c: an answered flow that still moves after two seconds is a stream.</summary>
+    private const int AssuredAfterMilliseconds = 2000;
+
     // Without a bound per event a sender that is faster than the loop would starve all others.
     private const int BatchesPerEvent = 4;
 
@@ -45,7 +48,9 @@ internal sealed partial class UdpLoop : IDisposable
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Thread _thread;
     private readonly long _idleMilliseconds;
+    private readonly long _unassuredMilliseconds;
     private readonly long _revalidateMilliseconds;
+    private readonly FairShares _shares = new();
 
     private RouteTable _routes;
     private RouteTable _sweptRoutes;
@@ -67,6 +72,7 @@ internal sealed partial class UdpLoop : IDisposable
         _routes = _sweptRoutes = routes;
         _flows = new UdpFlowTable(options.MaxFlows);
         _idleMilliseconds = (long)options.IdleTimeout.TotalMilliseconds;
+        _unassuredMilliseconds = Math.Min(_idleMilliseconds, (long)options.UnassuredTimeout.TotalMilliseconds);
         _revalidateMilliseconds = (long)options.RevalidateAfter.TotalMilliseconds;
         _listener = DatagramSocket.Listen(address, options.ListenerBufferBytes, options.Mark);
         try
@@ -262,8 +268,14 @@ internal sealed partial class UdpLoop : IDisposable
 
         if (flow is null)
             return Open(client, datagrams);
-        _flows.Touch(flow, _now);
+        Touch(flow);
         return flow;
+    }
+
+    private void Touch(UdpFlow flow)
+    {
+        flow.IsAssured |= flow.Answered && _now - flow.OpenedAt >= AssuredAfterMilliseconds;
+        _flows.Touch(flow, _now);
     }
 
     private bool IsStillRouted(UdpFlow flow)
@@ -359,7 +371,7 @@ internal sealed partial class UdpLoop : IDisposable
     {
         if (count == 0)
             return;
-        _flows.Touch(flow, _now);
+        Touch(flow);
         if (!flow.Answered)
         {
             flow.Answered = true;

@@ -59,8 +59,11 @@ internal sealed class EndpointStream(TunnelLoop loop, OpenMessage open, ProxySer
 
     protected override void OnReset()
     {
+        var wasCarrying = IsCarrying && Descriptor >= 0;
         base.OnReset();
-        End();
+        // Else the end comes with the closing of the socket.
+        if (!wasCarrying)
+            End();
     }
 
     protected override void OnClosed(TunnelEndOf by) => End();

@@ -25,3 +25,14 @@ internal interface ITurnTaker
     /// <inheritdoc cref="ISocketOwner.OnFault"/>
     void OnFault(Exception exception);
 }
+
+/// <summary>Has ended, and waits until what was sent before has been delivered.</summary>
+internal interface IDelivery
+{
+    /// <summary>On each tick: looks whether it has been, or never will be.</summary>
+    /// <returns>False: there is nothing to wait for any more.</returns>
+    bool LookAtDelivery();
+
+    /// <inheritdoc cref="ISocketOwner.OnFault"/>
+    void OnFault(Exception exception);
+}

@@ -7,19 +7,21 @@ namespace EdgeMesh.Tunnel.Loop;
 
 /// <summary>
 /// One TCP connection over the tunnel, at either end: a stream and a local socket, bytes both ways, each end passed on by
-/// itself, a reset passed on as a reset.
+/// itself, a reset passed on as a reset, behind what was sent before it.
 /// <code>
 ///   local -> stream   read straight into the session's frames; nothing is read while window or send buffer are full
 ///   stream -> local   written from where it was decrypted; only what the socket does not take is kept, and the peer's
 ///                     window stays smaller by it
 /// </code>
 /// </summary>
-internal abstract unsafe class ProxiedStream(TunnelLoop loop) : StreamSink, ISocketOwner, ITurnTaker
+internal abstract unsafe partial class ProxiedStream(TunnelLoop loop) : StreamSink, ISocketOwner, ITurnTaker, IDelivery
 {
     /// <summary>Bytes that one stream may put into frames before the others have their turn.</summary>
     private const int TurnBytes = 256 * 1024;
 
     private const int Chunk = 64 * 1024;
+
+    private static readonly PeerWatch DefaultWatch = new();
 
     private int _slot = -1;
     private ByteQueue? _kept;
@@ -33,6 +35,12 @@ internal abstract unsafe class ProxiedStream(TunnelLoop loop) : StreamSink, ISoc
     private bool _blocked;
     private bool _streamEnded;
     private bool _inClosed;
+    private bool _wasBlocked;
+    private bool _localGone;
+    private bool _streamGone;
+    private bool _delivering;
+    private long _undelivered;
+    private long _deliveredAt;
 
     /// <summary>The local socket; -1 when it is closed.</summary>
     public int Descriptor { get; private set; } = -1;
@@ -63,12 +71,14 @@ internal abstract unsafe class ProxiedStream(TunnelLoop loop) : StreamSink, ISoc
         }
 
         Note(events);
+        if ((events & EpollEvents.Error) != EpollEvents.None)
+            LoseLocal();
         if (!_blocked && _kept is not null)
             WriteKept();
         if (Descriptor >= 0)
             ReadLocal();
-        if (Descriptor >= 0 && (events & EpollEvents.Error) != EpollEvents.None && !_readable)
-            Break(TunnelEndOf.Local);
+        if (_delivering)
+            LookAtDelivery();
     }
 
     public void OnTurn()
@@ -101,7 +111,14 @@ internal abstract unsafe class ProxiedStream(TunnelLoop loop) : StreamSink, ISoc
             EndLocal();
     }
 
-    protected override void OnReset() => CloseLocal(TunnelEndOf.Stream, abort: true);
+    protected override void OnReset()
+    {
+        _streamGone = true;
+        if (_carrying && Descriptor >= 0 && !_localGone)
+            Deliver();
+        else
+            CloseLocal(TunnelEndOf.Stream, abort: true);
+    }
 
     /// <summary>Before <see cref="Carry"/>: something happened at the local socket, or there is room to send.</summary>
     protected abstract void OnOpening(EpollEvents events);
@@ -139,6 +156,12 @@ internal abstract unsafe class ProxiedStream(TunnelLoop loop) : StreamSink, ISoc
     /// <summary>Takes bytes of the stream that are the connection's.</summary>
     protected void TakeData(ReadOnlySpan<byte> data)
     {
+        if (_localGone)
+        {
+            Consumed(data.Length);
+            return;
+        }
+
         var taken = 0;
         if (_carrying && _kept is null && !_blocked)
         {
@@ -150,13 +173,16 @@ internal abstract unsafe class ProxiedStream(TunnelLoop loop) : StreamSink, ISoc
             }
             else if (taken < 0)
             {
-                Break(TunnelEndOf.Local);
+                LoseLocal();
+                Consumed(data.Length);
+                ReadLocal();
                 return;
             }
 
             BytesIn += taken;
             loop.Count(0, taken);
             _blocked = taken < data.Length;
+            _wasBlocked |= _blocked;
         }
 
         if (taken < data.Length)
@@ -191,6 +217,7 @@ internal abstract unsafe class ProxiedStream(TunnelLoop loop) : StreamSink, ISoc
         else
             TcpSocket.Close(Descriptor);
         Descriptor = -1;
+        _delivering = false;
         _kept?.Dispose();
         _kept = null;
         OnClosed(by);
@@ -213,7 +240,7 @@ internal abstract unsafe class ProxiedStream(TunnelLoop loop) : StreamSink, ISoc
 
     private void ReadLocal()
     {
-        if (_outClosed)
+        if (_outClosed || _streamGone)
             return;
         lock (Drive!.Gate)
         {
@@ -246,7 +273,7 @@ internal abstract unsafe class ProxiedStream(TunnelLoop loop) : StreamSink, ISoc
                     if (count < space.Length)
                         TakeShortRead();
                 }
-                else if (count == 0)
+                else if (count == 0 && !_localGone)
                 {
                     _localEnded = true;
                 }
@@ -256,6 +283,7 @@ internal abstract unsafe class ProxiedStream(TunnelLoop loop) : StreamSink, ISoc
                 }
                 else
                 {
+                    // Behind what it sent before.
                     Break(TunnelEndOf.Local);
                     return;
                 }
@@ -268,7 +296,7 @@ internal abstract unsafe class ProxiedStream(TunnelLoop loop) : StreamSink, ISoc
         }
 
         if (_inClosed)
-            CloseLocal(TunnelEndOf.Both, abort: false);
+            CloseDelivered();
     }
 
     /// <summary>The socket was empty at that moment; whatever comes makes a new edge, unless its end is behind already.</summary>
@@ -300,13 +328,13 @@ internal abstract unsafe class ProxiedStream(TunnelLoop loop) : StreamSink, ISoc
                 sent = TcpSocket.Send(Descriptor, start, kept.Count);
             if (sent == -Errno.EAGAIN)
             {
-                _blocked = true;
+                _blocked = _wasBlocked = true;
                 return;
             }
 
             if (sent < 0)
             {
-                Break(TunnelEndOf.Local);
+                LoseLocal();
                 return;
             }
 
@@ -328,9 +356,32 @@ internal abstract unsafe class ProxiedStream(TunnelLoop loop) : StreamSink, ISoc
         _inClosed = true;
         // When the other direction is done too, closing says the same.
         if (_outClosed)
-            CloseLocal(TunnelEndOf.Both, abort: false);
+            CloseDelivered();
         else
             TcpSocket.ShutdownWrite(Descriptor);
+    }
+
+    /// <summary>The local side was reset: what the stream brings is dropped from here on, and what the socket still holds goes
+    /// out before the stream is reset.</summary>
+    private void LoseLocal()
+    {
+        if (_localGone)
+            return;
+        _localGone = true;
+        if (_kept is { } kept)
+        {
+            Consumed(kept.Count);
+            kept.Dispose();
+            _kept = null;
+        }
+
+        if (_outClosed || _streamGone)
+        {
+            Break(TunnelEndOf.Local);
+            return;
+        }
+
+        (_localEnded, _readable, _readOn, _endBehind) = (false, true, true, false);
     }
 }
 

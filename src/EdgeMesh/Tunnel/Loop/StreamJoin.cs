@@ -3,16 +3,22 @@ using EdgeMesh.LibP2P.Wire;
 
 namespace EdgeMesh.Tunnel.Loop;
 
-/// <summary>Two streams joined at a relay: bytes both ways, each end passed on by itself. What one side does not take is kept,
-/// and the other's window stays smaller by it.</summary>
+/// <summary>Two streams joined at a relay: bytes both ways, each end passed on by itself, a reset behind what was sent before it.
+/// What one side does not take is kept, and the other's window stays smaller by it.</summary>
 internal sealed class StreamJoin
 {
+    /// <summary>How long what came before a reset may stay without progress.</summary>
+    private const int DeliveryLimitMilliseconds = 30_000;
+
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Side _one;
     private readonly Side _other;
 
-    private StreamJoin(long? limit)
+    private readonly TunnelLoop _loop;
+
+    private StreamJoin(TunnelLoop loop, long? limit)
     {
+        _loop = loop;
         _one = new Side(this, limit ?? long.MaxValue);
         _other = new Side(this, limit ?? long.MaxValue);
         (_one.Opposite, _other.Opposite) = (_other, _one);
@@ -23,7 +29,7 @@ internal sealed class StreamJoin
     /// <exception cref="IOException">One side was lost, or the bound was reached: both are reset.</exception>
     public static async Task RunAsync(TunnelLoop loop, PeerStream one, PeerStream other, long? limit, CancellationToken cancellationToken)
     {
-        var join = new StreamJoin(limit);
+        var join = new StreamJoin(loop, limit);
         loop.Post(() => join.Begin(one, other), join.Break);
         await using var registration = cancellationToken.Register(() => loop.Post(() => join.Break(new OperationCanceledException(cancellationToken)), join.Break));
         await join._ended.Task;
@@ -52,13 +58,16 @@ internal sealed class StreamJoin
     }
 
     /// <summary>One of the two streams, as the source of its direction.</summary>
-    private sealed class Side(StreamJoin join, long left) : StreamSink, ITurnTaker
+    private sealed class Side(StreamJoin join, long left) : StreamSink, ITurnTaker, IDelivery
     {
         private ByteQueue? _kept;
         private long _left = left;
         private bool _ended;
         private bool _passed;
         private bool _waits;
+        private bool _isGone;
+        private long _deliveredAt;
+        private int _undelivered;
 
         public Side Opposite { get; set; } = null!;
 
@@ -92,6 +101,13 @@ internal sealed class StreamJoin
                 _kept = null;
             }
 
+            if (_isGone)
+            {
+                // What it sent before has gone out; the reset follows it.
+                join.Break(new IOException("one side of the relayed connection was lost"));
+                return;
+            }
+
             if (!_ended)
                 return;
             _passed = true;
@@ -109,6 +125,9 @@ internal sealed class StreamJoin
 
         protected override void OnData(Span<byte> data)
         {
+            // Nobody is left to take it, and the stream will be reset.
+            if (Opposite._isGone)
+                return;
             _left -= data.Length;
             if (_left < 0)
             {
@@ -143,7 +162,33 @@ internal sealed class StreamJoin
             Pass();
         }
 
-        protected override void OnReset() => join.Break(new IOException("one side of the relayed connection was lost"));
+        protected override void OnReset()
+        {
+            _isGone = true;
+            Opposite._kept?.Dispose();
+            Opposite._kept = null;
+            if (_kept is null || Opposite._isGone)
+            {
+                join.Break(new IOException("one side of the relayed connection was lost"));
+                return;
+            }
+
+            (_deliveredAt, _undelivered) = (join._loop.Now, _kept.Count);
+            join._loop.AwaitDelivery(this);
+            Pass();
+        }
+
+        public bool LookAtDelivery()
+        {
+            if (join._ended.Task.IsCompleted)
+                return false;
+            Pass();
+            if (_kept is { } kept && kept.Count < _undelivered)
+                (_deliveredAt, _undelivered) = (join._loop.Now, kept.Count);
+            if (join._loop.Now - _deliveredAt >= DeliveryLimitMilliseconds)
+                join.Break(new IOException("one side of the relayed connection was lost, and the other does not take what it had sent"));
+            return !join._ended.Task.IsCompleted;
+        }
 
         protected override void OnWritable() => Opposite.Pass();
 

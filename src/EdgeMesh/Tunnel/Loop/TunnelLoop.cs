@@ -41,6 +41,8 @@ internal sealed class TunnelLoop : IDisposable
     private readonly Stack<byte[]> _unsent = new();
     private readonly Stack<int> _freeSlots = new();
     private readonly List<DeadlineQueue> _deadlines = [];
+    private readonly List<IDelivery> _delivering = [];
+    private int _lookedAt;
     private readonly TaskCompletionSource _finished = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private (ISocketOwner? Owner, uint Generation)[] _slots = new (ISocketOwner?, uint)[256];
     private int _slotsUsed;
@@ -186,6 +188,9 @@ internal sealed class TunnelLoop : IDisposable
     internal void MarkDirty(TunnelSession session) => _dirty.Add(session);
 
     internal void TakeTurnLater(ITurnTaker taker) => _turns.Enqueue(taker);
+
+    /// <summary>Looks at each tick whether everything has been delivered.</summary>
+    internal void AwaitDelivery(IDelivery delivery) => _delivering.Add(delivery);
 
     /// <summary>Deadlines of one length; made before the loop starts.</summary>
     internal DeadlineQueue AddDeadlines(TimeSpan length)
@@ -336,7 +341,37 @@ internal sealed class TunnelLoop : IDisposable
                 Run(timed.OnOverdue, timed.OnFault);
         }
 
+        LookAtDeliveries();
+        LookAtLocalPeers();
+
         _timer.Set(TickMilliseconds);
+    }
+
+    private void LookAtDeliveries()
+    {
+        for (var i = _delivering.Count - 1; i >= 0; i--)
+        {
+            var delivery = _delivering[i];
+            var goesOn = false;
+            Run(() => goesOn = delivery.LookAtDelivery(), delivery.OnFault);
+            if (goesOn)
+                continue;
+            _delivering[i] = _delivering[^1];
+            _delivering.RemoveAt(_delivering.Count - 1);
+        }
+    }
+
+    /// <summary>A few at each tick, every one about every half minute.</summary>
+    private void LookAtLocalPeers()
+    {
+        const int TicksPerRound = 300;
+        var count = Math.Min(_slotsUsed, (_slotsUsed / TicksPerRound) + 1);
+        for (var i = 0; i < count; i++)
+        {
+            _lookedAt = _lookedAt + 1 < _slotsUsed ? _lookedAt + 1 : 0;
+            if (_slots[_lookedAt].Owner is ProxiedStream stream)
+                Run(stream.LookAtLocal, stream.OnFault);
+        }
     }
 
     private void TakeTurns()

@@ -1,0 +1,256 @@
+using System.Runtime.InteropServices;
+using EdgeMesh.Linux;
+
+namespace EdgeMesh.Forwarding;
+
+/// <summary>A connection or a flow, as one of those that share a limit.</summary>
+internal abstract class ShareMember
+{
+    /// <summary>When bytes last moved, in the loop's milliseconds.</summary>
+    public long LastActive { get; set; }
+
+    /// <summary>Its endpoint has not answered yet.</summary>
+    public bool IsPending { get; internal set; }
+
+    // Kept by FairShares; null while it is no member.
+    internal Share? OfClient { get; set; }
+
+    internal Share? OfService { get; set; }
+
+    internal int PlaceInClient { get; set; }
+
+    internal int PlaceInService { get; set; }
+}
+
+/// <summary>What one client address or one service has of a loop's places.</summary>
+internal sealed class Share(bool isService)
+{
+    private int _elsewhere;
+
+    internal bool IsService { get; } = isService;
+
+    internal List<ShareMember> Members { get; } = [];
+
+    /// <summary>Of the members, those that are <see cref="ShareMember.IsPending"/>.</summary>
+    internal int Pending { get; set; }
+
+    /// <summary>Pipes that its members hold.</summary>
+    internal int Pipes { get; set; }
+
+    /// <summary>Where to look next for a member that gives way.</summary>
+    internal int Cursor { get; set; }
+
+    /// <summary>Place among those that have something; -1: it has nothing.</summary>
+    internal int PlaceInUse { get; set; } = -1;
+
+    /// <summary>With those that the tunnel carries.</summary>
+    internal int Count => Members.Count + Volatile.Read(ref _elsewhere);
+
+    /// <summary>From any thread: one more (or less) is carried by the tunnel.</summary>
+    internal void CountElsewhere(int change) => Interlocked.Add(ref _elsewhere, change);
+}
+
+/// <summary>
+/// Who may have how much of a limit, among client addresses and among services at once. One loop's; no lock, no other thread.
+/// Below the limit nearly everything is granted: whoever is alone may have it all. When it is nearly used up, what is left is
+/// for those below their share (the limit divided by how many there are). When it is used up, whoever has most gives way to
+/// those that have less: see decision 17.
+/// </summary>
+internal sealed class FairShares
+{
+    /// <summary>Members that are compared to find one that gives way: the cost of a decision is bounded.</summary>
+    private const int MostCompared = 64;
+
+    /// <summary>Clients that have nothing are remembered up to here, so that short connections cost no objects.</summary>
+    private const int MostIdleClients = 4_096;
+
+    private readonly Dictionary<InetAddress, Share> _clients = [];
+    private readonly List<Share> _inUse = [];
+    private int _clientsInUse;
+    private int _servicesInUse;
+
+    /// <summary>Client addresses that have something.</summary>
+    internal int Clients => _clientsInUse;
+
+    internal void Enter(ShareMember member, InetAddress client, Share service)
+    {
+        ref var share = ref CollectionsMarshal.GetValueRefOrAddDefault(_clients, client, out _);
+        share ??= new Share(isService: false);
+        (member.OfClient, member.OfService) = (share, service);
+        member.PlaceInClient = share.Members.Count;
+        share.Members.Add(member);
+        member.PlaceInService = service.Members.Count;
+        service.Members.Add(member);
+        Use(share);
+        Use(service);
+    }
+
+    internal void Leave(ShareMember member)
+    {
+        if (member.OfClient is not { } client || member.OfService is not { } service)
+            return;
+        EndPending(member);
+        var last = client.Members[^1];
+        client.Members[member.PlaceInClient] = last;
+        last.PlaceInClient = member.PlaceInClient;
+        client.Members.RemoveAt(client.Members.Count - 1);
+        last = service.Members[^1];
+        service.Members[member.PlaceInService] = last;
+        last.PlaceInService = member.PlaceInService;
+        service.Members.RemoveAt(service.Members.Count - 1);
+        member.OfClient = member.OfService = null;
+        ForgetIfEmpty(client);
+        ForgetIfEmpty(service);
+    }
+
+    internal void BeginPending(ShareMember member)
+    {
+        member.IsPending = true;
+        member.OfClient!.Pending++;
+        member.OfService!.Pending++;
+    }
+
+    internal void EndPending(ShareMember member)
+    {
+        if (!member.IsPending)
+            return;
+        member.IsPending = false;
+        member.OfClient!.Pending--;
+        member.OfService!.Pending--;
+    }
+
+    /// <summary>Whether a newcomer has its place, and who has to go for it.</summary>
+    /// <param name="total">How many there are, in all loops and in the tunnel.</param>
+    /// <param name="limit">How many there may be.</param>
+    /// <param name="loops">Over how many loops they are spread.</param>
+    /// <param name="pending">The limit is one of pending dials.</param>
+    /// <param name="givesWay">Is to be closed first; null: nobody.</param>
+    internal bool MayEnter(InetAddress client, Share service, long total, int limit, int loops, bool pending, out ShareMember? givesWay)
+    {
+        givesWay = null;
+        if (total < limit - (limit / 8))
+            return true;
+        var own = _clients.GetValueOrDefault(client);
+        if (total < limit)
+            return !IsAbove(own, limit / loops, pending, isService: false) && !IsAbove(service, limit / loops, pending, isService: true);
+        givesWay = LeastMissed(own, service, pending);
+        return givesWay is not null;
+    }
+
+    /// <summary>Of whoever has most, the member that was idle longest; null when there is none.</summary>
+    internal ShareMember? LeastMissed() => Heaviest(pending: false, _clientsInUse, _servicesInUse) is { } heaviest ? Compare(heaviest, pending: false) : null;
+
+    /// <summary>Forgets clients that have nothing.</summary>
+    internal void Sweep()
+    {
+        for (var i = _inUse.Count - 1; i >= 0; i--)
+            ForgetIfEmpty(_inUse[i]);
+        ForgetIdleClients();
+    }
+
+    private void ForgetIdleClients()
+    {
+        foreach (var (address, share) in _clients)
+        {
+            if (share.PlaceInUse < 0)
+                _clients.Remove(address);
+        }
+    }
+
+    private bool IsAbove(Share? share, int limit, bool pending, bool isService)
+    {
+        // Alone: nobody else wants it.
+        var sharing = Sharing(isService) + (share is { PlaceInUse: >= 0 } ? 0 : 1);
+        var has = share is null ? 0 : pending ? share.Pending : share.Count;
+        return sharing > 1 && (has + 1L) * sharing > Math.Max(limit, sharing);
+    }
+
+    /// <summary>A newcomer is worth another's place only if it has clearly less.</summary>
+    private ShareMember? LeastMissed(Share? client, Share service, bool pending)
+    {
+        var clients = _clientsInUse + (client is { PlaceInUse: >= 0 } ? 0 : 1);
+        var services = _servicesInUse + (service.PlaceInUse >= 0 ? 0 : 1);
+        if (Heaviest(pending, clients, services) is not { } heaviest || Compare(heaviest, pending) is not { } member)
+            return null;
+        if (heaviest == service)
+            return Weight(client, pending) + 1 < Weight(member.OfClient, pending) ? member : null;
+        if (heaviest == client)
+            return Weight(service, pending) + 1 < Weight(member.OfService, pending) ? member : null;
+        return Weight(heaviest.IsService ? service : client, pending) + 1 < Weight(heaviest, pending) ? member : null;
+    }
+
+    /// <summary>Whoever is furthest above its share, where so many clients and services share.</summary>
+    private Share? Heaviest(bool pending, int clients, int services)
+    {
+        Share? heaviest = null;
+        long most = 0;
+        foreach (var share in _inUse)
+        {
+            // Of two alike the client: a service has others too.
+            var weight = (Weight(share, pending) * (share.IsService ? services : clients) * 2) + (share.IsService ? 0 : 1);
+            if (weight > most && Weight(share, pending) > 0)
+                (heaviest, most) = (share, weight);
+        }
+
+        return heaviest;
+    }
+
+    /// <summary>Of a service's members one of the client that has most, of a client's one of the service that has most; of
+    /// those the one that was idle longest.</summary>
+    private static ShareMember? Compare(Share share, bool pending)
+    {
+        ShareMember? found = null;
+        var members = share.Members;
+        for (var left = Math.Min(MostCompared, members.Count); left > 0; left--)
+        {
+            share.Cursor = share.Cursor + 1 < members.Count ? share.Cursor + 1 : 0;
+            var member = members[share.Cursor];
+            if (pending && !member.IsPending)
+                continue;
+            if (found is null || IsBefore(member, found))
+                found = member;
+        }
+
+        return found;
+
+        bool IsBefore(ShareMember one, ShareMember other)
+        {
+            var weight = Weight(share.IsService ? one.OfClient : one.OfService, pending);
+            var otherWeight = Weight(share.IsService ? other.OfClient : other.OfService, pending);
+            return weight != otherWeight ? weight > otherWeight : one.LastActive < other.LastActive;
+        }
+    }
+
+    // Those that the tunnel carries cannot give way to others.
+    private static long Weight(Share? share, bool pending) => share is null ? 0 : pending ? share.Pending : share.Members.Count;
+
+    private int Sharing(bool isService) => isService ? _servicesInUse : _clientsInUse;
+
+    private void Use(Share share)
+    {
+        if (share.PlaceInUse >= 0)
+            return;
+        share.PlaceInUse = _inUse.Count;
+        _inUse.Add(share);
+        if (share.IsService)
+            _servicesInUse++;
+        else
+            _clientsInUse++;
+    }
+
+    private void ForgetIfEmpty(Share share)
+    {
+        if (share.PlaceInUse < 0 || share.Count > 0)
+            return;
+        var last = _inUse[^1];
+        _inUse[share.PlaceInUse] = last;
+        last.PlaceInUse = share.PlaceInUse;
+        _inUse.RemoveAt(_inUse.Count - 1);
+        share.PlaceInUse = -1;
+        share.Cursor = 0;
+        if (share.IsService)
+            _servicesInUse--;
+        else if (--_clientsInUse + MostIdleClients < _clients.Count)
+            ForgetIdleClients();
+    }
+}

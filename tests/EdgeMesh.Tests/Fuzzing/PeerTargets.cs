@@ -172,13 +172,13 @@ internal static class PeerTargets
         byte[][] frames = [.. Frames()];
         yield return new("yamux", frames, Yamux) { Declared = Protocol, Words = frames, LongestInput = 20_000 };
         using var queue = new ByteQueue(1 << 20);
-        using var dialer = new NoiseSession(true, Identity, null, ["/yamux/1.0.0"], queue);
+        using var dialer = new NoiseSession(true, Identity, new NoiseTerms(), ["/yamux/1.0.0"], queue);
         byte[] flow = [.. queue.Data, 0, 100, .. new byte[100]];
         yield return new("noise-handshake", [flow], bytes =>
         {
             using var output = new ByteQueue(1 << 20);
             using var plain = new ByteQueue(1 << 20);
-            using var session = new NoiseSession(false, Identity, null, ["/yamux/1.0.0"], output);
+            using var session = new NoiseSession(false, Identity, new NoiseTerms(), ["/yamux/1.0.0"], output);
             ReadOnlySpan<byte> input = bytes;
             session.Receive(ref input, plain);
         })

@@ -1,5 +1,6 @@
 using System.Text;
 using EdgeMesh.Testing.ApiServer;
+using EdgeMesh.Testing.Lab;
 using Xunit;
 
 namespace EdgeMesh.Tests.Kubernetes;

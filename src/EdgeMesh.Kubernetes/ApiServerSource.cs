@@ -139,18 +139,21 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
             return null;
         }
 
+        var node = _node?.Objects.Values.FirstOrDefault(n => n.Metadata.Name == _nodeName);
         var facts = new ClusterFacts
         {
             Services = _services.Objects,
             EndpointSlices = _slices?.Objects ?? ImmutableDictionary<ObjectName, EndpointSlice>.Empty,
             Endpoints = _endpoints?.Objects ?? ImmutableDictionary<ObjectName, Endpoints>.Empty,
-            NodeLabels = _node?.Objects.Values.FirstOrDefault(n => n.Metadata.Name == _nodeName)?.Metadata.Labels ?? ImmutableDictionary<string, string>.Empty,
+            NodePodRanges = node?.Spec.Ranges ?? [],
+            NodeLabels = node?.Metadata.Labels ?? ImmutableDictionary<string, string>.Empty,
             Origin = FactsOrigin.Live,
             AsOf = _time.GetUtcNow(),
         };
         var old = _feed.Current;
         return old is not null && ReferenceEquals(old.Services, facts.Services) && ReferenceEquals(old.EndpointSlices, facts.EndpointSlices)
             && ReferenceEquals(old.Endpoints, facts.Endpoints) && ReferenceEquals(old.NodeLabels, facts.NodeLabels)
+            && old.NodePodRanges.AsSpan().SequenceEqual(facts.NodePodRanges.AsSpan())
             ? null
             : facts;
     }

@@ -25,6 +25,9 @@ public sealed record ClusterFacts
     /// <summary>Labels of this agent's own node; empty where the source has no Node objects.</summary>
     public ImmutableDictionary<string, string> NodeLabels { get; init; } = ImmutableDictionary<string, string>.Empty;
 
+    /// <summary>spec.podCIDRs of this agent's own node; empty where nobody says.</summary>
+    public ImmutableArray<string> NodePodRanges { get; init; } = [];
+
     public required FactsOrigin Origin { get; init; }
 
     /// <summary>When the newest fact in this view arrived.</summary>

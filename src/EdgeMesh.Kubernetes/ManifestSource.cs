@@ -186,12 +186,14 @@ public sealed partial class ManifestSource : IClusterSource
             Services = Merge(old?.Services),
             EndpointSlices = Merge(old?.EndpointSlices),
             Endpoints = Merge(old?.Endpoints),
+            NodePodRanges = node?.Spec.Ranges ?? [],
             NodeLabels = node?.Metadata.Labels ?? ImmutableDictionary<string, string>.Empty,
             Origin = FactsOrigin.Live,
             AsOf = _time.GetUtcNow(),
         };
         if (old is null || !ReferenceEquals(old.Services, facts.Services) || !ReferenceEquals(old.EndpointSlices, facts.EndpointSlices)
-            || !ReferenceEquals(old.Endpoints, facts.Endpoints) || !ReferenceEquals(old.NodeLabels, facts.NodeLabels))
+            || !ReferenceEquals(old.Endpoints, facts.Endpoints) || !ReferenceEquals(old.NodeLabels, facts.NodeLabels)
+            || !old.NodePodRanges.AsSpan().SequenceEqual(facts.NodePodRanges.AsSpan()))
         {
             _feed.Publish(facts);
         }

@@ -191,6 +191,7 @@ internal sealed partial class AgentService
     private async Task AfterFirstSyncAsync(CancellationToken cancellationToken)
     {
         await _reconciler!.FirstSync.WaitAsync(cancellationToken);
+        _host!.KeepRoutes(_reconciler.State.Plan);
         _heart?.Open();
         _tcp!.BeatSoon();
         // What the lists and the rules of a whole cluster were read from and written through is not needed again.
@@ -316,7 +317,22 @@ internal sealed partial class AgentService
                 _ => null,
             },
         };
-        _host = new HostWatch(_options.DeviceName, () => policy, time, loggers.CreateLogger<HostWatch>());
+        var said = ImmutableArray<string>.Empty;
+        _host = new HostWatch(
+            _options.DeviceName,
+            () =>
+            {
+                // Called by one part at a time: by the start, then by the look at this host.
+                var ranges = _source!.Current?.NodePodRanges ?? said;
+                if (!ranges.AsSpan().SequenceEqual(said.AsSpan()))
+                {
+                    said = ranges;
+                    policy = policy with { PodRanges = [.. ranges.Select(text => AddressRange.TryParse(text, out var range) ? range : null).OfType<AddressRange>()] };
+                }
+
+                return policy;
+            },
+            time, loggers.CreateLogger<HostWatch>());
         return _host.Begin();
     }
 

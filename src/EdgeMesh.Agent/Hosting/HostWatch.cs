@@ -28,6 +28,7 @@ internal sealed partial class HostWatch(string device, Func<HostPolicy> policy, 
     private HostPolicy? _decidedWith;
     private long _lookedAt;
     private TimeSpan _took;
+    private readonly Lock _gate = new();
     private readonly ImmutableArray<IPNetwork>[] _routes = [[], []];
 
     public HostCarriages Carriages { get; private set; } = HostCarriages.Unasked;
@@ -42,7 +43,6 @@ internal sealed partial class HostWatch(string device, Func<HostPolicy> policy, 
     }
 
     /// <param name="changed">Told whenever the host can carry something else than before.</param>
-    /// <param name="filterChanged">Told when chains came or went that are not ours: they may have taken rules of ours along.</param>
     public async Task RunAsync(Reconciler reconciler, Action<HostCarriages> changed, CancellationToken cancellationToken)
     {
         using var timer = new PeriodicTimer(Turn, time);
@@ -56,6 +56,7 @@ internal sealed partial class HostWatch(string device, Func<HostPolicy> policy, 
                 var before = Carriages;
                 var chains = _observation?.FilterChains ?? [];
                 LookAgain(due);
+                // Who changes chains may have taken rules of ours along.
                 if (_observation is { } now && !now.FilterChains.AsSpan().SequenceEqual(chains.AsSpan()))
                     reconciler.RequestRepair();
                 if (!ReferenceEquals(before, Carriages))
@@ -117,7 +118,14 @@ internal sealed partial class HostWatch(string device, Func<HostPolicy> policy, 
         Carriages = now;
     }
 
-    private void KeepRoutes(ForwardingPlan plan)
+    /// <summary>Routes for the node's own requests, where it has none that would do.</summary>
+    public void KeepRoutes(ForwardingPlan plan)
+    {
+        lock (_gate)
+            KeepRoutesOf(plan);
+    }
+
+    private void KeepRoutesOf(ForwardingPlan plan)
     {
         foreach (var family in Enum.GetValues<IpFamily>())
         {

@@ -180,5 +180,21 @@ public sealed record SubsetAddress
     public string? NodeName { get; init; }
 }
 
-/// <summary>core/v1 Node, for its topology labels only.</summary>
-public sealed record Node : KubernetesObject;
+/// <summary>core/v1 Node, for its topology labels and the addresses of its pods.</summary>
+public sealed record Node : KubernetesObject
+{
+    public NodeSpec Spec { get; init => field = value ?? new(); } = new();
+}
+
+public sealed record NodeSpec
+{
+    [JsonPropertyName("podCIDR")]
+    public string PodCidr { get; init => field = value ?? ""; } = "";
+
+    [JsonPropertyName("podCIDRs")]
+    public ImmutableArray<string> PodCidrs { get; init => field = value.IsDefault ? [] : value; } = [];
+
+    /// <summary>The older field stands alone where the newer one is missing.</summary>
+    [JsonIgnore]
+    public ImmutableArray<string> Ranges => !PodCidrs.IsEmpty ? PodCidrs : PodCidr.Length > 0 ? [PodCidr] : [];
+}

@@ -36,7 +36,7 @@ internal sealed class AdminServer : IAsyncDisposable
         _application.Run(context => (context.Request.Method, context.Request.Path.Value) switch
         {
             ("GET" or "HEAD", "/livez") => ProbeAsync(context, HealthRules.NotAlive(health())),
-            ("GET" or "HEAD", "/readyz") => ProbeAsync(context, HealthRules.NotReady(health())),
+            ("GET" or "HEAD", "/readyz") => ReadyAsync(context, health()),
             ("GET" or "HEAD", "/healthz") => ProbeAsync(context, HealthRules.NotHealthy(health())),
             ("GET", "/metrics") => WriteAsync(context, PrometheusExporter.ContentType, _metrics.Render()),
             ("GET", "/status") => StatusAsync(context, status),
@@ -52,10 +52,12 @@ internal sealed class AdminServer : IAsyncDisposable
         _metrics.Dispose();
     }
 
-    private static Task ProbeAsync(HttpContext context, ImmutableArray<string> reasons)
+    private static Task ReadyAsync(HttpContext context, HealthFacts facts) => ProbeAsync(context, HealthRules.NotReady(facts), facts.SourceStale);
+
+    private static Task ProbeAsync(HttpContext context, ImmutableArray<string> reasons, string? remark = null)
     {
         context.Response.StatusCode = reasons.IsEmpty ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable;
-        return WriteAsync(context, "text/plain; charset=utf-8", reasons.IsEmpty ? "ok\n" : string.Join('\n', reasons) + "\n");
+        return WriteAsync(context, "text/plain; charset=utf-8", reasons.IsEmpty ? (remark is null ? "ok\n" : $"ok\nsource: {remark}\n") : string.Join('\n', reasons) + "\n");
     }
 
     private static async Task StatusAsync(HttpContext context, Func<CancellationToken, Task<StatusDocument>> status)

@@ -11,6 +11,7 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
 {
     private readonly ApiAccess _access;
     private readonly StandingFaults _standing = new();
+    private readonly WatchRound _round;
     private readonly ApiTimings _timings;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
@@ -30,6 +31,7 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
         _time = time;
         _logger = logger;
         _nodeName = options.NodeName;
+        _round = new(timings.Reopen, time);
         _client = new(access, options, timings, time);
         var selection = new Selection { Labels = "!" + Selection.HeadlessLabel, AtMetaServer = access.IsMetaServer };
         _services = Reflect(ApiResources.Services, Own(selection));
@@ -67,6 +69,19 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
         return new(ApiAccess.Resolve(options, time), options, new ApiTimings(), time, logger);
     }
 
+    internal bool IsMetaServer => _access.IsMetaServer;
+
+    /// <summary>What the cloud last said to an earlier run, before this one asks: a local database must not undo it.</summary>
+    internal void Seed(ClusterFacts facts)
+    {
+        if (IsMetaServer)
+        {
+            _services.Seed(facts.Services, facts.Cloud, facts.AsOf);
+            _slices?.Seed(facts.EndpointSlices, facts.Cloud, facts.AsOf);
+            _endpoints?.Seed(facts.Endpoints, facts.Cloud, facts.AsOf);
+        }
+    }
+
     public Task<ClusterFacts> NextAsync(ClusterFacts? seen, CancellationToken cancellationToken) => _feed.NextAsync(seen, cancellationToken);
 
     public async Task RunAsync(CancellationToken cancellationToken)
@@ -96,8 +111,21 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
         ? selection with { WatchLabels = $"{selection.Labels},!service.edgemesh.kubeedge.io/watch-{Random.Shared.Next():x8}" }
         : selection;
 
+    private ImmutableDictionary<string, CloudWord> Words()
+    {
+        var words = ImmutableDictionary<string, CloudWord>.Empty;
+        if (IsMetaServer)
+        {
+            words = words.Add(ApiResources.Services.Plural, _services.Word);
+            words = _slices is null ? words : words.Add(ApiResources.EndpointSlices.Plural, _slices.Word);
+            words = _endpoints is null ? words : words.Add(ApiResources.Endpoints.Plural, _endpoints.Word);
+        }
+
+        return words;
+    }
+
     private Reflector<T> Reflect<T>(ApiResource<T> resource, Selection selection)
-        where T : KubernetesObject => new(_client, resource, selection, MarkDirty, _standing, _timings, _time, _logger);
+        where T : KubernetesObject => new(_client, resource, selection, MarkDirty, _standing, _round, _timings, _time, _logger);
 
     private void MarkDirty()
     {
@@ -147,6 +175,7 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
             Endpoints = _endpoints?.Objects ?? ImmutableDictionary<ObjectName, Endpoints>.Empty,
             NodePodRanges = node?.Spec.Ranges ?? [],
             NodeLabels = node?.Metadata.Labels ?? ImmutableDictionary<string, string>.Empty,
+            Cloud = Words(),
             Origin = FactsOrigin.Live,
             AsOf = _time.GetUtcNow(),
         };

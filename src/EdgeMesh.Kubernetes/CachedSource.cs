@@ -18,18 +18,20 @@ public sealed partial class CachedSource : IClusterSource
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private readonly FactsFeed _feed = new();
+    private readonly Action<CachedFacts>? _seed;
     private bool _writeFailed;
 
     /// <param name="path">The cache file; its folder is made when it is first written.</param>
     public CachedSource(DeferredSource inner, string path, ILogger<CachedSource> logger, TimeProvider? time = null)
-        : this(inner, path, inner.Identity, inner.IdentifiedAsync, new ApiTimings().CacheWrite, time ?? TimeProvider.System, logger)
+        : this(inner, path, inner.Identity, inner.IdentifiedAsync, new ApiTimings().CacheWrite, time ?? TimeProvider.System, logger, inner.Seed)
     {
     }
 
     /// <param name="identity">Tells the source from others, as far as it is known: a cache of another one is not used.</param>
     /// <param name="identify">Completes once it is known in full.</param>
     internal CachedSource(
-        IClusterSource inner, string path, ClusterIdentity identity, Func<CancellationToken, Task<ClusterIdentity>> identify, TimeSpan spacing, TimeProvider time, ILogger logger)
+        IClusterSource inner, string path, ClusterIdentity identity, Func<CancellationToken, Task<ClusterIdentity>> identify, TimeSpan spacing, TimeProvider time, ILogger logger,
+        Action<CachedFacts>? seed = null)
     {
         _inner = inner;
         _path = path;
@@ -38,6 +40,7 @@ public sealed partial class CachedSource : IClusterSource
         _spacing = spacing;
         _time = time;
         _logger = logger;
+        _seed = seed;
     }
 
     public string Description => _inner.Description;
@@ -50,11 +53,9 @@ public sealed partial class CachedSource : IClusterSource
 
     public async Task RunAsync(CancellationToken cancellationToken)
     {
-        await Together.RunAsync(cancellationToken, _inner.RunAsync, async token =>
-        {
-            var kept = await ReadAsync(token);
-            await Together.RunAsync(token, next => FollowAsync(kept, next), KeepWritingAsync);
-        });
+        // Before the source asks: what a local database answers is judged by what the cloud said last.
+        var kept = await ReadAsync(cancellationToken);
+        await Together.RunAsync(cancellationToken, _inner.RunAsync, token => FollowAsync(kept, token), KeepWritingAsync);
     }
 
     /// <returns>Whose facts are in force from the cache; null: none.</returns>
@@ -62,8 +63,10 @@ public sealed partial class CachedSource : IClusterSource
     {
         try
         {
-            if (await FactsFile.ReadAsync(_path, _identity, cancellationToken) is var (source, facts) && _inner.Current is null)
+            if (await FactsFile.ReadAsync(_path, _identity, cancellationToken) is { } kept)
             {
+                var (source, facts) = kept;
+                _seed?.Invoke(kept);
                 _feed.Publish(facts);
                 LogFromCache(_logger, facts.Services.Count, _path, facts.AsOf, _inner.Description);
                 return source;

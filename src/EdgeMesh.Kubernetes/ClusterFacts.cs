@@ -28,6 +28,9 @@ public sealed record ClusterFacts
     /// <summary>spec.podCIDRs of this agent's own node; empty where nobody says.</summary>
     public ImmutableArray<string> NodePodRanges { get; init; } = [];
 
+    /// <summary>At a metaServer, by plural: what the cloud last said.</summary>
+    public ImmutableDictionary<string, CloudWord> Cloud { get; init; } = ImmutableDictionary<string, CloudWord>.Empty;
+
     public required FactsOrigin Origin { get; init; }
 
     /// <summary>When the newest fact in this view arrived.</summary>
@@ -56,6 +59,20 @@ public interface IClusterSource
 public sealed record SourceHealth
 {
     public required ImmutableArray<KindHealth> Kinds { get; init; }
+
+    /// <summary>Since when the source does not answer at all; null while it does.</summary>
+    public DateTimeOffset? UnreachableSince => Kinds.Min(kind => kind.UnreachableSince);
+
+    public bool Offline => Kinds.Any(kind => kind.Offline);
+
+    /// <summary>Of when the facts are where <see cref="Offline"/>; null: the cloud has never been heard.</summary>
+    public DateTimeOffset? OfflineAsOf => Kinds.Any(kind => kind is { Offline: true, CloudAsOf: null }) ? null : Kinds.Where(kind => kind.Offline).Min(kind => kind.CloudAsOf);
+
+    /// <summary>What a person has to know beside "ready"; null: the facts are those of now.</summary>
+    public string? Stale => UnreachableSince is { } since ? $"not reachable since {since:HH:mm} UTC"
+        : !Offline ? null
+        : OfflineAsOf is { } asOf ? $"offline, facts of {asOf:HH:mm} UTC"
+        : "offline, facts of the local database alone";
 }
 
 public sealed record KindHealth
@@ -69,6 +86,15 @@ public sealed record KindHealth
 
     /// <summary>What went wrong last, in words for an operator; null when all is well.</summary>
     public string? Fault { get; init; }
+
+    /// <summary>True while a metaServer answers from its local database, without its cloud.</summary>
+    public bool Offline { get; init; }
+
+    /// <summary>When the cloud (or the API server) last listed this kind itself.</summary>
+    public DateTimeOffset? CloudAsOf { get; init; }
+
+    /// <summary>Since when nobody answers; null while somebody does.</summary>
+    public DateTimeOffset? UnreachableSince { get; init; }
 
     public long Lists { get; init; }
 

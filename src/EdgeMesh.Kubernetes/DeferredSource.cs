@@ -1,4 +1,5 @@
 using EdgeMesh.Kubernetes.Access;
+using EdgeMesh.Kubernetes.Caching;
 using EdgeMesh.Kubernetes.Watching;
 using Microsoft.Extensions.Logging;
 
@@ -17,6 +18,7 @@ public sealed partial class DeferredSource : IClusterSource, IDisposable
     private readonly KindStatus _access;
     private readonly TaskCompletionSource<ApiServerSource> _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile ApiServerSource? _inner;
+    private CachedFacts? _kept;
     private string? _fault;
 
     public DeferredSource(ApiAccessOptions options, ILogger<ApiServerSource> logger, TimeProvider? time = null)
@@ -37,6 +39,17 @@ public sealed partial class DeferredSource : IClusterSource, IDisposable
 
     public SourceHealth Health => _inner?.Health ?? new() { Kinds = [_access.Health] };
 
+    /// <summary>Before the run: what the cloud said to an earlier one, so that a metaServer's local database does not undo
+    /// it. Other sources know better by themselves.</summary>
+    internal void Seed(CachedFacts kept)
+    {
+        _kept = kept;
+        if (_inner is { } inner && inner.Identity.Accepts(kept.Source))
+        {
+            inner.Seed(kept.Facts);
+        }
+    }
+
     /// <summary>Completes once the access stands.</summary>
     public async Task<ClusterIdentity> IdentifiedAsync(CancellationToken cancellationToken) => (await _ready.Task.WaitAsync(cancellationToken)).Identity;
 
@@ -52,7 +65,7 @@ public sealed partial class DeferredSource : IClusterSource, IDisposable
         string? said = null;
         for (; _fault is { } fault; _fault = Try())
         {
-            _access.Fault(fault);
+            _access.Fault(fault, unreachable: false);
             if (said != fault)
             {
                 LogNoAccess(_logger, fault);
@@ -77,6 +90,11 @@ public sealed partial class DeferredSource : IClusterSource, IDisposable
         try
         {
             var inner = ApiServerSource.Create(_options, _logger, _time);
+            if (_kept is { } kept && inner.Identity.Accepts(kept.Source))
+            {
+                inner.Seed(kept.Facts);
+            }
+
             _inner = inner;
             _ready.SetResult(inner);
             return null;

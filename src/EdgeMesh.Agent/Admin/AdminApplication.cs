@@ -63,7 +63,7 @@ internal sealed class AdminApplication(AdminHosts hosts, Func<HealthFacts> healt
         return request.Path.Value switch
         {
             "/livez" => ProbeAsync(context, HealthRules.NotAlive(health()), cancellationToken),
-            "/readyz" => ProbeAsync(context, HealthRules.NotReady(health()), cancellationToken),
+            "/readyz" => ReadyAsync(context, health(), cancellationToken),
             "/healthz" => ProbeAsync(context, HealthRules.NotHealthy(health()), cancellationToken),
             "/metrics" => CachedAsync(context, PrometheusExporter.ContentType, metrics, cancellationToken),
             "/status" => CachedAsync(context, "application/json; charset=utf-8", status, cancellationToken),
@@ -71,9 +71,18 @@ internal sealed class AdminApplication(AdminHosts hosts, Func<HealthFacts> healt
         };
     }
 
-    private static Task ProbeAsync(HttpContext context, ImmutableArray<string> reasons, CancellationToken cancellationToken) => WriteAsync(
-        context, reasons.IsEmpty ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable, Text,
-        Encoding.UTF8.GetBytes(reasons.IsEmpty ? "ok\n" : string.Join('\n', reasons.Select(PlainText.Of)) + "\n"), cancellationToken);
+    private static Task ReadyAsync(HttpContext context, HealthFacts facts, CancellationToken cancellationToken) =>
+        ProbeAsync(context, HealthRules.NotReady(facts), cancellationToken, facts.SourceStale);
+
+    /// <param name="remark">What is worth knowing although nothing is wrong with the agent.</param>
+    private static Task ProbeAsync(HttpContext context, ImmutableArray<string> reasons, CancellationToken cancellationToken, string? remark = null)
+    {
+        var text = !reasons.IsEmpty ? string.Join('\n', reasons.Select(PlainText.Of)) + "\n"
+            : remark is null ? "ok\n"
+            : $"ok\nsource: {PlainText.Of(remark)}\n";
+        return WriteAsync(
+            context, reasons.IsEmpty ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable, Text, Encoding.UTF8.GetBytes(text), cancellationToken);
+    }
 
     private static async Task CachedAsync(HttpContext context, string contentType, AnswerCache cache, CancellationToken cancellationToken) =>
         await WriteAsync(context, StatusCodes.Status200OK, contentType, await cache.GetAsync(cancellationToken), cancellationToken);

@@ -12,6 +12,9 @@ internal sealed record HealthFacts
     /// <summary>What keeps services and endpoints from arriving; null: nothing that is known.</summary>
     public string? SourceFault { get; init; }
 
+    /// <summary>Why the facts may be old; no reason not to be ready.</summary>
+    public string? SourceStale { get; init; }
+
     public required bool Draining { get; init; }
 
     /// <summary>Time since the slowest data-path loop came round.</summary>

@@ -58,10 +58,13 @@ internal sealed record SourceStatus
 {
     public required string Description { get; init; }
 
-    /// <summary>none, cache or live.</summary>
+    /// <summary>none, cache, live, offline (a metaServer without its cloud) or unreachable (it was live before).</summary>
     public required string Origin { get; init; }
 
     public DateTimeOffset? AsOf { get; init; }
+
+    /// <summary>Why the facts may be old, in words; null while they are those of now.</summary>
+    public string? Stale { get; init; }
 
     public required ImmutableArray<SourceKindStatus> Kinds { get; init; }
 }

@@ -89,6 +89,7 @@ internal static class StatusView
     private static string Freshness(SourceStatus source, DateTimeOffset now) => source.Origin switch
     {
         "live" => Shown.Text($"live, last change {Age(now - source.AsOf!.Value)} ago"),
+        "unreachable" or "offline" => $"[yellow]{Shown.Text($"{source.Stale}; last change {Age(now - source.AsOf!.Value)} ago")}[/]",
         "cache" => $"[yellow]{Shown.Text($"from the cache on disk, {Age(now - source.AsOf!.Value)} old: the source has not answered yet")}[/]",
         _ => "[yellow]none yet: services and endpoints have not both been listed[/]",
     };

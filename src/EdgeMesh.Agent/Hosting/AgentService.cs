@@ -166,6 +166,7 @@ internal sealed partial class AgentService(
     private HealthFacts Health() => new()
     {
         Reconciler = _reconciler!.State,
+        SourceStale = _source!.Health.Stale,
         SourceFault = _source!.Health.Kinds.Select(kind => kind.Fault).FirstOrDefault(fault => fault is not null),
         Draining = _draining,
         SlowestLoop = _tcp!.SlowestTurn(),

@@ -17,6 +17,10 @@ internal sealed class SourceMetrics : IDisposable
         _meter.CreateObservableGauge(
             "edgemesh_source_synced", () => source.Health.Kinds.Select(kind => new Measurement<int>(kind.Synced ? 1 : 0, Tag(kind))), null, "1 once the kind has been listed.");
         _meter.CreateObservableGauge(
+            "edgemesh_source_offline", () => source.Health.Kinds.Select(kind => new Measurement<int>(kind.Offline ? 1 : 0, Tag(kind))), null, "1 while a metaServer lists the kind from its local database, without the cloud.");
+        _meter.CreateObservableGauge(
+            "edgemesh_source_unreachable", () => source.Health.Kinds.Select(kind => new Measurement<int>(kind.UnreachableSince is null ? 0 : 1, Tag(kind))), null, "1 while nobody answers for the kind.");
+        _meter.CreateObservableGauge(
             "edgemesh_source_age_seconds",
             () => source.Health.Kinds.Where(kind => kind.LastSuccess is not null).Select(kind =>
                 new Measurement<double>((time.GetUtcNow() - kind.LastSuccess!.Value).TotalSeconds, Tag(kind))),

@@ -122,11 +122,14 @@ internal sealed class StatusBuilder(
         Description = source.Description,
         Origin = facts?.Origin switch
         {
+            FactsOrigin.Live when source.Health.UnreachableSince is not null => "unreachable",
+            FactsOrigin.Live when source.Health.Offline => "offline",
             FactsOrigin.Live => "live",
             FactsOrigin.Cache => "cache",
             _ => "none",
         },
         AsOf = facts?.AsOf,
+        Stale = source.Health.Stale,
         Kinds = [.. source.Health.Kinds.Select(kind => new SourceKindStatus
         {
             Kind = kind.Kind,

@@ -90,15 +90,15 @@ internal static class EdgeProxyKeys
         "a restart or an upgrade leaves no gap, and an agent that never comes back leaves no rules that lead to endpoints of long ago");
 
     public static readonly ConfigKey<int> MaxConnections = Integer("modules.edgeProxy.limits.maxConnections", 0, 0, 4_000_000,
-        "Connections at once. 0: as many as the limit of open files allows.",
+        "Connections at once. 0: as many as the limit of open files allows. When they are used up, the client or service with most gives way.",
         "a flood must not exhaust the node");
 
     public static readonly ConfigKey<int> MaxPendingDials = Integer("modules.edgeProxy.limits.maxPendingDials", 1024, 1, 65_536,
-        "Connections to endpoints that are being made at once.",
+        "Connections to endpoints that are being made at once. When they are used up, the service or client with most gives way.",
         "dead endpoints must not hold everything up");
 
     public static readonly ConfigKey<int> MaxUdpFlows = Integer("modules.edgeProxy.limits.maxUdpFlows", 4096, 1, 1_000_000,
-        "UDP clients at once; above it the flow that was idle longest goes.",
+        "UDP clients at once; above it a flow that was idle long goes, of the client or service with most.",
         "every flow holds a descriptor");
 
     public static IReadOnlyList<ConfigKey> All { get; } =

@@ -37,6 +37,9 @@ internal sealed class ListEnvelope
 
 internal sealed class ListMeta
 {
+    /// <summary>Only a metaServer's local database still writes one.</summary>
+    public string? SelfLink { get; set; }
+
     public string? ResourceVersion { get; set; }
 
     public string? Continue { get; set; }

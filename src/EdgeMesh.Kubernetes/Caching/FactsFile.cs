@@ -15,7 +15,7 @@ internal sealed class FactsFileException(string message, Exception? inner = null
 /// <summary>
 /// Facts on disk, one JSON value per line:
 /// <code>
-/// {"format":"edgemesh-facts","version":2,"source":{"configured":"…","server":"…","authority":"…"},"asOf":"…","nodeLabels":{…}}
+/// {"format":"edgemesh-facts","version":3,"source":{"configured":"…","server":"…","authority":"…"},"asOf":"…","nodeLabels":{…},"cloud":[{"kind":"services","version":"…","deleted":{"namespace/name":"version"}}]}
 /// {"service":{…}} | {"slice":{…}} | {"endpoints":{…}}      one per object
 /// {"sha256":"hex of all lines before this one, newlines included"}
 /// </code>
@@ -24,7 +24,10 @@ internal sealed class FactsFileException(string message, Exception? inner = null
 /// </summary>
 internal static class FactsFile
 {
-    public const int Version = 2;
+    public const int Version = 3;
+
+    /// <summary>The same without the cloud's word.</summary>
+    private const int OldestVersion = 2;
     private const string Format = "edgemesh-facts";
 
     /// <summary>A temporary file beside it, synced, then renamed over it: whoever reads sees the old or the new one. The
@@ -61,7 +64,7 @@ internal static class FactsFile
         });
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         var buffer = new ArrayBufferWriter<byte>(64 << 10);
-        Line(buffer, new FactsLine { Format = Format, Version = Version, Source = source, AsOf = facts.AsOf, NodeLabels = new(facts.NodeLabels) });
+        Line(buffer, new FactsLine { Format = Format, Version = Version, Source = source, AsOf = facts.AsOf, NodeLabels = new(facts.NodeLabels), Cloud = facts.Cloud.IsEmpty ? null : [.. facts.Cloud.Select(CloudLine.Of)] });
         foreach (var line in facts.Services.Values.Select(s => new FactsLine { Service = s })
             .Concat(facts.EndpointSlices.Values.Select(s => new FactsLine { Slice = s }))
             .Concat(facts.Endpoints.Values.Select(e => new FactsLine { Endpoints = e })))
@@ -127,6 +130,7 @@ internal static class FactsFile
                     EndpointSlices = slices.ToImmutable(),
                     Endpoints = endpoints.ToImmutable(),
                     NodeLabels = head.NodeLabels?.ToImmutableDictionary(StringComparer.Ordinal) ?? ImmutableDictionary<string, string>.Empty,
+                    Cloud = (head.Cloud ?? []).Where(c => c?.Kind is not null).DistinctBy(c => c.Kind, StringComparer.Ordinal).ToImmutableDictionary(c => c.Kind!, c => c.Word(), StringComparer.Ordinal),
                     Origin = FactsOrigin.Cache,
                     AsOf = head.AsOf ?? default,
                 });
@@ -158,9 +162,9 @@ internal static class FactsFile
             throw new FactsFileException("it is not a cache of facts");
         }
 
-        if (line.Version != Version)
+        if (line.Version is not (>= OldestVersion and <= Version))
         {
-            throw new FactsFileException($"it has version {line.Version} and this program reads version {Version}");
+            throw new FactsFileException($"it has version {line.Version} and this program reads versions {OldestVersion} to {Version}");
         }
 
         return line.Source is { } kept && source.Accepts(kept) ? line : throw new FactsFileException("it is of another cluster or source");
@@ -216,6 +220,8 @@ internal sealed class FactsLine
 
     public Dictionary<string, string>? NodeLabels { get; set; }
 
+    public CloudLine[]? Cloud { get; set; }
+
     public Service? Service { get; set; }
 
     public EndpointSlice? Slice { get; set; }
@@ -223,6 +229,31 @@ internal sealed class FactsLine
     public Endpoints? Endpoints { get; set; }
 
     public string? Sha256 { get; set; }
+}
+
+/// <summary>What the cloud last said of one kind.</summary>
+internal sealed class CloudLine
+{
+    public string? Kind { get; set; }
+
+    public string? Version { get; set; }
+
+    public Dictionary<string, string>? Deleted { get; set; }
+
+    public static CloudLine Of(KeyValuePair<string, CloudWord> word) => new()
+    {
+        Kind = word.Key,
+        Version = word.Value.Version,
+        Deleted = word.Value.Deleted.IsEmpty ? null : word.Value.Deleted.ToDictionary(d => d.Key.ToString(), d => d.Value, StringComparer.Ordinal),
+    };
+
+    public CloudWord Word() => new(Version, (Deleted ?? []).Where(d => d.Value is not null).ToImmutableDictionary(d => Name(d.Key), d => d.Value));
+
+    private static ObjectName Name(string text)
+    {
+        var slash = text.IndexOf('/', StringComparison.Ordinal);
+        return slash < 0 ? new("", text) : new(text[..slash], text[(slash + 1)..]);
+    }
 }
 
 [JsonSourceGenerationOptions(

@@ -70,6 +70,15 @@ internal sealed class ApiClient : IDisposable
         }
     }
 
+    /// <summary>Whether this path answers 200; a metaServer's /healthz does while it has its cloud.</summary>
+    /// <exception cref="ApiFaultException"/>
+    public async Task<bool> IsWellAsync(string path, CancellationToken cancellationToken)
+    {
+        await _bucket.TakeAsync(cancellationToken);
+        using var response = await SendAsync(path, refused: false, cancellationToken);
+        return response.StatusCode == HttpStatusCode.OK;
+    }
+
     public void Dispose() => _http.Dispose();
 
     /// <summary>Text of a peer, fit for a log line.</summary>
@@ -103,12 +112,12 @@ internal sealed class ApiClient : IDisposable
         {
             throw new ApiFaultException(deadline.IsCancellationRequested
                 ? $"no answer within {_timings.Answer.TotalSeconds:0.#} s from {_access.Server}"
-                : $"cannot connect to {_access.Server}: no answer to the connection", e);
+                : $"cannot connect to {_access.Server}: no answer to the connection", e) { Unreachable = true };
         }
         catch (Exception e) when (e is HttpRequestException or ApiAccessException or IOException or InvalidOperationException)
         {
             var reason = e is HttpRequestException { InnerException: { } inner } ? inner.InnerException?.Message ?? inner.Message : e.Message;
-            throw new ApiFaultException($"cannot reach {_access.Server}: {OneLine(reason)}", e);
+            throw new ApiFaultException($"cannot reach {_access.Server}: {OneLine(reason)}", e) { Unreachable = true };
         }
     }
 

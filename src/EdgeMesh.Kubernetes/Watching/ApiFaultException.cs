@@ -8,6 +8,9 @@ internal sealed class ApiFaultException(string message, Exception? inner = null)
     /// <summary>Null when the fault is not an HTTP status.</summary>
     public HttpStatusCode? Status { get; init; }
 
+    /// <summary>Nobody answered at all.</summary>
+    public bool Unreachable { get; init; }
+
     /// <summary>How long the server asked to be left alone.</summary>
     public TimeSpan? RetryAfter { get; init; }
 

@@ -23,6 +23,15 @@ internal sealed record ApiTimings
     /// <summary>How soon a metaServer is listed after it reported a deletion or a watch ended.</summary>
     public TimeSpan PromptRelist { get; init; } = TimeSpan.FromSeconds(2);
 
+    /// <summary>While only its local database answers: soon enough that the cloud's return is seen within a minute.</summary>
+    public (TimeSpan From, TimeSpan To) RelistOffline { get; init; } = (TimeSpan.FromSeconds(10), TimeSpan.FromSeconds(20));
+
+    /// <summary>Shortest time between two openings of all watches of a metaServer because a list found what they missed.</summary>
+    public TimeSpan Reopen { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>Between two tries to reach a server that cannot be reached: a refused connection costs nobody anything.</summary>
+    public (TimeSpan From, TimeSpan To) Unreachable { get; init; } = (TimeSpan.FromMilliseconds(500), TimeSpan.FromMilliseconds(1000));
+
     public TimeSpan FirstBackoff { get; init; } = TimeSpan.FromMilliseconds(200);
 
     public TimeSpan LongestBackoff { get; init; } = TimeSpan.FromSeconds(30);

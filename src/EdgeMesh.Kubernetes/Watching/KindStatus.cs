@@ -11,7 +11,19 @@ internal sealed class KindStatus(string kind, TimeProvider time)
 
     public KindHealth Health => Volatile.Read(ref _health);
 
-    public void Listed() => Change(h => h with { Lists = h.Lists + 1, Synced = true, LastSuccess = time.GetUtcNow() });
+    public void Listed() => Change(h => h with { Lists = h.Lists + 1, Synced = true, LastSuccess = time.GetUtcNow(), CloudAsOf = time.GetUtcNow(), Offline = false, UnreachableSince = null });
+
+    /// <summary>Only the local database of a metaServer answered: the facts go on as of the cloud's last word.</summary>
+    /// <returns>True when it is the first such answer.</returns>
+    public bool Offline(bool usable)
+    {
+        var first = !Health.Offline;
+        Change(h => h with { Lists = h.Lists + 1, Synced = h.Synced || usable, Offline = true, UnreachableSince = null });
+        return first;
+    }
+
+    /// <summary>What is known is from a run before, and the cloud said it then.</summary>
+    public void Seeded(DateTimeOffset asOf) => Change(h => h with { CloudAsOf = h.CloudAsOf ?? asOf });
 
     public void WatchOpened() => Change(h => h with { Watches = h.Watches + 1 });
 
@@ -20,10 +32,10 @@ internal sealed class KindStatus(string kind, TimeProvider time)
 
     public void Event() => Change(h => h with { Events = h.Events + 1, LastSuccess = time.GetUtcNow() });
 
-    public void Fault(string fault)
+    public void Fault(string fault, bool unreachable)
     {
         _fault = fault;
-        Change(h => h with { Faults = h.Faults + 1 });
+        Change(h => h with { Faults = h.Faults + 1, UnreachableSince = unreachable ? h.UnreachableSince ?? time.GetUtcNow() : null });
     }
 
     public void Recovered()
@@ -31,7 +43,7 @@ internal sealed class KindStatus(string kind, TimeProvider time)
         if (_fault is not null)
         {
             _fault = null;
-            Change(h => h);
+            Change(h => h with { UnreachableSince = null });
         }
     }
 

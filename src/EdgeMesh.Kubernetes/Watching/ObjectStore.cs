@@ -5,7 +5,7 @@ using EdgeMesh.Kubernetes.Api;
 namespace EdgeMesh.Kubernetes.Watching;
 
 /// <summary>The objects of one kind as last heard, and the ones that could not be read, by name.</summary>
-internal sealed class ObjectStore<T>(ApiResource<T> resource, Selection selection)
+internal sealed partial class ObjectStore<T>(ApiResource<T> resource, Selection selection)
     where T : KubernetesObject
 {
     /// <summary>More than any cluster has (Kubernetes is built for 10,000 services): beyond it somebody is flooding us.</summary>
@@ -61,6 +61,11 @@ internal sealed class ObjectStore<T>(ApiResource<T> resource, Selection selectio
             }
 
             var key = value!.Key;
+            if (_selection.AtMetaServer && !MayTake(value))
+            {
+                return null;
+            }
+
             _touched?.Add(key);
             _faults = _faults.Remove(key);
             if (!_selection.Wants(value))
@@ -113,11 +118,12 @@ internal sealed class ObjectStore<T>(ApiResource<T> resource, Selection selectio
     }
 
     /// <summary>A list on its way. Nothing of it is seen until it is whole.</summary>
-    public sealed class Listing(ObjectStore<T> store)
+    public sealed partial class Listing(ObjectStore<T> store)
     {
         private readonly ImmutableDictionary<ObjectName, T> _known = store.Objects;
         private readonly ImmutableDictionary<ObjectName, T>.Builder _fresh = ImmutableDictionary.CreateBuilder<ObjectName, T>();
         private readonly Dictionary<ObjectName, ObjectFault> _unreadable = [];
+        private readonly HashSet<ObjectName> _unreadNames = [];
 
         public int Count => _fresh.Count + _unreadable.Count;
 
@@ -125,6 +131,7 @@ internal sealed class ObjectStore<T>(ApiResource<T> resource, Selection selectio
 
         public void Add(ReadOnlySpan<byte> json, bool whole)
         {
+            Seen++;
             if (!whole)
             {
                 var (name, version, _) = ObjectReader.Identify(json);
@@ -178,6 +185,11 @@ internal sealed class ObjectStore<T>(ApiResource<T> resource, Selection selectio
 
         private void Keep(ObjectFault fault)
         {
+            if (_unreadNames.Count < MostObjects)
+            {
+                _unreadNames.Add(fault.Name);
+            }
+
             if (_unreadable.Count < MostFaults)
             {
                 _unreadable[fault.Name] = fault;

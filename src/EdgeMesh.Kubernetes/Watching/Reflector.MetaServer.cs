@@ -1,17 +1,33 @@
+using System.Collections.Immutable;
 using System.Threading.Channels;
+using EdgeMesh.Kubernetes.Api;
 
 namespace EdgeMesh.Kubernetes.Watching;
 
 /// <summary>
-/// At the edge. A metaServer's watch replays everything as ADDED, whatever version is asked for, and loses events; its
-/// deletions may be untrue. So the watch makes changes quick and a list each half to whole minute makes them right.
+/// At the edge. A metaServer answers from a local database while its cloud is away, its watch replays that database as
+/// ADDED whatever version is asked for, and falls silent without an end. So the watch makes changes quick, a list each half
+/// to whole minute makes them right, and <see cref="ObjectStore{T}"/> lets nothing local undo what the cloud said.
 /// </summary>
 internal sealed partial class Reflector<T>
 {
-    private const int EmptyListsUntilBelieved = 3;
+    private const int FewUntilBelieved = 3;
+    private const int BackUntilBelieved = 5;
 
     private readonly Channel<bool> _relist = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
-    private int _emptyLists;
+
+    /// <summary>A watch of a kind that the cloud refuses hangs it for every node; a list of one is empty and says nothing.</summary>
+    private readonly TaskCompletionSource _allowed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private ListTrust _doubt;
+    private int _doubtful;
+
+    public CloudWord Word => _store.Word;
+
+    public void Seed(ImmutableDictionary<ObjectName, T> objects, ImmutableDictionary<string, CloudWord> words, DateTimeOffset asOf)
+    {
+        _store.Seed(objects, words.GetValueOrDefault(_resource.Plural));
+        Status.Seeded(asOf);
+    }
 
     private async Task RunAtMetaServerAsync(CancellationToken cancellationToken)
     {
@@ -30,8 +46,14 @@ internal sealed partial class Reflector<T>
         while (!cancellationToken.IsCancellationRequested)
         {
             await WaitForRelistAsync(cancellationToken);
-            // Lists are not events: after each, AttemptAsync waits one short back-off, which also spaces prompt lists.
-            await AttemptAsync(backoff, () => ListAsync(cancellationToken), cancellationToken);
+            var lists = Status.Health.Lists;
+            do
+            {
+                // Lists are not events: after each, AttemptAsync waits one short back-off, which also spaces prompt lists.
+                await AttemptAsync(backoff, () => ListAsync(cancellationToken), cancellationToken);
+            }
+            while (Status.Health.Lists == lists && !cancellationToken.IsCancellationRequested);
+
             if (Status.Health.Fault is null)
             {
                 backoff.Reset();
@@ -41,20 +63,33 @@ internal sealed partial class Reflector<T>
 
     private async Task KeepWatchingAsync(CancellationToken cancellationToken)
     {
+        await _allowed.Task.WaitAsync(cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         var backoff = NewBackoff();
         while (!cancellationToken.IsCancellationRequested)
         {
-            await AttemptAsync(backoff, () => WatchAsync(_timings.MetaServerSilence, cancellationToken), cancellationToken);
+            using var round = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _round.Token);
+            await AttemptAsync(backoff, () => WatchRoundAsync(round.Token, cancellationToken), cancellationToken);
             // What happened between two watches is not replayed if it was a deletion.
             _relist.Writer.TryWrite(true);
         }
     }
 
+    private async Task WatchRoundAsync(CancellationToken round, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await WatchAsync(_timings.MetaServerSilence, round);
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            // To be opened anew.
+        }
+    }
+
     private async Task WaitForRelistAsync(CancellationToken cancellationToken)
     {
-        var (from, to) = _timings.Relist;
         using var due = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var regular = Task.Delay(from + ((to - from) * Random.Shared.NextDouble()), _time, due.Token);
+        var regular = Task.Delay(Between(Status.Health.Offline ? _timings.RelistOffline : _timings.Relist), _time, due.Token);
         var prompt = _relist.Reader.WaitToReadAsync(due.Token).AsTask();
         await Task.WhenAny(regular, prompt);
         if (prompt.IsCompletedSuccessfully)
@@ -66,27 +101,77 @@ internal sealed partial class Reflector<T>
         await due.CancelAsync();
     }
 
-    /// <summary>A deletion may be untrue: ask soon.</summary>
-    private void Deleted()
+    private void Deleted(ObjectName name, string? version)
     {
-        if (_selection.AtMetaServer)
+        if (!_selection.AtMetaServer)
         {
-            _relist.Writer.TryWrite(true);
+            _store.Remove(name);
+            return;
         }
+
+        // Believed or not: ask soon.
+        _store.RemoveByWatch(name, version);
+        _relist.Writer.TryWrite(true);
     }
 
-    /// <summary>Cut off from the cloud, a metaServer lists its local database, which may hold nothing yet: an empty list
-    /// is believed when it comes three times in a row.</summary>
-    private void ConfirmEmpty(int count)
+    /// <summary>Takes from a list as much as it may be trusted for.</summary>
+    private async Task TakeAsync(ObjectStore<T>.Listing listing, ListMeta? metadata, CancellationToken cancellationToken)
     {
-        if (count > 0 || !_selection.AtMetaServer)
+        var trust = _store.Judge(metadata, listing.Seen);
+        var back = trust == ListTrust.Back;
+        if (trust is ListTrust.Few or ListTrust.Back)
         {
-            _emptyLists = 0;
+            _doubtful = trust == _doubt ? _doubtful + 1 : 1;
+            _doubt = trust;
+            // A cloud that was emptied, or brought back from a backup, keeps saying so.
+            trust = _doubtful >= (back ? BackUntilBelieved : FewUntilBelieved) && (!back || await _client.IsWellAsync("healthz", cancellationToken)) ? ListTrust.Cloud : trust;
         }
-        else if (++_emptyLists < EmptyListsUntilBelieved)
+        else
         {
+            _doubtful = 0;
+        }
+
+        if (trust == ListTrust.Cloud)
+        {
+            var (first, offline) = (!_allowed.Task.IsCompleted, Status.Health.Offline);
+            var missed = listing.ApplyCloud(metadata!.ResourceVersion, authoritative: back);
+            Status.Listed();
+            if (offline)
+            {
+                LogOnline(_logger, _resource.Plural);
+            }
+
+            // A list right after the watches were opened finds what happened between; later ones what they did not tell.
+            if ((offline || (missed && !first)) && _round.Renew())
+            {
+                LogReopened(_logger, _resource.Plural);
+            }
+
+            if (listing.Seen > 0)
+            {
+                _allowed.TrySetResult();
+            }
+
+            return;
+        }
+
+        listing.ApplyLocal();
+        var usable = !_store.Objects.IsEmpty;
+        if (Status.Offline(usable))
+        {
+            LogOffline(_logger, _resource.Plural, Status.Health.CloudAsOf);
+        }
+
+        if (trust != ListTrust.Local || !usable)
+        {
+            _changed();
             _relist.Writer.TryWrite(true);
-            throw new ApiFaultException($"the metaServer lists no {_resource.Plural} at all; asking again before believing it");
+            throw new ApiFaultException(trust switch
+            {
+                ListTrust.Back => $"the metaServer lists {_resource.Plural} at resourceVersion '{ApiClient.OneLine(metadata?.ResourceVersion ?? "")}', which is not above what the cloud said before; asking again before believing it",
+                ListTrust.Few => $"the metaServer lists {(listing.Seen == 0 ? $"no {_resource.Plural} at all" : $"far fewer {_resource.Plural} than there were")}; asking again before believing it",
+                _ => $"the metaServer lists no {_resource.Plural} at all from its local database: the cloud is away, or does not allow it to list them",
+            });
         }
     }
 }

@@ -24,17 +24,19 @@ internal sealed partial class Reflector<T>
     private readonly ApiTimings _timings;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
+    private readonly WatchRound _round;
     private string? _version;
     private int _faultsInARow;
     private string? _lastObjectFault;
 
-    public Reflector(ApiClient client, ApiResource<T> resource, Selection selection, Action changed, StandingFaults standing, ApiTimings timings, TimeProvider time, ILogger logger)
+    public Reflector(ApiClient client, ApiResource<T> resource, Selection selection, Action changed, StandingFaults standing, WatchRound round, ApiTimings timings, TimeProvider time, ILogger logger)
     {
         _client = client;
         _resource = resource;
         _selection = selection;
         _changed = changed;
         _standing = standing;
+        _round = round;
         _timings = timings;
         _time = time;
         _logger = logger;
@@ -73,7 +75,7 @@ internal sealed partial class Reflector<T>
         var started = _time.GetTimestamp();
         var events = Status.Health.Events;
         TimeSpan? asked = null;
-        var good = false;
+        var (good, unreachable) = (false, false);
         try
         {
             await attempt();
@@ -91,17 +93,17 @@ internal sealed partial class Reflector<T>
                 _version = null;
             }
 
-            asked = e.RetryAfter;
-            Report(e.Message, e);
+            (asked, unreachable) = (e.RetryAfter, e.Unreachable);
+            Report(e.Message, e, unreachable);
         }
         catch (Exception e)
         {
             // Nothing from outside may end the agent: what nobody foresaw is a fault like the others, with its trace.
             _version = null;
-            Report($"unexpected {e.GetType().Name}: {e.Message}", e);
+            Report($"unexpected {e.GetType().Name}: {e.Message}", e, unreachable: false);
         }
 
-        if (good || _time.GetElapsedTime(started) >= _timings.Steady)
+        if (good || unreachable || _time.GetElapsedTime(started) >= _timings.Steady)
         {
             backoff.Reset();
         }
@@ -111,7 +113,7 @@ internal sealed partial class Reflector<T>
             return;
         }
 
-        var wait = backoff.Next();
+        var wait = unreachable ? Between(_timings.Unreachable) : backoff.Next();
         if (asked is { } longer && longer > wait)
         {
             wait = longer < LongestRetryAfter ? longer : LongestRetryAfter;
@@ -156,14 +158,21 @@ internal sealed partial class Reflector<T>
             throw new ApiFaultException("the server sent a list without a resourceVersion") { ListAgain = true };
         }
 
-        ConfirmEmpty(listing.Count);
-        listing.Apply();
+        if (_selection.AtMetaServer)
+        {
+            await TakeAsync(listing, envelope.Metadata, cancellationToken);
+        }
+        else
+        {
+            listing.Apply();
+            Status.Listed();
+        }
+
         foreach (var fault in listing.Unreadable)
         {
             LogObject(fault);
         }
 
-        Status.Listed();
         Status.Objects(_store.Fault);
         Recovered();
         _changed();
@@ -241,8 +250,7 @@ internal sealed partial class Reflector<T>
                 Status.Heard();
                 break;
             case WatchEventType.Deleted:
-                _store.Remove(identity.Name);
-                Deleted();
+                Deleted(identity.Name, identity.ResourceVersion);
                 break;
             default:
                 if (_store.Upsert(json) is { } fault)
@@ -274,9 +282,11 @@ internal sealed partial class Reflector<T>
 
     private Backoff NewBackoff() => new(_timings.FirstBackoff, _timings.LongestBackoff, Random.Shared);
 
-    private void Report(string message, Exception e)
+    private static TimeSpan Between((TimeSpan From, TimeSpan To) range) => range.From + ((range.To - range.From) * Random.Shared.NextDouble());
+
+    private void Report(string message, Exception e, bool unreachable)
     {
-        Status.Fault(message);
+        Status.Fault(message, unreachable);
         var times = Interlocked.Increment(ref _faultsInARow);
         var lasting = times >= FaultsUntilWarning || !Status.Health.Synced;
         if (lasting && _standing.Say(_resource.Plural, message))

@@ -21,8 +21,8 @@ public sealed record TestApiServerOptions
     /// <summary>0: any free port.</summary>
     public int Port { get; init; }
 
-    /// <summary>Answers as KubeEdge's metaServer: limit and resourceVersion are ignored, a watch replays all objects, no
-    /// bookmarks, and listed EndpointSlices are corrupted.</summary>
+    /// <summary>Answers as KubeEdge's metaServer, see <see cref="EdgeDatabase"/>: with its cloud a list is the cloud's, but for
+    /// EndpointSlices, which are corrupted; a watch replays the local database, whatever version is asked; no bookmarks.</summary>
     public bool MetaServer { get; init; }
 
     public X509Certificate2? Certificate { get; init; }
@@ -51,7 +51,7 @@ public sealed record RecordedRequest(string Path, IReadOnlyDictionary<string, st
 public delegate Task Misbehaviour(HttpContext context);
 
 /// <summary>An API server in this process that speaks list and watch over real connections, and misbehaves on command.</summary>
-public sealed class TestApiServer : IAsyncDisposable
+public sealed partial class TestApiServer : IAsyncDisposable
 {
     private static readonly Dictionary<string, (string ApiVersion, string Kind)> Kinds = new(StringComparer.Ordinal)
     {
@@ -74,6 +74,7 @@ public sealed class TestApiServer : IAsyncDisposable
     {
         _options = options;
         Store = options.Store ?? new();
+        Edge = new(Store);
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
         builder.WebHost.UseKestrelHttpsConfiguration();
@@ -103,6 +104,9 @@ public sealed class TestApiServer : IAsyncDisposable
     }
 
     public ApiStore Store { get; }
+
+    /// <summary>In the metaServer's role: its local database and its way to the cloud.</summary>
+    public EdgeDatabase Edge { get; }
 
     /// <summary>With scheme, address and port.</summary>
     public string Url { get; private set; } = "";
@@ -196,6 +200,10 @@ public sealed class TestApiServer : IAsyncDisposable
         {
             await Misbehave.StatusAsync(context, 401, "Unauthorized");
         }
+        else if (_options.MetaServer && request.Plural is "healthz" or "readyz" or "version")
+        {
+            context.Response.StatusCode = Edge.Connected ? 200 : 503;
+        }
         else if (!Kinds.TryGetValue(request.Plural, out var kind))
         {
             await Misbehave.StatusAsync(context, 404, "the server could not find the requested resource");
@@ -205,7 +213,7 @@ public sealed class TestApiServer : IAsyncDisposable
             Interlocked.Increment(ref _openWatches);
             try
             {
-                await WatchAsync(context, request);
+                await (_options.MetaServer ? WatchAtEdgeAsync(context, request) : WatchAsync(context, request));
             }
             catch (OperationCanceledException)
             {
@@ -218,7 +226,9 @@ public sealed class TestApiServer : IAsyncDisposable
         }
         else
         {
-            await ListAsync(context, request, kind.ApiVersion, kind.Kind);
+            await (_options.MetaServer && !await Edge.AsksCloudAsync(request.Plural, context.RequestAborted)
+                ? ListLocallyAsync(context, request, kind.ApiVersion, kind.Kind)
+                : ListAsync(context, request, kind.ApiVersion, kind.Kind));
         }
     }
 
@@ -226,7 +236,7 @@ public sealed class TestApiServer : IAsyncDisposable
     {
         var (version, objects) = Matching(request);
         string? token = null;
-        if (!_options.MetaServer && int.TryParse(request.Query.GetValueOrDefault("limit"), out var limit) && limit > 0)
+        if (int.TryParse(request.Query.GetValueOrDefault("limit"), out var limit) && limit > 0)
         {
             var from = 0;
             if (request.Query.GetValueOrDefault("continue") is { Length: > 0 } given)
@@ -288,19 +298,7 @@ public sealed class TestApiServer : IAsyncDisposable
         }
 
         context.Response.ContentType = "application/json";
-        long version;
-        if (_options.MetaServer)
-        {
-            (version, var all) = Matching(request);
-            foreach (var item in all)
-            {
-                await WriteAsync(context, "ADDED", item);
-            }
-        }
-        else
-        {
-            version = long.TryParse(request.Query.GetValueOrDefault("resourceVersion"), out var given) ? given : Store.Version;
-        }
+        var version = long.TryParse(request.Query.GetValueOrDefault("resourceVersion"), out var given) ? given : Store.Version;
 
         await context.Response.Body.FlushAsync(stop);
         while (true)
@@ -330,7 +328,7 @@ public sealed class TestApiServer : IAsyncDisposable
             }
             catch (TimeoutException)
             {
-                if (!_options.MetaServer && request.Query.GetValueOrDefault("allowWatchBookmarks") == "true")
+                if (request.Query.GetValueOrDefault("allowWatchBookmarks") == "true")
                 {
                     version = Math.Max(version, Store.Version);
                     await WriteAsync(context, "BOOKMARK", new() { ["metadata"] = new JsonObject { ["resourceVersion"] = $"{version}" } });

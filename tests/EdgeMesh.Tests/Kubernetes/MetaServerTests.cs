@@ -87,7 +87,7 @@ public sealed class MetaServerTests : IAsyncLifetime
     {
         await using var running = RunningSource.OfMetaServer(_server);
         await running.SeesAsync(f => f.Services.Count == 1);
-        const string Empty = """{"apiVersion":"v1","kind":"ServiceList","items":[],"metadata":{}}""";
+        const string Empty = """{"apiVersion":"v1","kind":"ServiceList","items":[],"metadata":{"resourceVersion":"99999"}}""";
         _server.Next("services", Misbehave.Body(Empty));
         await RunningSource.UntilAsync(() => running.Kind("services").Faults >= 1, "one empty list");
         Assert.Single(running.Source.Current!.Services);

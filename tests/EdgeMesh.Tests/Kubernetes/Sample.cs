@@ -31,6 +31,9 @@ internal static class Sample
         LongestBackoff = TimeSpan.FromMilliseconds(50),
         Relist = (TimeSpan.FromMilliseconds(200), TimeSpan.FromMilliseconds(300)),
         PromptRelist = TimeSpan.FromMilliseconds(20),
+        RelistOffline = (TimeSpan.FromMilliseconds(200), TimeSpan.FromMilliseconds(300)),
+        Reopen = TimeSpan.FromMilliseconds(100),
+        Unreachable = (TimeSpan.FromMilliseconds(10), TimeSpan.FromMilliseconds(50)),
         Publish = TimeSpan.FromMilliseconds(20),
     };
 }

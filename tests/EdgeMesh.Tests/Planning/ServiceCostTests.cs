@@ -10,7 +10,9 @@ using static EdgeMesh.Testing.Cluster.ClusterObjects;
 
 namespace EdgeMesh.Tests.Planning;
 
-/// <summary>What one service may cost: about its ports times its endpoints, and no more than a bound.</summary>
+/// <summary>What one service may cost: about its ports times its endpoints, and no more than a bound. Time and memory are the whole process's, so
+/// nothing else may run.</summary>
+[Collection(Kubernetes.Alone.Name)]
 public sealed class ServiceCostTests(ITestOutputHelper output)
 {
     [Fact]

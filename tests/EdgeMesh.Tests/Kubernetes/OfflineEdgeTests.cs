@@ -1,0 +1,131 @@
+using EdgeMesh.Kubernetes;
+using EdgeMesh.Kubernetes.Api;
+using EdgeMesh.Testing.ApiServer;
+using Xunit;
+
+namespace EdgeMesh.Tests.Kubernetes;
+
+/// <summary>A metaServer whose cloud comes and goes.</summary>
+public sealed class OfflineEdgeTests : IAsyncLifetime
+{
+    private TestApiServer _server = null!;
+
+    public async ValueTask InitializeAsync()
+    {
+        _server = await TestApiServer.StartAsync(new() { MetaServer = true });
+        foreach (var name in (string[])["web", "shop", "old"])
+        {
+            _server.Put(Sample.Service(name));
+            _server.Put(Sample.Endpoints(name));
+        }
+    }
+
+    public ValueTask DisposeAsync() => _server.DisposeAsync();
+
+    [Fact]
+    public async Task AStaleAndIncompleteDatabaseUndoesNothingThatTheCloudSaid()
+    {
+        await using var running = RunningSource.OfMetaServer(_server);
+        await running.SeesAsync(f => f.Services.Count == 3 && f.Endpoints.Count == 3);
+        _server.Edge.Freeze();
+        _server.Put(Sample.Service("web", "10.96.0.99"));
+        _server.Put(Sample.Service("new"));
+        _server.Delete("services", "demo", "old");
+        _server.Edge.Lose("endpoints", "demo", "shop");
+        var before = await running.SeesAsync(f => f.Services.Count == 3 && f.Services.ContainsKey(Name("new")) && Ip(f, "web") == "10.96.0.99");
+        _server.Edge.Disconnect();
+        await RunningSource.UntilAsync(() => running.Kind("services").Offline && running.Kind("endpoints").Offline, "offline");
+        _server.DropConnections();
+        var lists = running.Kind("services").Lists;
+        await RunningSource.UntilAsync(() => running.Kind("services").Lists > lists + 3, "local lists and replays");
+        Assert.Equal(before.Services.Keys.Order(Comparer<ObjectName>.Create((a, b) => string.CompareOrdinal(a.Name, b.Name))), running.Source.Current!.Services.Keys.Order(Comparer<ObjectName>.Create((a, b) => string.CompareOrdinal(a.Name, b.Name))));
+        Assert.Equal("10.96.0.99", Ip(running.Source.Current!, "web"));
+        Assert.Equal(3, running.Source.Current!.Endpoints.Count);
+        Assert.StartsWith("offline, facts of", running.Source.Health.Stale, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task TheCloudsReturnIsSeenAndTheWatchesSpeakAgain()
+    {
+        await using var running = RunningSource.OfMetaServer(_server);
+        await running.SeesAsync(f => f.Services.Count == 3);
+        _server.Edge.Disconnect();
+        await RunningSource.UntilAsync(() => running.Source.Health.Offline, "offline");
+        _server.Delete("services", "demo", "old");
+        _server.Put(Sample.Service("new"));
+        _server.Edge.Connect();
+        await running.SeesAsync(f => f.Services.Count == 3 && f.Services.ContainsKey(Name("new")));
+        await RunningSource.UntilAsync(() => !running.Source.Health.Offline, "online");
+        Assert.Null(running.Source.Health.Stale);
+    }
+
+    [Fact]
+    public async Task SilentWatchesAreOpenedAnewOnceAListFindsWhatTheyMissed()
+    {
+        await using var running = RunningSource.OfMetaServer(_server);
+        await running.SeesAsync(f => f.Services.Count == 3);
+        await RunningSource.UntilAsync(() => _server.OpenWatches == 2, "watches");
+        _server.Edge.RestartCloud();
+        var (services, endpoints) = (running.Kind("services").Watches, running.Kind("endpoints").Watches);
+        _server.Put(Sample.Service("new"));
+        await running.SeesAsync(f => f.Services.ContainsKey(Name("new")));
+        await RunningSource.UntilAsync(() => running.Kind("services").Watches > services && running.Kind("endpoints").Watches > endpoints, "new watches of both kinds");
+    }
+
+    [Fact]
+    public async Task AForbiddenKindIsNeverWatched()
+    {
+        _server.Edge.Forbid("endpoints");
+        await using var running = RunningSource.OfMetaServer(_server);
+        await running.FaultAsync("endpoints", "does not allow");
+        await RunningSource.UntilAsync(() => running.Kind("services").Lists > 3, "lists");
+        Assert.DoesNotContain(_server.Requests, r => r is { IsWatch: true, Plural: "endpoints" });
+        Assert.True(_server.Edge.Connected);
+        Assert.Null(running.Source.Current);
+    }
+
+    [Fact]
+    public async Task AFirstStartOfflineUsesLocalFactsAndTheCloudOverrulesThem()
+    {
+        _server.Edge.Disconnect();
+        _server.Delete("services", "demo", "old");
+        await using var running = RunningSource.OfMetaServer(_server);
+        await running.SeesAsync(f => f.Services.Count == 3);
+        Assert.Equal("offline, facts of the local database alone", running.Source.Health.Stale);
+        Assert.DoesNotContain(_server.Requests, r => r.IsWatch);
+        _server.Edge.Connect();
+        await running.SeesAsync(f => f.Services.Count == 2);
+    }
+
+    [Fact]
+    public async Task AClusterRestoredFromABackupIsBelievedAfterAWhile()
+    {
+        await using var running = RunningSource.OfMetaServer(_server);
+        await running.SeesAsync(f => f.Services.Count == 3);
+        _server.Always("services", Misbehave.Body(List("900", Sample.Service("restored").Replace("\"namespace\"", "\"resourceVersion\":\"890\",\"namespace\"", StringComparison.Ordinal))));
+        await running.FaultAsync("services", "not above what the cloud said");
+        Assert.Equal(3, running.Source.Current!.Services.Count);
+        var facts = await running.SeesAsync(f => f.Services.Count == 1);
+        Assert.True(facts.Services.ContainsKey(Name("restored")));
+    }
+
+    [Fact]
+    public async Task AnUnreachableServerIsSaidAndAskedAgainSoon()
+    {
+        var running = RunningSource.OfMetaServer(_server, Sample.Quick with { LongestBackoff = TimeSpan.FromHours(1) });
+        await using var _ = running;
+        await running.SeesAsync(f => f.Services.Count == 3);
+        var port = new Uri(_server.Url).Port;
+        await _server.DisposeAsync();
+        await RunningSource.UntilAsync(() => running.Source.Health.UnreachableSince is not null, "unreachable");
+        Assert.StartsWith("not reachable since", running.Source.Health.Stale, StringComparison.Ordinal);
+        _server = await TestApiServer.StartAsync(new() { MetaServer = true, Store = _server.Store, Port = port });
+        await RunningSource.UntilAsync(() => running.Source.Health.UnreachableSince is null, "reachable again");
+    }
+
+    private static string List(string version, string item) => $$"""{"apiVersion":"v1","kind":"ServiceList","items":[{{item}}],"metadata":{"resourceVersion":"{{version}}"} }""";
+
+    private static ObjectName Name(string name) => new("demo", name);
+
+    private static string? Ip(ClusterFacts facts, string name) => facts.Services.GetValueOrDefault(Name(name))?.Spec.ClusterIP;
+}

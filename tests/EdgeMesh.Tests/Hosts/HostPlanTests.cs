@@ -57,7 +57,7 @@ public sealed class HostPlanTests
     public void NothingIsRefusedThroughAFirewallThatMayDropIt()
     {
         var shut = Ordinary.WithChain(new FilterChain("inet", "fw", "in", FilterHook.Input, IsLegacy: false, PolicyDrops: true, EndsInDrop: false));
-        var ports = Plan(shut, TestOptions.Planning).Services.Select(service => service.Ports[0]).ToDictionary(port => port.Port.Name.Service.Name);
+        var ports = Plan(shut, TestOptions.Planning).Services.Select(service => service.Ports[0]).ToDictionary(port => port.Port.Name.Name);
         Assert.Equal(ForwardingPath.NotCaught, ports["none"].Path);
         Assert.Equal(ForwardingPath.Kernel, ports["web"].Path);
     }

@@ -8,7 +8,10 @@ namespace EdgeMesh.Agent.Hosting.Handover;
 internal sealed partial class HandoverHost(string identity, HandoverSteps? steps, TimeProvider time, ILogger<HandoverHost> logger) : IAsyncDisposable
 {
     private const int MostVisitors = 8;
-    private static readonly TimeSpan QuestionDeadline = TimeSpan.FromSeconds(2);
+
+    /// <summary>A successor asks once it has its facts; on a busy node with an API server far away that takes its time. Only who
+    /// has shown the right to be here waits here.</summary>
+    private static readonly TimeSpan QuestionDeadline = TimeSpan.FromSeconds(60);
 
     /// <summary>Writing the rules of 10,000 services takes seconds; while it lasts, this agent does not follow changes.</summary>
     private static readonly TimeSpan RulesDeadline = TimeSpan.FromSeconds(60);

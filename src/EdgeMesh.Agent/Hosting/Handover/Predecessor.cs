@@ -20,11 +20,13 @@ internal sealed class Predecessor : IDisposable
     private static readonly TimeSpan UnprovenDeadline = TimeSpan.FromSeconds(5);
 
     private readonly HandoverLine _line;
+    private readonly NodeClaim? _claim;
     private bool _ignored;
 
-    private Predecessor(HandoverLine line, string identity, string? version, bool isProven)
+    private Predecessor(HandoverLine line, NodeClaim? claim, string identity, string? version, bool isProven)
     {
         _line = line;
+        _claim = claim;
         Identity = identity;
         IsProven = isProven;
         CanHandOver = version is HandoverWords.Version or HandoverWords.FirstVersion;
@@ -48,7 +50,7 @@ internal sealed class Predecessor : IDisposable
         while (InstanceSocket.FindHolder() is { } holder)
         {
             if (await InstanceSocket.VisitAsync(holder, time, cancellationToken) is { } line)
-                return await GreetAsync(line, isProven: true, cancellationToken);
+                return await GreetAsync(line, holder, isProven: true, cancellationToken);
             if (time.GetElapsedTime(start) > AnswerDeadline)
                 throw new AgentStartException("An agent holds this node and does not answer. End it (kill -9 if it hangs), and start this one again.");
             await Task.Delay(ConnectRetry, time, cancellationToken);
@@ -65,19 +67,19 @@ internal sealed class Predecessor : IDisposable
         var peer = line.Peer;
         var isProven = ProcessRights.IsNetAdminHere(peer.ProcessId);
         if (isProven || (peer.UserId == 0 && peer.ProcessId == 0))
-            return await GreetAsync(line, isProven, cancellationToken);
+            return await GreetAsync(line, claim: null, isProven, cancellationToken);
         line.Dispose();
         return null;
     }
 
-    private static async Task<Predecessor> GreetAsync(HandoverLine line, bool isProven, CancellationToken cancellationToken)
+    private static async Task<Predecessor> GreetAsync(HandoverLine line, NodeClaim? claim, bool isProven, CancellationToken cancellationToken)
     {
         try
         {
             var identity = await line.ReadAsync(AnswerDeadline, cancellationToken);
             var version = identity is null ? null : await line.ReadAsync(AnswerDeadline, cancellationToken);
             return new Predecessor(
-                line, identity ?? string.Create(CultureInfo.InvariantCulture, $"process {line.Peer.ProcessId}, which does not answer"), version, isProven);
+                line, claim, identity ?? string.Create(CultureInfo.InvariantCulture, $"process {line.Peer.ProcessId}, which does not answer"), version, isProven);
         }
         catch
         {
@@ -114,6 +116,9 @@ internal sealed class Predecessor : IDisposable
             return;
         }
 
+        // A line that ends says that the other has ended only if its claim has ended too.
+        if (answer is null && _line.IsGone && word != HandoverWords.Standing && _claim?.IsHeld() == true)
+            throw new AgentStartException($"The agent that runs here ({Identity}) has ended the conversation and goes on; start this one again.");
         if (answer?.StartsWith(HandoverWords.Refused, StringComparison.Ordinal) == true)
             throw new AgentStartException($"The agent that runs here ({Identity}) does not hand over: {answer[HandoverWords.Refused.Length..]}.");
         if (answer is null && !_line.IsGone && word != HandoverWords.Standing)

@@ -217,7 +217,10 @@ internal sealed class FairShares
         {
             var weight = Weight(share.IsService ? one.OfClient : one.OfService, pending);
             var otherWeight = Weight(share.IsService ? other.OfClient : other.OfService, pending);
-            return weight != otherWeight ? weight > otherWeight : one.LastActive < other.LastActive;
+            // The loop's clock is coarse: of those alike mostly the one that came first stands first.
+            return weight != otherWeight ? weight > otherWeight
+                : one.LastActive != other.LastActive ? one.LastActive < other.LastActive
+                : one.PlaceInClient < other.PlaceInClient;
         }
     }
 

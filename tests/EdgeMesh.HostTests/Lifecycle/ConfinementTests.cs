@@ -27,4 +27,27 @@ public sealed class ConfinementTests
         var limits = await File.ReadAllLinesAsync($"/proc/{node.Agent.Id.ToString(CultureInfo.InvariantCulture)}/limits", TestContext.Current.CancellationToken);
         Assert.Contains(limits, line => line.StartsWith("Max core file size", StringComparison.Ordinal) && line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[4] == "0");
     }
+
+    [Theory]
+    [InlineData(KubeProxyRules.IptablesNft, "userspace")]
+    [InlineData(KubeProxyRules.IptablesLegacy, "auto")]
+    [InlineData(KubeProxyRules.Nftables, "auto")]
+    public async Task UnderTheProfileForContainersTheAgentServesAndStops(KubeProxyRules kubeProxy, string dataPath)
+    {
+        await using var node = await HybridNode.StartAsync(kubeProxy, lab =>
+        {
+            lab.Manifests.Write(HybridNode.Web);
+            return Task.FromResult(new AgentOptions { Config = new AgentConfig { DataPath = dataPath }, Launcher = SeccompProfile.Launcher(lab.Folder) });
+        });
+
+        // Its own filter, and the profile before it.
+        Assert.Contains("Seccomp_filters:\t2", await File.ReadAllLinesAsync(
+            string.Create(CultureInfo.InvariantCulture, $"/proc/{node.Agent.Id}/status"), TestContext.Current.CancellationToken));
+        await node.UntilAnsweredAsync("client", HybridNode.WebAddress, HybridNode.ByAgent);
+        await node.UntilAnsweredAsync("node", HybridNode.WebAddress, HybridNode.ByAgent);
+        Assert.Equal(0, await node.Agent.StopAsync());
+        // Nothing that the profile forbids was missed.
+        Assert.DoesNotMatch("EPERM|not permitted|confine", node.Agent.Log);
+        Assert.DoesNotMatch("(warn|fail|crit): \\S+ (?!The limit of open files)", node.Agent.Log);
+    }
 }

@@ -60,6 +60,7 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
     public SourceHealth Health => new()
     {
         Kinds = [.. ((KindStatus?[])[_services.Status, _slices?.Status, _endpoints?.Status, _node?.Status]).OfType<KindStatus>().Select(s => s.Health)],
+        Expiries = _access.Expiries,
     };
 
     /// <exception cref="ApiAccessException">The access is not configured rightly: the message says what to do.</exception>
@@ -98,7 +99,29 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
             token => _slices?.RunAsync(token) ?? Task.CompletedTask,
             token => _endpoints?.RunAsync(token) ?? Task.CompletedTask,
             token => _node?.RunAsync(token) ?? Task.CompletedTask,
-            PublishAsync);
+            PublishAsync,
+            TellExpiriesAsync);
+    }
+
+    /// <summary>Names certificates that end soon, once a day.</summary>
+    private async Task TellExpiriesAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            while (true)
+            {
+                foreach (var notice in _access.Expiries.Select(expiry => expiry.NoticeAt(_time.GetUtcNow())).OfType<string>())
+                {
+                    LogAccess(_logger, notice);
+                }
+
+                await Task.Delay(TimeSpan.FromDays(1), _time, cancellationToken);
+            }
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            // The end of the run.
+        }
     }
 
     public void Dispose()

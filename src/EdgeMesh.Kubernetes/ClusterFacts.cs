@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using EdgeMesh.Kubernetes.Access;
 using EdgeMesh.Kubernetes.Api;
 
 namespace EdgeMesh.Kubernetes;
@@ -73,6 +74,9 @@ public sealed record SourceHealth
         : !Offline ? null
         : OfflineAsOf is { } asOf ? $"offline, facts of {asOf:HH:mm} UTC"
         : "offline, facts of the local database alone";
+
+    /// <summary>Certificates by which the source is asked; empty where there are none.</summary>
+    public ImmutableArray<AccessExpiry> Expiries { get; init; } = [];
 }
 
 public sealed record KindHealth

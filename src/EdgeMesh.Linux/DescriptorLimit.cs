@@ -12,12 +12,23 @@ public static unsafe partial class DescriptorLimit
     /// what is in force.</summary>
     public static long Raise(long wanted, ILogger logger)
     {
-        Libc.ResourceLimit limit;
-        if (Libc.getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        if (TryRaise(wanted) is not { } granted)
         {
             LogUnknown(logger, Errno.Describe(-Libc.Failure()));
             return 1024;
         }
+
+        if (granted < wanted)
+            LogLow(logger, granted, wanted, granted / 2);
+        return granted;
+    }
+
+    /// <returns>What is in force, or null if that cannot be read.</returns>
+    internal static long? TryRaise(long wanted)
+    {
+        Libc.ResourceLimit limit;
+        if (Libc.getrlimit(RLIMIT_NOFILE, &limit) < 0)
+            return null;
 
         var target = (ulong)wanted;
         if (limit.Hard < target)
@@ -35,10 +46,7 @@ public static unsafe partial class DescriptorLimit
                 limit.Soft = limit.Hard;
         }
 
-        var granted = (long)Math.Min(limit.Soft, long.MaxValue);
-        if (granted < wanted)
-            LogLow(logger, granted, wanted, granted / 2);
-        return granted;
+        return (long)Math.Min(limit.Soft, long.MaxValue);
     }
 
     [LoggerMessage(2100, LogLevel.Warning, "The limit of open files is {Granted} and may not be raised to {Wanted}: about {Connections} connections can be open at once, more are refused. Raise LimitNOFILE of the service, or give it CAP_SYS_RESOURCE.")]

@@ -67,6 +67,9 @@ internal sealed record SourceStatus
     public string? Stale { get; init; }
 
     public required ImmutableArray<SourceKindStatus> Kinds { get; init; }
+
+    /// <summary>Certificates that end within a week, or have ended.</summary>
+    public ImmutableArray<string> Notices { get; init; } = [];
 }
 
 internal sealed record SourceKindStatus

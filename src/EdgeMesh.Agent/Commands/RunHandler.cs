@@ -1,4 +1,5 @@
 using EdgeMesh.Agent.Hosting;
+using EdgeMesh.Linux.Confinement;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -10,6 +11,9 @@ internal static class RunHandler
 {
     /// <summary>Withdrawing rules, closing and writing the cache; comes on top of the drain time, which may change while running.</summary>
     private static readonly TimeSpan StopLimit = TimeSpan.FromMinutes(11);
+
+    /// <summary>Rules, marks and the device; iptables-legacy; a port below 1024 that the configuration names.</summary>
+    private static readonly Capability[] KeptCapabilities = [Capability.NetAdmin, Capability.NetRaw, Capability.NetBindService];
 
     public static async Task<int> RunAsync(RunArguments arguments, CancellationToken cancellationToken)
     {
@@ -25,6 +29,7 @@ internal static class RunHandler
         using var host = builder.Build();
         var lifetime = host.Services.GetRequiredService<IHostApplicationLifetime>();
         var logger = host.Services.GetRequiredService<ILoggerFactory>().CreateLogger("EdgeMesh.Agent.Configuration");
+        ProcessConfinement.Enter(KeptCapabilities, ConnectionBudget.WantedDescriptors, logger);
         foreach (var warning in arguments.Loaded.Warnings)
             Log.ConfigurationWarning(logger, warning.ToString());
         try

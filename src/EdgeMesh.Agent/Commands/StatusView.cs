@@ -14,6 +14,8 @@ internal static class StatusView
         foreach (var notice in status.Node.Notices)
             facts.AddRow("Notice", $"[yellow]{Shown.Text(notice)}[/]");
         facts.AddRow("Source", Shown.Text(status.Source.Description));
+        foreach (var notice in status.Source.Notices)
+            facts.AddRow("", $"[yellow]{Shown.Text(notice)}[/]");
         facts.AddRow("Facts", Freshness(status.Source, now));
         foreach (var kind in status.Source.Kinds.Where(k => k.Fault is not null))
             facts.AddRow("", $"[yellow]{Shown.Text($"{kind.Kind}: {kind.Fault}")}[/]");

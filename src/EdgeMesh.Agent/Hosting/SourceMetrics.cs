@@ -25,6 +25,10 @@ internal sealed class SourceMetrics : IDisposable
             () => source.Health.Kinds.Where(kind => kind.LastSuccess is not null).Select(kind =>
                 new Measurement<double>((time.GetUtcNow() - kind.LastSuccess!.Value).TotalSeconds, Tag(kind))),
             "s", "Time since the source last answered for the kind.");
+        _meter.CreateObservableGauge(
+            "edgemesh_source_certificate_expiry_timestamp_seconds",
+            () => source.Health.Expiries.Select(expiry => new Measurement<double>(expiry.Ends.ToUnixTimeSeconds(), new KeyValuePair<string, object?>("certificate", expiry.Certificate))),
+            null, "When the certificate ends by which the source is asked (client), or its server is known (ca).");
     }
 
     public void Dispose() => _meter.Dispose();

@@ -137,6 +137,7 @@ internal sealed class StatusBuilder(
             LastSuccess = kind.LastSuccess,
             Fault = kind.Fault,
         })],
+        Notices = [.. source.Health.Expiries.Select(expiry => expiry.NoticeAt(time.GetUtcNow())).OfType<string>()],
     };
 
     private DataPathStatus DataPath()

@@ -32,6 +32,27 @@ internal sealed class ApiAccess
     /// <summary>What an operator should put right although it works.</summary>
     public ImmutableArray<string> Warnings { get; private init; } = [];
 
+    /// <summary>Until when the certificates count that are in use now.</summary>
+    public ImmutableArray<AccessExpiry> Expiries
+    {
+        get
+        {
+            var found = ImmutableArray.CreateBuilder<AccessExpiry>(2);
+            if (ClientCertificate is not null)
+            {
+                found.Add(new("client", $"The client certificate for {Description}", new DateTimeOffset(ClientCertificate().NotAfter), "have it renewed; the agent takes the new one from the same place, without a restart"));
+            }
+
+            // One of several is enough: the old one stays in a bundle while the new one is rolled out.
+            if (Roots is not null && !SkipVerify)
+            {
+                found.Add(new("ca", $"The CA certificate for {Description}", new DateTimeOffset(Roots.Max(root => root.NotAfter)), "put the new one beside it, and restart the agent"));
+            }
+
+            return found.ToImmutable();
+        }
+    }
+
     public ClusterIdentity Identity => new(Configured, Server.ToString(), Fingerprint(Roots));
 
     private string Configured { get; }

@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using EdgeMesh.LibP2P.Cryptography;
 
 namespace EdgeMesh.LibP2P.Noise;
@@ -119,7 +120,7 @@ internal sealed class NoiseHandshake : IDisposable
         if (!mine.TryAgree(theirs, secret))
             throw new PeerProtocolException("the peer's Curve25519 key is of small order");
         _state.MixKey(secret);
-        secret.Clear();
+        CryptographicOperations.ZeroMemory(secret);
     }
 
     private static ReadOnlySpan<byte> Take(ref ReadOnlySpan<byte> message, int length)

@@ -75,6 +75,16 @@ internal static unsafe partial class Libc
     internal static partial int epoll_wait(int epoll, byte* events, int count, int timeoutMilliseconds);
 
     [LibraryImport(Library)]
+    internal static partial int prctl(int option, nuint second, nuint third, nuint fourth, nuint fifth);
+
+    [LibraryImport(Library)]
+    internal static partial int execv(byte* path, byte** arguments);
+
+    /// <summary>For system calls that the C library has no function for.</summary>
+    [LibraryImport(Library)]
+    internal static partial nint syscall(nint number, nint first, nint second, nint third);
+
+    [LibraryImport(Library)]
     internal static partial int sched_yield();
 
     [LibraryImport(Library)]

@@ -39,9 +39,9 @@ public sealed class TestCertificates : IDisposable
         return Sign("CN=server", names.Build());
     }
 
-    public (string Certificate, string Key) ClientPem(string name)
+    public (string Certificate, string Key) ClientPem(string name, DateTimeOffset? until = null)
     {
-        using var client = Sign("CN=" + name, null);
+        using var client = Sign("CN=" + name, null, until);
         using var key = client.GetECDsaPrivateKey()!;
         return (client.ExportCertificatePem(), key.ExportPkcs8PrivateKeyPem());
     }
@@ -52,7 +52,7 @@ public sealed class TestCertificates : IDisposable
         _caKey.Dispose();
     }
 
-    private X509Certificate2 Sign(string subject, X509Extension? names)
+    private X509Certificate2 Sign(string subject, X509Extension? names, DateTimeOffset? until = null)
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest(subject, key, HashAlgorithmName.SHA256);
@@ -61,7 +61,7 @@ public sealed class TestCertificates : IDisposable
             request.CertificateExtensions.Add(names);
         }
 
-        using var signed = request.Create(Ca, From, Until, RandomNumberGenerator.GetBytes(8));
+        using var signed = request.Create(Ca, From, until ?? Until, RandomNumberGenerator.GetBytes(8));
         using var whole = signed.CopyWithPrivateKey(key);
         return X509CertificateLoader.LoadPkcs12(whole.Export(X509ContentType.Pkcs12), null);
     }

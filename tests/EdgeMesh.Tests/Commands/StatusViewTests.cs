@@ -20,6 +20,7 @@ public sealed class StatusViewTests
             Origin = "live",
             AsOf = Now.AddSeconds(-42),
             Kinds = [new SourceKindStatus { Kind = "Service", Synced = true, LastSuccess = Now.AddSeconds(-42) }, new SourceKindStatus { Kind = "Endpoints", Synced = true, Fault = "the watch ended: 503" }],
+            Notices = ["The CA certificate for metaServer http://127.0.0.1:10550 ends at 2026-11-27 12:00 UTC"],
         },
         Rules = new RulesStatus
         {

@@ -64,6 +64,30 @@ public sealed class AccessTests : IDisposable
     }
 
     [Fact]
+    public void ACertificateThatEndsIsNamedAWeekBeforeAndItsSuccessorIsTakenWithoutARestart()
+    {
+        var now = new DateTimeOffset(2030, 1, 1, 0, 0, 0, TimeSpan.Zero);
+        string Config(DateTimeOffset until)
+        {
+            var (certificate, key) = _certificates.ClientPem("agent", until);
+            return KubeConfig("https://127.0.0.1:1", $"certificate-authority-data: {Base64(_certificates.CaPem)}", $"client-certificate-data: {Base64(certificate)}, client-key-data: {Base64(key)}");
+        }
+
+        var file = Config(now + TimeSpan.FromDays(7));
+        File.SetLastWriteTimeUtc(file, now.UtcDateTime.AddDays(-1));
+        var access = Resolve(new() { KubeConfigPath = file });
+        Assert.Equal(["client", "ca"], access.Expiries.Select(expiry => expiry.Certificate));
+        Assert.All(access.Expiries, expiry => Assert.Null(expiry.NoticeAt(now - TimeSpan.FromSeconds(1))));
+        var client = access.Expiries[0];
+        Assert.Contains("ends at 2030-01-08 00:00 UTC", client.NoticeAt(now), StringComparison.Ordinal);
+        Assert.Contains("has ended at 2030-01-08 00:00 UTC", client.NoticeAt(now + TimeSpan.FromDays(7)), StringComparison.Ordinal);
+        Assert.Contains("have it renewed", client.NoticeAt(now), StringComparison.Ordinal);
+
+        Config(now + TimeSpan.FromDays(365));
+        Assert.All(access.Expiries, expiry => Assert.Null(expiry.NoticeAt(now)));
+    }
+
+    [Fact]
     public async Task AServerOfAnotherCaOrAnotherNameIsRefused()
     {
         await using var server = await TlsServerAsync("api.example");

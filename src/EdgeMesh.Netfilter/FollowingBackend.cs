@@ -8,10 +8,13 @@ public sealed class FollowingBackend(IPortalBackend first, TimeProvider time, Fu
 {
     private static readonly TimeSpan BetweenRemovals = TimeSpan.FromSeconds(30);
 
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(1);
+
     private volatile IPortalBackend _current = first;
     private volatile Coming? _coming;
     private Func<CancellationToken, Task<ImmutableArray<string>>>? _removeOthers = removeOthers;
     private long? _triedToRemove;
+    private Task _removing = Task.CompletedTask;
     private volatile string[] _leftBehind = [];
 
     public string Name => _current.Name;
@@ -32,7 +35,7 @@ public sealed class FollowingBackend(IPortalBackend first, TimeProvider time, Fu
         var result = _coming is { } coming
             ? await ArriveAsync(coming, desired, cancellationToken)
             : await _current.SyncAsync(desired, cancellationToken);
-        await RemoveOthersAsync(cancellationToken);
+        await RemoveOthersAsync(Patience, cancellationToken);
         return result;
     }
 
@@ -41,7 +44,7 @@ public sealed class FollowingBackend(IPortalBackend first, TimeProvider time, Fu
     public async Task<RepairResult> RepairAsync(IReadOnlyCollection<string> touchedChains, CancellationToken cancellationToken)
     {
         var result = await _current.RepairAsync(touchedChains, cancellationToken);
-        await RemoveOthersAsync(cancellationToken);
+        await RemoveOthersAsync(Patience, cancellationToken);
         return result;
     }
 
@@ -53,11 +56,13 @@ public sealed class FollowingBackend(IPortalBackend first, TimeProvider time, Fu
     {
         await _current.RemoveAsync(cancellationToken);
         _triedToRemove = null;
-        await RemoveOthersAsync(cancellationToken);
+        await RemoveOthersAsync(Timeout.InfiniteTimeSpan, cancellationToken);
     }
 
     private async Task<SyncResult> ArriveAsync(Coming coming, IReadOnlyList<FamilyPortals> desired, CancellationToken cancellationToken)
     {
+        // It may be the coming one's place that is still being cleared.
+        await _removing.WaitAsync(cancellationToken);
         SyncResult result;
         try
         {
@@ -77,11 +82,23 @@ public sealed class FollowingBackend(IPortalBackend first, TimeProvider time, Fu
         return result;
     }
 
-    /// <summary>That somebody else's lock is held, say, must not keep what is in force from counting as such.</summary>
-    private async Task RemoveOthersAsync(CancellationToken cancellationToken)
+    /// <summary>That somebody else's lock is held, say, must neither keep what is in force from counting as such nor hold up the
+    /// next sync: after a moment the removal goes on beside them.</summary>
+    private async Task RemoveOthersAsync(TimeSpan patience, CancellationToken cancellationToken)
     {
-        if (_removeOthers is not { } remove || (_triedToRemove is { } before && time.GetElapsedTime(before) < BetweenRemovals))
+        if (_removeOthers is not { } remove || !_removing.IsCompleted
+            || (_triedToRemove is { } before && time.GetElapsedTime(before) < BetweenRemovals))
+        {
             return;
+        }
+
+        _triedToRemove = time.GetTimestamp();
+        _removing = RemoveAsync(remove, cancellationToken);
+        await Task.WhenAny(_removing, Task.Delay(patience, time, cancellationToken));
+    }
+
+    private async Task RemoveAsync(Func<CancellationToken, Task<ImmutableArray<string>>> remove, CancellationToken cancellationToken)
+    {
         try
         {
             _leftBehind = [.. await remove(cancellationToken)];
@@ -90,8 +107,12 @@ public sealed class FollowingBackend(IPortalBackend first, TimeProvider time, Fu
         {
             _leftBehind = [fault.Message];
         }
+        catch (OperationCanceledException)
+        {
+            // The agent ends; the next one looks again.
+            return;
+        }
 
-        _triedToRemove = time.GetTimestamp();
         if (_leftBehind.Length == 0)
             _removeOthers = null;
     }

@@ -46,7 +46,7 @@ public sealed class HostCommands(TimeProvider time, Action<int>? started = null)
         }
         catch (Win32Exception e)
         {
-            throw new NetfilterException($"`{shown}` could not be started: {e.Message}", e);
+            throw new NetfilterException($"`{shown}` could not be started: {e.Message}", e) { IsTransient = true };
         }
 
         using var timeout = new CancellationTokenSource(deadline, time);
@@ -62,7 +62,7 @@ public sealed class HostCommands(TimeProvider time, Action<int>? started = null)
         }
         catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {
-            throw new NetfilterException($"`{shown}` did not end within {deadline.TotalSeconds:0} s and was killed; nothing of it is in force. It is tried again.", e);
+            throw new NetfilterException($"`{shown}` did not end within {deadline.TotalSeconds:0} s and was killed; nothing of it is in force. It is tried again.", e) { IsTransient = true };
         }
         finally
         {

@@ -50,6 +50,12 @@ public sealed record JumpPosition(IpFamily Family, string HookChain, string Port
 /// <summary>A call to the kernel's packet filter failed. The message says which command, for what, and what it answered.</summary>
 public sealed class NetfilterException : Exception
 {
+    /// <summary>Time may cure it: a lock that another program holds, a machine that is out of memory or descriptors.</summary>
+    public bool IsTransient { get; init; }
+
+    /// <summary>This kernel lacks the family, the table, or nf_tables as a whole, and says so; a module may be loaded later.</summary>
+    public bool IsMissing { get; init; }
+
     public NetfilterException()
     {
     }

@@ -54,4 +54,10 @@ internal sealed partial class AgentService
 
     [LoggerMessage(1026, LogLevel.Warning, "The claim to this node could not be taken back yet; forwarding goes on. {Reason}")]
     private partial void LogClaimLost(string reason);
+
+    [LoggerMessage(1027, LogLevel.Information, "The rules move to {Backend} from {Before}: {Reason}")]
+    private partial void LogMoving(string backend, string before, string reason);
+
+    [LoggerMessage(1028, LogLevel.Debug, "It could not be found out who should carry the rules, so nothing changes; it is tried again. {Reason}")]
+    private partial void LogChoiceFailed(string reason);
 }

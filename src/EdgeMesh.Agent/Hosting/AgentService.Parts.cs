@@ -36,7 +36,6 @@ internal sealed partial class AgentService
     // The reconciler and the guard: what writes rules, and rests while another agent takes over.
     private CancellationTokenSource? _writing;
     private Task _writers = Task.CompletedTask;
-    private OrderGuard? _guard;
     private Action? _listen;
 
     private ListenDeviceState EnsureDevice()
@@ -62,7 +61,7 @@ internal sealed partial class AgentService
     {
         var connections = ConnectionBudget.Connections(
             descriptors, _options.Proxy.MaxConnections, _options.Proxy.MaxUdpFlows * listeners.Length, ForwarderOptions.DefaultPipes * Environment.ProcessorCount);
-        _heart = _rules!.Heartbeat is { } heartbeat ? new HeartbeatGate(heartbeat) : null;
+        _heart = new HeartbeatGate(_rules!.Heartbeat);
         _tcp = new TcpForwarder(
             new ForwarderOptions
             {
@@ -133,20 +132,11 @@ internal sealed partial class AgentService
         await LookAtAddressesAsync(cancellationToken);
         var cleaner = new ConntrackCleaner(loggers.CreateLogger<ConntrackCleaner>());
         _reconciler = new Reconciler(
-            _source!, _rules!.Backend, new ReconcilerOptions(Policy(_options, _protected), planning), SetRoutes,
+            _source!, _backend!, new ReconcilerOptions(Policy(_options, _protected), planning), SetRoutes,
             (stale, token) => CleanConntrackAsync(cleaner, stale, token), time, loggers.CreateLogger<Reconciler>())
         {
             CatalogChanged = catalog => _tunnel?.Update(catalog),
         };
-        _guard = new OrderGuard(
-            _rules.IsLegacy,
-            new RuleWatch
-            {
-                ChainPrefixes = ["EDGEMESH-", "KUBE-PORTALS-"],
-                Tables = [NftablesBackend.TableName],
-                IsOwn = _rules.Senders.Contains,
-            },
-            _options.DeviceName, ListenerAddresses.Of(_options.DeviceAddress), _reconciler, _supervisor, time, loggers.CreateLogger<OrderGuard>());
         if (_tunnel is not null)
         {
             var tunnel = _tunnel;
@@ -158,19 +148,29 @@ internal sealed partial class AgentService
         if (_options.Proxy.Enable)
         {
             StartWriting();
-            _parts.Add(RunPartAsync("host-watch", token => _host!.RunAsync(_reconciler, _ => UsePolicy(planning), token), _stop.Token));
+            _parts.Add(RunPartAsync("host-watch", token => _host!.RunAsync(_reconciler, _ => UsePolicy(), token), _stop.Token));
             _parts.Add(RunPartAsync("after-first-sync", AfterFirstSyncAsync, _stop.Token));
         }
         else
         {
             // An agent that handled services before may have left rules that nobody would follow changes of.
-            await _rules.Backend.RemoveAsync(cancellationToken);
+            await RemoveRulesAsync(cancellationToken);
         }
 
-        _parts.Add(RunPartAsync("config-watcher", token => WatchConfigurationAsync(planning, token), _stop.Token));
-        _parts.Add(RunPartAsync("address-watch", token => WatchAddressesAsync(planning, token), _stop.Token));
+        _parts.Add(RunPartAsync("config-watcher", WatchConfigurationAsync, _stop.Token));
+        _parts.Add(RunPartAsync("address-watch", WatchAddressesAsync, _stop.Token));
         _parts.Add(RunPartAsync("conntrack-watch", WatchConntrackAsync, _stop.Token));
     }
+
+    private OrderGuard NewGuard(ChosenBackend rules) => new(
+        rules.IsLegacy,
+        new RuleWatch
+        {
+            ChainPrefixes = ["EDGEMESH-", "KUBE-PORTALS-"],
+            Tables = [NftablesBackend.TableName],
+            IsOwn = _senders.Contains,
+        },
+        _options.DeviceName, ListenerAddresses.Of(_options.DeviceAddress), _reconciler!, _supervisor, time, loggers.CreateLogger<OrderGuard>());
 
     private void StartWriting()
     {
@@ -178,7 +178,8 @@ internal sealed partial class AgentService
         _writing = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
         _writers = Task.WhenAll(
             RunPartAsync("reconciler", _reconciler!.RunAsync, _writing.Token),
-            _guard!.RunAsync(_writing.Token));
+            GuardAsync(_writing.Token),
+            RunPartAsync("rule-backend", FollowRulesAsync, _writing.Token));
     }
 
     private async Task StopWritingAsync()
@@ -216,7 +217,7 @@ internal sealed partial class AgentService
     private async Task StartAdminAsync(CancellationToken cancellationToken)
     {
         var status = new StatusBuilder(
-            _options, _rules!, () => [.. _notices, .. _rules!.FoundAtFirstSync(), .. HostNotices(), .. FailedParts()], () => _host!.Carriages, _source!, _reconciler!, _tcp!, _udp!, () => _tunnel?.ReadStatus(), _startedAt, time);
+            _options, () => _rules!, () => [.. _notices, .. RuleNotices(), .. HostNotices(), .. FailedParts()], () => _host!.Carriages, _source!, _reconciler!, _tcp!, _udp!, () => _tunnel?.ReadStatus(), _startedAt, time);
         var admin = new AdminServer(
             _options.AdminAddress, _options.NodeName, Health, token => status.BuildAsync(_draining ? "draining" : "running", token), loggers, time);
         try
@@ -251,7 +252,7 @@ internal sealed partial class AgentService
         }
     }
 
-    private async Task WatchConfigurationAsync(PlanningOptions planning, CancellationToken cancellationToken)
+    private async Task WatchConfigurationAsync(CancellationToken cancellationToken)
     {
         var watcher = new ConfigFileWatcher(
             arguments.Loaded, arguments.Environment, arguments.Overrides, time, loggers.CreateLogger<ConfigFileWatcher>());
@@ -259,17 +260,17 @@ internal sealed partial class AgentService
         {
             _inForce = change.Options;
             logging.Level = change.Options.LogLevel;
-            UsePolicy(planning);
+            UsePolicy();
         }
     }
 
-    private async Task WatchAddressesAsync(PlanningOptions planning, CancellationToken cancellationToken)
+    private async Task WatchAddressesAsync(CancellationToken cancellationToken)
     {
         using var timer = new PeriodicTimer(BetweenAddressLooks, time);
         while (await timer.WaitForNextTickAsync(cancellationToken))
         {
             if (await LookAtAddressesAsync(cancellationToken))
-                UsePolicy(planning);
+                UsePolicy();
         }
     }
 
@@ -296,43 +297,15 @@ internal sealed partial class AgentService
     }
 
     /// <summary>The configuration, the node's addresses and what the host can carry change on threads of their own: whoever comes last sees all.</summary>
-    private void UsePolicy(PlanningOptions planning)
+    private void UsePolicy()
     {
         lock (_policyGate)
-            _reconciler!.Change(new ReconcilerOptions(Policy(_inForce, _protected), planning with { Host = _host!.Carriages }));
+            _reconciler!.Change(new ReconcilerOptions(Policy(_inForce, _protected), _planning! with { Host = _host!.Carriages }));
     }
 
     private HostCarriages LookAtHost()
     {
-        var proxy = _options.Proxy;
-        var policy = new HostPolicy
-        {
-            Detection = proxy.DetectLocal,
-            ClusterRanges = [.. proxy.ClusterRanges.Select(range => new AddressRange(InetAddress.From(range.BaseAddress), range.PrefixLength))],
-            MasqueradeAll = proxy.MasqueradeAll,
-            OwnFilterIsLegacy = _rules!.Backend.Name switch
-            {
-                "iptables-nft" => false,
-                "iptables-legacy" => true,
-                _ => null,
-            },
-        };
-        var said = ImmutableArray<string>.Empty;
-        _host = new HostWatch(
-            _options.DeviceName,
-            () =>
-            {
-                // Called by one part at a time: by the start, then by the look at this host.
-                var ranges = _source!.Current?.NodePodRanges ?? said;
-                if (!ranges.AsSpan().SequenceEqual(said.AsSpan()))
-                {
-                    said = ranges;
-                    policy = policy with { PodRanges = [.. ranges.Select(text => AddressRange.TryParse(text, out var range) ? range : null).OfType<AddressRange>()] };
-                }
-
-                return policy;
-            },
-            time, loggers.CreateLogger<HostWatch>());
+        _host = new HostWatch(_options.DeviceName, PolicyOfHost, time, loggers.CreateLogger<HostWatch>());
         return _host.Begin();
     }
 

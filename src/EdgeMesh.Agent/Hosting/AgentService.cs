@@ -38,7 +38,6 @@ internal sealed partial class AgentService(
     private RouteTable _routes = RouteTable.Empty;
 
     private InstanceSocket? _instance;
-    private ChosenBackend? _rules;
     private ImmutableArray<string> _notices = [];
     private HeartbeatGate? _heart;
     private TcpForwarder? _tcp;
@@ -71,22 +70,24 @@ internal sealed partial class AgentService(
             await FreezePredecessorAsync(cancellationToken);
 
         // 6. The rule backend.
-        _rules = await RuleBackends.ChooseAsync(_options.Proxy, loggers, time, cancellationToken);
-        _notices = device.IPv6Missing is { } why ? [.. _rules.Notices, $"IPv6 services are left to kube-proxy: {why}"] : _rules.Notices;
-        foreach (var notice in _notices)
+        _ipv6OnDevice = device.IPv6Missing is null;
+        await ChooseRulesAsync(cancellationToken);
+        if (device.IPv6Missing is { } why)
+            _notices = [$"IPv6 services are left to kube-proxy: {why}"];
+        foreach (var notice in _notices.Concat(_rules!.Choice.Missing))
             LogNotice(notice);
-        LogStarting(AgentVersion.Text, _options.NodeName, _options.NodeKind.ToString(), _source!.Description, _rules.Backend.Name, _rules.Reason);
+        LogStarting(AgentVersion.Text, _options.NodeName, _options.NodeKind.ToString(), _source!.Description, _rules.Choice.Name, _rules.Choice.Reason);
 
         // 7. The tunnel's place in the mesh, and the listeners: nothing leads to them yet. Those of a predecessor share their port, so there they wait for routes.
         var listeners = ListenerAddresses.Listeners(
-            _options.DeviceAddress, _options.Proxy.ListenPort, device.IPv6Missing is null, _rules.Backend.Families);
+            _options.DeviceAddress, _options.Proxy.ListenPort, _ipv6OnDevice, [.. Enum.GetValues<IpFamily>()]);
         PrepareTunnel();
         PrepareForwarding([.. listeners.Values.Select(l => new InetEndpoint(InetAddress.From(l.Address), (ushort)l.Port))], descriptors);
         if (_predecessor is null)
             Listen();
 
         // 8. Rules, guard, configuration.
-        var planning = new PlanningOptions
+        _planning = With(_rules, new PlanningOptions
         {
             DataPath = _options.Proxy.DataPath,
             Policy = _options.Proxy.Balancing,
@@ -94,8 +95,8 @@ internal sealed partial class AgentService(
             KernelChoices = _rules.KernelChoices,
             Host = LookAtHost(),
             Lease = _options.Proxy.RuleLease,
-        };
-        await StartReconcilingAsync(planning, cancellationToken);
+        });
+        await StartReconcilingAsync(_planning, cancellationToken);
 
         // 9. Admin.
         if (_predecessor is null)
@@ -149,8 +150,7 @@ internal sealed partial class AgentService(
             await _udp.DisposeAsync();
         await LeaveMeshAsync();
         (_source as IDisposable)?.Dispose();
-        _heart?.Dispose();
-        _rules?.Dispose();
+        CloseRules();
         _host?.Dispose();
         _writing?.Dispose();
         _stop.Dispose();

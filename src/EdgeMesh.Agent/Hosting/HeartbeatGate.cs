@@ -4,23 +4,31 @@ namespace EdgeMesh.Agent.Hosting;
 
 /// <summary>Holds the heart still until rules of this process are in force. Rules of one that was killed a moment ago may
 /// stand; a heartbeat before this process knows its routes would lead clients to a listener that refuses them.</summary>
-internal sealed class HeartbeatGate(IHeartbeat heartbeat) : IHeartbeat, IDisposable
+internal sealed class HeartbeatGate(IHeartbeat? heartbeat) : IHeartbeat
 {
+    private volatile IHeartbeat? _heartbeat = heartbeat;
+    private volatile IHeartbeat? _next;
     private volatile bool _open;
     private volatile bool _hasBeaten;
 
-    /// <summary>True once a beat has gone out: from then on the rules that need this process are in force.</summary>
-    public bool HasBeaten => _hasBeaten;
+    /// <summary>True once a beat has gone out, or where rules need none: from then on the rules that need this process are in force.</summary>
+    public bool HasBeaten => _hasBeaten || _heartbeat is null;
 
     public void Open() => _open = true;
+
+    /// <summary>Keeps those that stand and those that come in force, while one backend follows the other.</summary>
+    public void BeatAlso(IHeartbeat? next) => _next = next;
+
+    /// <summary>What stood before is needed no more. A loop may be in the midst of a beat of it.</summary>
+    public void BeatOnly(IHeartbeat? heartbeat) => (_heartbeat, _next) = (heartbeat, null);
 
     public void Beat()
     {
         if (!_open)
             return;
-        heartbeat.Beat();
-        _hasBeaten = true;
+        var (now, next) = (_heartbeat, _next);
+        now?.Beat();
+        next?.Beat();
+        _hasBeaten |= now is not null;
     }
-
-    public void Dispose() => (heartbeat as IDisposable)?.Dispose();
 }

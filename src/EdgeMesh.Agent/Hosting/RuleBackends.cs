@@ -10,76 +10,75 @@ using Microsoft.Extensions.Logging;
 namespace EdgeMesh.Agent.Hosting;
 
 /// <summary>The chosen rule backend with what depends on the choice.</summary>
-/// <param name="Reason">Why this one; for the log and for status.</param>
 /// <param name="FoundAtFirstSync">What the first sync removed or could not remove; empty before.</param>
-/// <param name="Senders">Tells changes of ours from those of others.</param>
-/// <param name="Heartbeat">What keeps its user-mode rules in force; null where the kernel cannot do it.</param>
+/// <param name="RemoveOthers">Removes what others than this one left, once its own rules stand; says what it could not.</param>
+/// <param name="Heartbeat">What keeps its user-mode rules in force; null where there are none.</param>
 internal sealed record ChosenBackend(
-    IPortalBackend Backend, string Reason, IHeartbeat? Heartbeat, ImmutableHashSet<BackendChoice> KernelChoices, bool IsLegacy, OwnSenders Senders,
-    ImmutableArray<string> Notices, Func<ImmutableArray<string>> FoundAtFirstSync, NftablesLink? Link = null, DirectChanges? Direct = null) : IDisposable
+    RuleChoice Choice, IPortalBackend Backend, IHeartbeat? Heartbeat, ImmutableHashSet<BackendChoice> KernelChoices,
+    Func<ImmutableArray<string>> FoundAtFirstSync, Func<CancellationToken, Task<ImmutableArray<string>>> RemoveOthers,
+    NftablesLink? Link = null, DirectChanges? Direct = null) : IDisposable
 {
+    public bool IsLegacy => Backend.Name == "iptables-legacy";
+
     public void Dispose()
     {
+        (Heartbeat as IDisposable)?.Dispose();
         Direct?.Dispose();
         Link?.Dispose();
     }
 }
 
 /// <summary>Chooses who carries the rules, and removes what the others left behind.</summary>
-internal static class RuleBackends
+/// <param name="senders">Tells changes of ours from those of others.</param>
+internal sealed class RuleBackends(EdgeProxyOptions options, OwnSenders senders, ILoggerFactory loggers, TimeProvider time)
 {
     private static readonly ImmutableArray<string> NftCommand = ["nft"];
     private static readonly TimeSpan AliveTimeout = TimeSpan.FromSeconds(4);
 
-    public static async Task<ChosenBackend> ChooseAsync(EdgeProxyOptions options, ILoggerFactory loggers, TimeProvider time, CancellationToken cancellationToken)
-    {
-        var senders = new OwnSenders();
-        var commands = new HostCommands(time, senders.Add);
-        var iptables = new IptablesChoice(commands, time);
-        var nft = await NftablesProbe.AskAsync(NftCommand, cancellationToken);
-        var (kind, reason) = options.Backend switch
-        {
-            RuleBackend.Iptables => (BackendKind.Iptables, "the configuration says so"),
-            RuleBackend.Nftables => (BackendKind.Nftables, "the configuration says so"),
-            _ => Decide(BackendDecision.Decide(new BackendFacts(nft.KubeProxyTable, iptables.IsInstalled ? ["iptables"] : [], nft.Families.Length > 0))),
-        };
-        if (kind == BackendKind.None)
-            throw new AgentStartException($"No rules can be set on this node: {reason}.");
-        if (kind == BackendKind.Nftables && nft.Families.IsEmpty)
-            throw new AgentStartException($"modules.edgeProxy.backend is nftables, but nft cannot be used here: {nft.WhyNot}. Install the package nftables, or choose iptables.");
+    private readonly HostCommands _host = new(time, senders.Add);
 
-        var link = kind == BackendKind.Nftables ? OpenLink() : null;
-        if (link is not null)
-            senders.Keep(link.Address);
-        var direct = link is null ? null : new DirectChanges(link.Send, loggers.CreateLogger<DirectChanges>());
-        var nftables = new NftablesBackend(NftCommand, nft.Families, time, senders.Add, direct is null ? null : direct.Send);
-        if (kind == BackendKind.Nftables)
+    /// <param name="standing">What carries the rules now; null at the start.</param>
+    /// <exception cref="NetfilterException">What time does not cure: nothing is installed that could carry rules.</exception>
+    public async Task<RuleChoice> ChooseAsync(RuleChoice? standing, CancellationToken cancellationToken)
+    {
+        var commands = await PlainNames.FindAsync(_host, cancellationToken);
+        var iptables = new IptablesChoice(commands, time);
+        var nft = options.Backend == RuleBackend.Iptables
+            ? new NftablesAbility([], "the configuration says iptables", KubeProxyTable: false)
+            : await NftablesProbe.AskAsync(NftCommand, cancellationToken);
+        if (options.Backend == RuleBackend.Nftables)
         {
-            if (iptables.IsInstalled)
-                await (await iptables.CreateAsync(options.ChainPrefix, null, cancellationToken)).RemoveAsync(cancellationToken);
-            NftSetName[] Sets(string name) => [.. nft.Families.Select(family => new NftSetName(
-                family == IpFamily.IPv4 ? NftFamily.IPv4 : NftFamily.IPv6, NftablesBackend.TableName, name))];
-            var heartbeat = new NftHeartbeat(Sets(NftablesBackend.HeartbeatSet), [6, 17, 132], AliveTimeout, Sets(NftablesBackend.LeaseSet), options.RuleLease);
-            return new ChosenBackend(
-                nftables, reason, heartbeat, [.. Enum.GetValues<BackendChoice>()], IsLegacy: false, senders, [], () => [], link, direct);
+            return nft.Families.IsEmpty && !_host.Exists("nft")
+                ? throw new NetfilterException($"modules.edgeProxy.backend is nftables, but nft cannot be used here: {nft.WhyNot} Install the package nftables, or choose iptables.")
+                : Nftables(nft, "the configuration says so");
         }
 
-        if (!nft.Families.IsEmpty)
-            await nftables.RemoveAsync(cancellationToken);
-        var found = await iptables.DetectAsync(cancellationToken);
-        var portals = await iptables.CreateAsync(options.ChainPrefix, found.Variant, cancellationToken);
-        return new ChosenBackend(
-            portals,
-            $"{reason}; {portals.Name}: {found.Reason}",
-            new XtRecentHeartbeat(),
-            [.. Enum.GetValues<BackendChoice>().Where(choice => portals.Families.All(family => portals.CanExpress(family, choice, 2)))],
-            found.Variant == IptablesVariant.Legacy,
-            senders,
-            portals.HeartbeatAvailable
-                ? []
-                : ["this kernel has no xt_recent: rules that need the agent stay in force when it is killed or hangs; load the module xt_recent, or set modules.edgeProxy.backend to nftables"],
-            () => portals.Notices);
+        if (options.Backend == RuleBackend.Iptables)
+            return await IptablesAsync(iptables, "the configuration says so", standing, cancellationToken);
+        var decision = BackendDecision.Decide(new BackendFacts(nft.KubeProxyTable, iptables.IsInstalled ? ["iptables"] : [], nft.Families.Length > 0));
+        switch (decision.Backend)
+        {
+            case BackendKind.Nftables:
+                return Nftables(nft, decision.Reason);
+            case BackendKind.None when _host.Exists("nft"):
+                return Nftables(nft, decision.Reason);
+            case BackendKind.None:
+                throw new NetfilterException($"No rules can be set on this node: {decision.Reason}.");
+            default:
+                var choice = await IptablesAsync(iptables, decision.Reason, standing, cancellationToken);
+                return choice.Kind == BackendKind.None && !choice.IsHeld && !nft.Families.IsEmpty
+                    ? Nftables(nft, $"iptables cannot be used here: {choice.Reason}")
+                    : choice;
+        }
     }
+
+    /// <summary>Opens what the choice needs. Nothing is written.</summary>
+    public ChosenBackend Open(RuleChoice choice) => choice.Kind switch
+    {
+        BackendKind.Nftables => OpenNftables(choice),
+        BackendKind.Iptables => OpenIptables(choice, choice.Portals!),
+        _ => new ChosenBackend(choice, new WaitingBackend(choice.Reason), null, [], () => [], _ => Task.FromResult(ImmutableArray<string>.Empty)),
+    };
 
     /// <summary>Removes the rules of every backend and of every release; for <c>cleanup</c>. What one of them cannot do keeps
     /// none of the others from being done.</summary>
@@ -88,13 +87,22 @@ internal static class RuleBackends
     {
         var faults = new List<string>();
         faults.AddRange(await IptablesPortals.RemoveEverywhereAsync(new HostCommands(time), cancellationToken));
+        faults.AddRange(await RemoveNftablesAsync(time, started: null, cancellationToken));
+        foreach (var ipv6 in (bool[])[false, true])
+            ServiceRoutes.Remove(ipv6);
+        return [.. faults];
+    }
+
+    private static async Task<List<string>> RemoveNftablesAsync(TimeProvider time, Action<int>? started, CancellationToken cancellationToken)
+    {
+        var faults = new List<string>();
         var nft = await NftablesProbe.AskAsync(NftCommand, cancellationToken);
         // A kernel without nf_tables has no table of ours.
         foreach (var family in nft.Families)
         {
             try
             {
-                await new NftablesBackend(NftCommand, [family], time).RemoveAsync(cancellationToken);
+                await new NftablesBackend(NftCommand, [family], time, started).RemoveAsync(cancellationToken);
             }
             catch (NetfilterException fault)
             {
@@ -102,10 +110,79 @@ internal static class RuleBackends
             }
         }
 
-        foreach (var ipv6 in (bool[])[false, true])
-            ServiceRoutes.Remove(ipv6);
-        return [.. faults];
+        return faults;
     }
+
+    private static RuleChoice Nftables(NftablesAbility nft, string reason)
+    {
+        if (nft.Families.IsEmpty)
+            return new RuleChoice(BackendKind.None, $"nft cannot be used: {nft.WhyNot}", null, null, [], [], IsHeld: false);
+        ImmutableArray<string> missing = [.. Enum.GetValues<IpFamily>().Where(family => !nft.Families.Contains(family))
+            .Select(family => $"{family} services are left to kube-proxy: nft cannot set rules for them ({nft.WhyNot}); it is tried again")];
+        return new RuleChoice(BackendKind.Nftables, reason, null, null, nft.Families, missing, IsHeld: false);
+    }
+
+    private async Task<RuleChoice> IptablesAsync(IptablesChoice iptables, string reason, RuleChoice? standing, CancellationToken cancellationToken)
+    {
+        var found = await iptables.DetectAsync(cancellationToken, standing?.Iptables);
+        try
+        {
+            return Iptables(await iptables.CreateAsync(options.ChainPrefix, found.Variant, cancellationToken), found, $"{reason}; {{0}}: {found.Reason}");
+        }
+        catch (NetfilterException fault)
+        {
+            var held = new RuleChoice(BackendKind.None, fault.Message, null, found, [], [], fault.IsTransient);
+            var other = found.Marks.FirstOrDefault(mark => mark.Variant != found.Variant);
+            if (fault.IsTransient || found.KubeProxyWrote || other is null)
+                return held;
+            // Its kernel part is not there, and nobody needs this one.
+            try
+            {
+                var instead = found with { Variant = other.Variant };
+                return Iptables(await iptables.CreateAsync(options.ChainPrefix, other.Variant, cancellationToken), instead, $"{reason}; {{0}}: the kernel lacks what the other iptables needs");
+            }
+            catch (NetfilterException)
+            {
+                return held;
+            }
+        }
+    }
+
+    private static RuleChoice Iptables(IptablesPortals portals, IptablesFinding found, string reason)
+    {
+        ImmutableArray<string> missing = [.. portals.Lost.Select(lost => $"{lost.Key} services are left to kube-proxy: {lost.Value.Message} It is tried again.")];
+        if (!portals.HeartbeatAvailable)
+            missing = missing.Add("this kernel has no xt_recent: rules that need the agent stay in force when it is killed or hangs; load the module xt_recent, or set modules.edgeProxy.backend to nftables");
+        return new RuleChoice(
+            BackendKind.Iptables, reason.Replace("{0}", portals.Name, StringComparison.Ordinal), portals, found, portals.Families, missing,
+            portals.Lost.Values.Any(fault => fault.IsTransient));
+    }
+
+    private ChosenBackend OpenNftables(RuleChoice choice)
+    {
+        var link = OpenLink();
+        if (link is not null)
+            senders.Keep(link.Address);
+        var direct = link is null ? null : new DirectChanges(link.Send, loggers.CreateLogger<DirectChanges>());
+        var nftables = new NftablesBackend(NftCommand, choice.Families, time, senders.Add, direct is null ? null : direct.Send);
+        NftSetName[] Sets(string name) => [.. choice.Families.Select(family => new NftSetName(
+            family == IpFamily.IPv4 ? NftFamily.IPv4 : NftFamily.IPv6, NftablesBackend.TableName, name))];
+        var heartbeat = new NftHeartbeat(Sets(NftablesBackend.HeartbeatSet), [6, 17, 132], AliveTimeout, Sets(NftablesBackend.LeaseSet), options.RuleLease);
+        return new ChosenBackend(
+            choice, nftables, heartbeat, [.. Enum.GetValues<BackendChoice>()], () => [],
+            token => IptablesPortals.RemoveEverywhereAsync(_host, token), link, direct);
+    }
+
+    private ChosenBackend OpenIptables(RuleChoice choice, IptablesPortals portals) => new(
+        choice, portals, new XtRecentHeartbeat(),
+        [.. Enum.GetValues<BackendChoice>().Where(each => portals.Families.All(family => portals.CanExpress(family, each, 2)))],
+        () => portals.Notices,
+        async token =>
+        {
+            var faults = await RemoveNftablesAsync(time, senders.Add, token);
+            await portals.RemoveFromOtherAsync(token);
+            return [.. faults];
+        });
 
     /// <summary>Where it cannot be opened, nft carries every change; it will say itself what is wrong.</summary>
     private static NftablesLink? OpenLink()
@@ -119,6 +196,4 @@ internal static class RuleBackends
             return null;
         }
     }
-
-    private static (BackendKind Kind, string Reason) Decide(BackendDecision decision) => (decision.Backend, decision.Reason);
 }

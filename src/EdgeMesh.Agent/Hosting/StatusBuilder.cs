@@ -17,7 +17,7 @@ namespace EdgeMesh.Agent.Hosting;
 /// <summary>Puts what the parts of the agent know into one document. Reads only.</summary>
 internal sealed class StatusBuilder(
     AgentOptions options,
-    ChosenBackend rules,
+    Func<ChosenBackend> chosen,
     Func<ImmutableArray<string>> notices,
     Func<HostCarriages> host,
     IClusterSource source,
@@ -41,6 +41,7 @@ internal sealed class StatusBuilder(
     public async Task<StatusDocument> BuildAsync(string phase, CancellationToken cancellationToken)
     {
         var state = reconciler.State;
+        var rules = chosen();
         var looked = await LookAsync(state, cancellationToken);
         var fault = state.Fault ?? looked.Fault;
         var traffic = ReadTraffic();
@@ -60,8 +61,8 @@ internal sealed class StatusBuilder(
             Source = Source(state.Facts),
             Rules = new RulesStatus
             {
-                Backend = rules.Backend.Name,
-                Reason = rules.Reason,
+                Backend = rules.Choice.Name,
+                Reason = rules.Choice.Reason,
                 Enabled = options.Proxy.Enable,
                 InForce = state is { LastSync: not null, Withdrawn: false } && fault is null,
                 Fault = fault,
@@ -95,7 +96,7 @@ internal sealed class StatusBuilder(
             return last;
         try
         {
-            return _looked = new Looked(await rules.Backend.InspectAsync(cancellationToken), null, time.GetTimestamp(), now);
+            return _looked = new Looked(await chosen().Backend.InspectAsync(cancellationToken), null, time.GetTimestamp(), now);
         }
         catch (NetfilterException unreadable)
         {

@@ -8,84 +8,101 @@ public sealed class IptablesChoice(ICommands commands, TimeProvider time)
     /// <summary>Whether any iptables is installed.</summary>
     public bool IsInstalled => Enum.GetValues<IptablesVariant>().Any(v => Commands(v, IpFamily.IPv4).Exists);
 
+    /// <summary>A family that cannot be used now is in <see cref="IptablesPortals.Lost"/>, with the reason.</summary>
     /// <param name="variant">Null: the one that kube-proxy uses, see <see cref="DetectAsync"/>.</param>
-    /// <exception cref="NetfilterException">No iptables is installed, or the kernel refuses its nat table for IPv4.</exception>
+    /// <exception cref="NetfilterException">No family can be used.</exception>
     public async Task<IptablesPortals> CreateAsync(ChainPrefix prefix, IptablesVariant? variant, CancellationToken cancellationToken)
     {
         var chosen = variant ?? (await DetectAsync(cancellationToken)).Variant;
         var capabilities = ImmutableDictionary.CreateBuilder<IpFamily, IptablesCapabilities>();
+        var lost = ImmutableSortedDictionary.CreateBuilder<IpFamily, NetfilterException>();
         foreach (var family in Enum.GetValues<IpFamily>())
         {
             var tables = Commands(chosen, family);
+            // Whatever holds the one family back by a lock holds the other back too: it is not waited for twice.
+            if (lost.Values.FirstOrDefault(fault => fault.IsTransient) is { } held)
+            {
+                lost[family] = held;
+                continue;
+            }
+
             try
             {
-                if (tables.Exists)
-                    capabilities[family] = await ProbeAsync(tables, family, cancellationToken);
-                else if (family == IpFamily.IPv4)
-                    throw new NetfilterException($"{IptablesCommands.Name(chosen, family)} is not installed: install the package `iptables`, or choose another backend.");
-            }
-            catch (NetfilterException) when (family == IpFamily.IPv6)
-            {
-                // A kernel without IPv6 or without its nat table: the agent then serves IPv4, and says so by Families.
-            }
-        }
-
-        return new IptablesPortals(commands, chosen, prefix, time, capabilities.ToImmutable());
-    }
-
-    /// <summary>As kube-proxy's own images choose: kubelet's or kube-proxy's canary chain, else who has more KUBE- chains,
-    /// else what the name <c>iptables</c> means on this machine, else whichever is installed.</summary>
-    public async Task<IptablesFinding> DetectAsync(CancellationToken cancellationToken)
-    {
-        var installed = Enum.GetValues<IptablesVariant>().Where(v => Commands(v, IpFamily.IPv4).Exists).ToList();
-        if (installed.Count == 0)
-            throw new NetfilterException("No iptables was found: neither iptables-nft nor iptables-legacy is installed. Install the package `iptables`, or set the backend to nftables.");
-        if (installed.Count == 1)
-            return new IptablesFinding(installed[0], "the only one installed");
-
-        var chains = new Dictionary<IptablesVariant, int>();
-        foreach (var variant in installed)
-        {
-            var kube = 0;
-            foreach (var family in Enum.GetValues<IpFamily>())
-            {
-                var tables = Commands(variant, family);
                 if (!tables.Exists)
-                    continue;
-                var saved = await SaveOrEmptyAsync(tables, cancellationToken);
-                if (saved.Names("mangle").FirstOrDefault(c => c is "KUBE-PROXY-CANARY" or "KUBE-KUBELET-CANARY" or "KUBE-IPTABLES-HINT") is { } hint)
-                    return new IptablesFinding(variant, $"its mangle table has {hint}");
-                // Chains of older EdgeMesh releases carry the prefix too, and say nothing about kube-proxy.
-                kube += saved.Names("nat").Concat(saved.Names("filter")).Count(c =>
-                    c.StartsWith("KUBE-", StringComparison.Ordinal)
-                    && !c.StartsWith("KUBE-PORTALS-", StringComparison.Ordinal)
-                    && !c.StartsWith("KUBE-NODEPORT-", StringComparison.Ordinal));
+                    throw new NetfilterException($"{IptablesCommands.Name(chosen, family)} is not installed: install the package `iptables`, or choose another backend.") { IsMissing = true };
+                capabilities[family] = await ProbeAsync(tables, family, cancellationToken);
             }
-
-            chains[variant] = kube;
+            catch (NetfilterException fault)
+            {
+                lost[family] = fault;
+            }
         }
 
-        var most = chains.MaxBy(c => c.Value);
-        if (most.Value > 0 && chains.Values.Distinct().Count() > 1)
-            return new IptablesFinding(most.Key, $"it has {most.Value} KUBE- chains");
-        return await SystemDefaultAsync(cancellationToken);
+        if (capabilities.Count == 0)
+            throw lost[IpFamily.IPv4];
+        return new IptablesPortals(commands, chosen, prefix, time, capabilities.ToImmutable()) { Lost = lost.ToImmutable() };
     }
 
-    private async Task<IptablesFinding> SystemDefaultAsync(CancellationToken cancellationToken)
+    /// <summary>The one in which kube-proxy has written; else the one that kubelet hints at, else who has more KUBE- chains,
+    /// else what the name <c>iptables</c> means on this machine, else whichever is installed.</summary>
+    /// <param name="standing">What was found before; it holds for as long as kube-proxy is not seen elsewhere.</param>
+    public async Task<IptablesFinding> DetectAsync(CancellationToken cancellationToken, IptablesFinding? standing = null)
+    {
+        var marks = ImmutableArray.CreateBuilder<KubeProxyMarks>();
+        foreach (var variant in Enum.GetValues<IptablesVariant>().Where(v => Commands(v, IpFamily.IPv4).Exists))
+            marks.Add(await MarksAsync(variant, cancellationToken));
+        if (marks.Count == 0)
+            throw new NetfilterException("No iptables was found: neither iptables-nft nor iptables-legacy is installed. Install the package `iptables`, or set the backend to nftables.") { IsMissing = true };
+        var all = marks.ToImmutable();
+        return KubeProxyMarks.Decide(all, standing) ?? await SystemDefaultAsync(all, cancellationToken);
+    }
+
+    private async Task<KubeProxyMarks> MarksAsync(IptablesVariant variant, CancellationToken cancellationToken)
+    {
+        var marks = new KubeProxyMarks(variant, Canary: false, Services: false, Hint: null, Chains: 0);
+        foreach (var family in Enum.GetValues<IpFamily>())
+        {
+            var tables = Commands(variant, family);
+            if (!tables.Exists)
+                continue;
+            // One by one: a table that iptables cannot read must not hide what the others tell.
+            foreach (var table in (string[])["mangle", "nat", "filter"])
+            {
+                var names = (await SaveOrEmptyAsync(tables, table, cancellationToken)).Names(table).ToHashSet(StringComparer.Ordinal);
+                marks = marks with
+                {
+                    Canary = marks.Canary || names.Contains("KUBE-PROXY-CANARY"),
+                    Services = marks.Services || (table == "nat" && names.Contains("KUBE-SERVICES")),
+                    Hint = marks.Hint ?? (table == "mangle" ? names.FirstOrDefault(name => name is "KUBE-KUBELET-CANARY" or "KUBE-IPTABLES-HINT") : null),
+                    // Chains of older EdgeMesh releases carry the prefix too, and say nothing about kube-proxy.
+                    Chains = marks.Chains + (table == "mangle" ? 0 : names.Count(IsOfKubernetes)),
+                };
+            }
+        }
+
+        return marks;
+    }
+
+    private static bool IsOfKubernetes(string chain) =>
+        chain.StartsWith("KUBE-", StringComparison.Ordinal)
+        && !chain.StartsWith("KUBE-PORTALS-", StringComparison.Ordinal)
+        && !chain.StartsWith("KUBE-NODEPORT-", StringComparison.Ordinal);
+
+    private async Task<IptablesFinding> SystemDefaultAsync(ImmutableArray<KubeProxyMarks> marks, CancellationToken cancellationToken)
     {
         if (!commands.Exists("iptables"))
-            return new IptablesFinding(IptablesVariant.Nft, "newer than the other, and nothing here uses either");
+            return new IptablesFinding(IptablesVariant.Nft, "newer than the other, and nothing here uses either", marks);
         var version = await commands.RunAsync("iptables", ["--version"], input: null, TimeSpan.FromSeconds(10), cancellationToken);
         return version.Output.Contains("nf_tables", StringComparison.Ordinal)
-            ? new IptablesFinding(IptablesVariant.Nft, "`iptables` is it on this machine")
-            : new IptablesFinding(IptablesVariant.Legacy, "`iptables` is it on this machine");
+            ? new IptablesFinding(IptablesVariant.Nft, "`iptables` is it on this machine", marks)
+            : new IptablesFinding(IptablesVariant.Legacy, "`iptables` is it on this machine", marks);
     }
 
-    private static async Task<SavedTables> SaveOrEmptyAsync(IptablesCommands tables, CancellationToken cancellationToken)
+    private static async Task<SavedTables> SaveOrEmptyAsync(IptablesCommands tables, string table, CancellationToken cancellationToken)
     {
         try
         {
-            return await tables.SaveAsync(["mangle", "nat", "filter"], cancellationToken);
+            return await tables.SaveAsync([table], cancellationToken);
         }
         catch (NetfilterException)
         {
@@ -120,7 +137,7 @@ public sealed class IptablesChoice(ICommands commands, TimeProvider time)
             await SendAsync(tables, rules, cancellationToken);
             return true;
         }
-        catch (NetfilterException)
+        catch (NetfilterException fault) when (!fault.IsTransient)
         {
             return false;
         }
@@ -140,6 +157,3 @@ public sealed class IptablesChoice(ICommands commands, TimeProvider time)
 
     private IptablesCommands Commands(IptablesVariant variant, IpFamily family) => new(commands, variant, family);
 }
-
-/// <param name="Reason">For the log and for <c>status</c>.</param>
-public sealed record IptablesFinding(IptablesVariant Variant, string Reason);

@@ -78,7 +78,22 @@ internal sealed partial class IptablesCommands(ICommands commands, IptablesVaria
                 message += $"; line {number} is `{lines[number - 1]}`";
         }
 
-        return new NetfilterException(message + ". Nothing was changed.");
+        return new NetfilterException(message + ". Nothing was changed.")
+        {
+            IsTransient = Says(result.Error, "xtables lock", "temporarily unavailable", "Cannot allocate memory", "Too many open files", "Interrupted system call"),
+            IsMissing = Says(result.Error, "does not exist", "do you need to insmod", "Address family not supported", "Protocol not supported"),
+        };
+    }
+
+    private static bool Says(string error, params ReadOnlySpan<string> words)
+    {
+        foreach (var word in words)
+        {
+            if (error.Contains(word, StringComparison.OrdinalIgnoreCase))
+                return true;
+        }
+
+        return false;
     }
 
     [GeneratedRegex(@"\bline:? (\d{1,9})", RegexOptions.CultureInvariant | RegexOptions.NonBacktracking)]

@@ -41,6 +41,9 @@ public sealed class IptablesPortals : IPortalBackend
     /// <summary>False where the kernel has no xt_recent: then rules that need this process stay in force when it dies without a word.</summary>
     public bool HeartbeatAvailable => Capabilities.Values.All(c => c.Recent);
 
+    /// <summary>Families that this machine cannot do now, and why.</summary>
+    public ImmutableSortedDictionary<IpFamily, NetfilterException> Lost { get; internal init; } = ImmutableSortedDictionary<IpFamily, NetfilterException>.Empty;
+
     /// <summary>What an operator should know about the first sync: left-overs that were removed or could not be. One line each.</summary>
     public ImmutableArray<string> Notices { get; private set; } = [];
 
@@ -147,12 +150,30 @@ public sealed class IptablesPortals : IPortalBackend
         }
     }
 
+    /// <summary>Removes what any release left in the other iptables of this machine.</summary>
+    public async Task RemoveFromOtherAsync(CancellationToken cancellationToken)
+    {
+        var other = variant == IptablesVariant.Nft ? IptablesVariant.Legacy : IptablesVariant.Nft;
+        foreach (var family in Enum.GetValues<IpFamily>())
+        {
+            try
+            {
+                await RemoveLeftoversAsync(new IptablesCommands(commands, other, family), current: null, Listeners(), cancellationToken);
+            }
+            catch (NetfilterException fault) when (fault.IsMissing)
+            {
+                // A kernel without this table has no rule of ours in it.
+            }
+        }
+    }
+
     /// <summary>Removes what any release left in any iptables of this machine. A program that is missing has nothing to remove;
     /// what one of them cannot do keeps none of the others from being done.</summary>
     /// <returns>What may have been left behind, and why.</returns>
     public static async Task<ImmutableArray<string>> RemoveEverywhereAsync(ICommands commands, CancellationToken cancellationToken)
     {
         var faults = ImmutableArray.CreateBuilder<string>();
+        commands = await PlainNames.FindAsync(commands, cancellationToken);
         foreach (var either in Enum.GetValues<IptablesVariant>())
         {
             foreach (var family in Enum.GetValues<IpFamily>())
@@ -161,7 +182,7 @@ public sealed class IptablesPortals : IPortalBackend
                 {
                     await RemoveLeftoversAsync(new IptablesCommands(commands, either, family), current: null, [UsualListener], cancellationToken);
                 }
-                catch (NetfilterException fault) when (!IsMissing(fault))
+                catch (NetfilterException fault) when (!fault.IsMissing)
                 {
                     faults.Add(fault.Message);
                 }
@@ -174,11 +195,6 @@ public sealed class IptablesPortals : IPortalBackend
 
         return faults.ToImmutable();
     }
-
-    /// <summary>As iptables and iptables-nft say that the kernel lacks the family, the table or the whole of it.</summary>
-    private static bool IsMissing(NetfilterException fault) =>
-        ((string[])["does not exist", "do you need to insmod", "Address family not supported", "Protocol not supported"])
-            .Any(words => fault.Message.Contains(words, StringComparison.OrdinalIgnoreCase));
 
     private async Task<SyncResult> SyncAsync(FamilyState state, FamilyPortals portals, CancellationToken cancellationToken)
     {

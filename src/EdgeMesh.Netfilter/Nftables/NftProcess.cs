@@ -53,7 +53,10 @@ internal sealed class NftProcess(ImmutableArray<string> command, TimeSpan deadli
             throw new NetfilterException(
                 $"`{string.Join(' ', command.Concat(arguments))}` did not finish within {deadline.TotalSeconds:0} s and was ended. "
                 + "The rules stand as before; it is tried again.",
-                e);
+                e)
+            {
+                IsTransient = true,
+            };
         }
         finally
         {

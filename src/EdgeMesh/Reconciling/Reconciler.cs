@@ -40,6 +40,9 @@ public sealed partial class Reconciler : IDisposable
     private readonly Channel<bool> _disturbed = Channel.CreateBounded<bool>(
         new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite, SingleReader = true });
 
+    private readonly Channel<bool> _hurry = Channel.CreateBounded<bool>(
+        new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite, SingleReader = true });
+
     private readonly TaskCompletionSource _firstSync = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private volatile ReconcilerOptions _options;
@@ -94,6 +97,13 @@ public sealed partial class Reconciler : IDisposable
     public void Change(Reachability reachability)
     {
         _reachability = reachability;
+        Wake();
+    }
+
+    /// <summary>Ends a back-off: what failed is known to have changed.</summary>
+    public void Hurry()
+    {
+        _hurry.Writer.TryWrite(true);
         Wake();
     }
 
@@ -197,8 +207,16 @@ public sealed partial class Reconciler : IDisposable
                 Wake();
             }
 
-            await Task.Delay(pause, _time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await BackOffAsync(pause, cancellationToken);
         }
+    }
+
+    private async Task BackOffAsync(TimeSpan pause, CancellationToken cancellationToken)
+    {
+        using var enough = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        await Task.WhenAny(Task.Delay(pause, _time, enough.Token), _hurry.Reader.WaitToReadAsync(enough.Token).AsTask());
+        await enough.CancelAsync();
+        _hurry.Reader.TryRead(out _);
     }
 
     private async Task RestAsync(TimeSpan rest, CancellationToken cancellationToken)

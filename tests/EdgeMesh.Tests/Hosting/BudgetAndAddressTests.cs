@@ -31,7 +31,7 @@ public sealed class BudgetAndAddressTests
     public void TheHeartIsStillUntilItsGateOpens()
     {
         var heart = new Counting();
-        using var gate = new HeartbeatGate(heart);
+        var gate = new HeartbeatGate(heart);
         gate.Beat();
         Assert.Equal(0, heart.Beats);
         gate.Open();

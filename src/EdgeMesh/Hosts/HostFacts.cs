@@ -28,14 +28,6 @@ public sealed record HostFamilyFacts
     public ImmutableArray<FilterChain> Blockers { get; init; } = [];
 }
 
-/// <summary>The addresses that are this node's own.</summary>
-public sealed record OwnAddresses(ImmutableHashSet<InetAddress> Addresses)
-{
-    public static OwnAddresses None { get; } = new([]);
-
-    public bool Contains(InetAddress address) => Addresses.Contains(address);
-}
-
 /// <summary>This node as far as it matters to what the kernel can carry: immutable, made of one observation.</summary>
 public sealed record HostFacts
 {
@@ -47,8 +39,6 @@ public sealed record HostFacts
 
     public required HostFamilyFacts IPv6 { get; init; }
 
-    public required OwnAddresses Own { get; init; }
-
     /// <param name="listenDevice">The agent's own device, which carries no pods.</param>
     public static HostFacts From(HostObservation observation, string listenDevice)
     {
@@ -57,7 +47,6 @@ public sealed record HostFacts
         {
             IPv4 = Family(observation, ipv6: false, listenDevice),
             IPv6 = Family(observation, ipv6: true, listenDevice),
-            Own = new OwnAddresses([.. observation.Addresses.Select(address => address.Address)]),
         };
     }
 

@@ -208,6 +208,6 @@ public sealed class HostPlanTests
         return string.Join('\n', result.Output.Split('\n').Where(line => line.StartsWith("-A", StringComparison.Ordinal)));
     }
 
-    private static Task RestoreAsync(FakeIptables kernel, string text) =>
+    private static Task<CommandResult> RestoreAsync(FakeIptables kernel, string text) =>
         kernel.RunAsync("iptables-legacy-restore", ["--noflush"], [text.AsMemory()], TimeSpan.FromSeconds(1), Cancel);
 }

@@ -1,0 +1,37 @@
+using EdgeMesh.Testing.Lab;
+using Xunit;
+
+namespace EdgeMesh.HostTests.Hosts;
+
+/// <summary>A host that changes under the agent: within seconds connections take a way that this kernel can carry.
+/// A pod sees the client itself on the kernel path, and the node in user mode.</summary>
+public sealed class ChangingHostTests
+{
+    private static readonly TimeSpan Followed = TimeSpan.FromSeconds(15);
+
+    [Theory]
+    [InlineData(RulesIn.IptablesNft)]
+    [InlineData(RulesIn.IptablesLegacy)]
+    [InlineData(RulesIn.Nftables)]
+    public async Task ConnectionsTakeTheWayThatTheHostCanCarry(RulesIn rules)
+    {
+        await using var node = await HybridNode.StartAsync(new NodeSetup(KubeProxyRules.None, rules, Through.Kernel), HybridNode.Web);
+        await UntilSeenAsync(node, LabAddresses.Client, "the kernel path is taken");
+
+        await node.Lab.RunAsync("node", "sysctl", "-qw", "net.ipv4.ip_forward=0");
+        await UntilSeenAsync(node, LabAddresses.Gateway, "a node that does not forward serves through the agent");
+        await node.Lab.RunAsync("node", "sysctl", "-qw", "net.ipv4.ip_forward=1");
+        await UntilSeenAsync(node, LabAddresses.Client, "a node that forwards again serves in the kernel");
+
+        // Docker does this; only in our own iptables can a rule of ours stand behind all others.
+        await node.Lab.IptablesAsync(node.Variant, "-P", "FORWARD", "DROP");
+        await UntilSeenAsync(
+            node, rules == RulesIn.Nftables ? LabAddresses.Gateway : LabAddresses.Client, "a policy that drops what is forwarded does not stop services");
+    }
+
+    private static Task<Answer> UntilSeenAsync(HybridNode node, string client, string what) => Eventually.SeesAsync(
+        () => node.Lab.AskAsync("client", HybridNode.WebAddress, TimeSpan.FromSeconds(1)),
+        answer => answer.Port == HybridNode.ByAgent && answer.Client.StartsWith(client, StringComparison.Ordinal),
+        Followed,
+        what);
+}

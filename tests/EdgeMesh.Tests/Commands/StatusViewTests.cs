@@ -20,7 +20,6 @@ public sealed class StatusViewTests
             Origin = "live",
             AsOf = Now.AddSeconds(-42),
             Kinds = [new SourceKindStatus { Kind = "Service", Synced = true, LastSuccess = Now.AddSeconds(-42) }, new SourceKindStatus { Kind = "Endpoints", Synced = true, Fault = "the watch ended: 503" }],
-            Notices = ["The CA certificate for metaServer http://127.0.0.1:10550 ends at 2026-11-27 12:00 UTC"],
         },
         Rules = new RulesStatus
         {
@@ -122,6 +121,14 @@ public sealed class StatusViewTests
     [InlineData(100)]
     [InlineData(200)]
     public void APersonReadsItAtAnyWidth(int width) => AssertGolden($"status-{width}.txt", Show(Document, width));
+
+    [Fact]
+    public void ACertificateThatEndsIsShownBesideItsSource()
+    {
+        const string Notice = "The CA certificate for metaServer http://127.0.0.1:10550 ends at 2026-11-27 12:00 UTC";
+        Assert.Contains(Notice, Show(Document with { Source = Document.Source with { Notices = [Notice] } }, 200), StringComparison.Ordinal);
+        Assert.DoesNotContain("certificate", Show(Document, 200), StringComparison.Ordinal);
+    }
 
     [Fact]
     public void WithATunnelItShowsHowEachNodeAndEachEndpointIsReached() => AssertGolden("status-tunnel.txt", Show(Tunnelled, 200));

@@ -127,6 +127,7 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
     public void Dispose()
     {
         _client.Dispose();
+        _round.Dispose();
         _dirty.Dispose();
     }
 

@@ -63,7 +63,7 @@ public sealed partial class CachedSource : IClusterSource
     {
         try
         {
-            if (await FactsFile.ReadAsync(_path, _identity, cancellationToken) is { } kept)
+            if (await FactsFile.ReadAsync(_path, _identity, cancellationToken) is { } kept && _inner.Current is null)
             {
                 var (source, facts) = kept;
                 _seed?.Invoke(kept);

@@ -25,6 +25,12 @@ internal sealed partial class Reflector<T>
 
     public void Seed(ImmutableDictionary<ObjectName, T> objects, ImmutableDictionary<string, CloudWord> words, DateTimeOffset asOf)
     {
+        if (Status.Health.Synced)
+        {
+            // A run that was begun again after a fault knows better than the cache.
+            return;
+        }
+
         _store.Seed(objects, words.GetValueOrDefault(_resource.Plural));
         Status.Seeded(asOf);
     }
@@ -37,7 +43,7 @@ internal sealed partial class Reflector<T>
             await AttemptAsync(backoff, () => ListAsync(cancellationToken), cancellationToken);
         }
 
-        await Task.WhenAll(KeepListingAsync(cancellationToken), KeepWatchingAsync(cancellationToken));
+        await Together.RunAsync(cancellationToken, KeepListingAsync, KeepWatchingAsync);
     }
 
     private async Task KeepListingAsync(CancellationToken cancellationToken)

@@ -4,7 +4,7 @@ namespace EdgeMesh.Kubernetes.Watching;
 /// The watches of one metaServer, opened and ended together. After its way to the cloud was lost it goes on with open
 /// watches that say nothing; they speak again once they are opened anew.
 /// </summary>
-internal sealed class WatchRound(TimeSpan spacing, TimeProvider time)
+internal sealed class WatchRound(TimeSpan spacing, TimeProvider time) : IDisposable
 {
     private readonly Lock _gate = new();
     private CancellationTokenSource _round = new();
@@ -19,6 +19,14 @@ internal sealed class WatchRound(TimeSpan spacing, TimeProvider time)
             {
                 return _round.Token;
             }
+        }
+    }
+
+    public void Dispose()
+    {
+        lock (_gate)
+        {
+            _round.Dispose();
         }
     }
 

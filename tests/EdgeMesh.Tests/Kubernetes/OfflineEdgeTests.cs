@@ -1,5 +1,9 @@
+using System.Security.Cryptography;
+using System.Text;
 using EdgeMesh.Kubernetes;
+using EdgeMesh.Kubernetes.Access;
 using EdgeMesh.Kubernetes.Api;
+using EdgeMesh.Kubernetes.Caching;
 using EdgeMesh.Testing.ApiServer;
 using Xunit;
 
@@ -121,6 +125,45 @@ public sealed class OfflineEdgeTests : IAsyncLifetime
         Assert.StartsWith("not reachable since", running.Source.Health.Stale, StringComparison.Ordinal);
         _server = await TestApiServer.StartAsync(new() { MetaServer = true, Store = _server.Store, Port = port });
         await RunningSource.UntilAsync(() => running.Source.Health.UnreachableSince is null, "reachable again");
+    }
+
+    [Fact]
+    public async Task ARestartWithoutTheCloudKeepsWhatTheCloudSaidBefore()
+    {
+        using var folder = new TemporaryFolder();
+        var path = Path.Combine(folder.Path, "facts.json");
+        _server.Edge.Freeze();
+        _server.Delete("services", "demo", "old");
+        _server.Put(Sample.Service("web", "10.96.0.99"));
+        await using (var first = Cached(path))
+        {
+            await first.SeesAsync(f => f.Services.Count == 2 && f.Endpoints.Count == 3);
+        }
+
+        _server.Edge.Disconnect();
+        await using var again = Cached(path);
+        var facts = await again.SeesAsync(f => f.Origin == FactsOrigin.Live);
+        Assert.Equal(2, facts.Services.Count);
+        Assert.Equal("10.96.0.99", Ip(facts, "web"));
+        Assert.Matches("^offline, facts of [0-9]{2}:[0-9]{2} UTC$", again.Source.Health.Stale);
+    }
+
+    [Fact]
+    public async Task ACacheOfTheFormatBeforeIsReadAndKnowsNoWordOfTheCloud()
+    {
+        const string lines = "{\"format\":\"edgemesh-facts\",\"version\":2,\"source\":{\"configured\":\"m\",\"server\":\"http://m/\"},\"asOf\":\"2026-01-01T00:00:00+00:00\"}\n";
+        var text = lines + $"{{\"sha256\":\"{Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(lines)))}\"}}\n";
+        var kept = await FactsFile.ReadAsync(new MemoryStream(Encoding.UTF8.GetBytes(text)), new ClusterIdentity("m", "http://m/", null), CancellationToken.None);
+        Assert.Empty(kept.Facts.Cloud);
+        Assert.Equal(2026, kept.Facts.AsOf.Year);
+    }
+
+    private RunningSource Cached(string path)
+    {
+        var options = new ApiAccessOptions { Environment = _ => null, NodeName = "n1", MetaServer = new() { Server = _server.Url } };
+        var source = new ApiServerSource(ApiAccess.Resolve(options, TimeProvider.System), options, Sample.Quick, TimeProvider.System, new LogLines());
+        return new(new CachedSource(
+            source, path, source.Identity, _ => Task.FromResult(source.Identity), TimeSpan.FromMilliseconds(10), TimeProvider.System, new LogLines(), kept => source.Seed(kept.Facts)));
     }
 
     private static string List(string version, string item) => $$"""{"apiVersion":"v1","kind":"ServiceList","items":[{{item}}],"metadata":{"resourceVersion":"{{version}}"} }""";

@@ -6,7 +6,7 @@ namespace EdgeMesh.HostTests.Tunnel;
 
 public sealed class TunnelKeyTests
 {
-    private const string OtherKey = "YW5vdGhlciBrZXkgdGhhbiBhbGwgb3RoZXJzIGhhdmU=";
+    private const string OtherKey = "ckFCc+VtTTAirc02fwypm08WCx8bUFwYf1XznJrRkdQ=";
     private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(15);
 
     [Fact]
@@ -41,7 +41,7 @@ public sealed class TunnelKeyTests
 
         var (status, said) = await node.Agent.GetAsync("/healthz");
         Assert.Equal(503, status);
-        Assert.Contains($"The tunnel is off: The key file {node.PskFile} has mode 444", said, StringComparison.Ordinal);
+        Assert.Contains($"The tunnel is off: The key file {node.PskFile} has mode 0444", said, StringComparison.Ordinal);
         Assert.StartsWith("kernel", (await node.StatusAsync()).GetProperty("services")[0].GetProperty("ports")[0].GetProperty("path").GetString(), StringComparison.Ordinal);
         var check = await lab.RunAsync("edge-1", NamespaceLab.AgentProgram, "config", "check", node.ConfigFile);
         Assert.Equal(0, check.ExitCode);

@@ -1,5 +1,8 @@
+using System.Net.Sockets;
 using EdgeMesh.Agent.Hosting;
 using EdgeMesh.Linux.Confinement;
+using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Netfilter;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -45,6 +48,12 @@ internal static class RunHandler
         catch (AgentStartException fault)
         {
             Log.CannotStart(logger, fault.Message);
+            return ExitCodes.Failure;
+        }
+        catch (Exception fault) when (fault is NetfilterException or NetlinkException or IOException or UnauthorizedAccessException or SocketException)
+        {
+            // What this host refuses is no fault of the program, wherever on the way it was met.
+            Log.CannotStart(logger, $"This host did not let the agent run: {fault.Message}");
             return ExitCodes.Failure;
         }
     }

@@ -3,6 +3,7 @@ using EdgeMesh.Agent.Options;
 using EdgeMesh.Hosts;
 using EdgeMesh.Linux;
 using EdgeMesh.Netfilter;
+using EdgeMesh.Netfilter.Iptables;
 using EdgeMesh.Netfilter.Nftables;
 using EdgeMesh.Planning;
 using EdgeMesh.Tunnel;
@@ -25,7 +26,8 @@ internal sealed partial class AgentService
     private volatile PlanningOptions? _planning;
     private PolicyMade? _hostPolicy;
     private bool _ipv6OnDevice;
-    private CancellationTokenSource? _guarding;
+    private TaskCompletionSource _moved = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private IptablesFinding? _seenMarks;
     private volatile ChosenBackend? _offered;
     private readonly Lock _openGate = new();
     private readonly List<ChosenBackend> _opened = [];
@@ -37,11 +39,11 @@ internal sealed partial class AgentService
         _backends = new RuleBackends(_options.Proxy, _senders, loggers, time);
         try
         {
-            _rules = OpenRules(await _backends.ChooseAsync(standing: null, cancellationToken));
+            _rules = OpenRules(await _backends.ChooseAsync(seen: null, cancellationToken));
         }
         catch (NetfilterException fault) when (fault.IsTransient)
         {
-            _rules = OpenRules(new RuleChoice(BackendKind.None, fault.Message, null, null, [], [], IsHeld: true));
+            _rules = OpenRules(new RuleChoice(BackendKind.None, fault.Message, null, null, [], [], FollowsKubeProxy: false, IsHeld: true));
         }
         catch (NetfilterException fault)
         {
@@ -81,46 +83,50 @@ internal sealed partial class AgentService
         return now;
     }
 
-    /// <summary>Runs the guard of the backend that carries the rules, and of the next one when that follows.</summary>
+    /// <summary>Runs the guard of the backend that carries the rules, and of the next one when that follows. A guard that begins
+    /// looks at once at what stands.</summary>
     private async Task GuardAsync(CancellationToken cancellationToken)
     {
         while (!cancellationToken.IsCancellationRequested)
         {
+            // Read before the backend: a move in between is then seen at once.
+            var moved = Volatile.Read(ref _moved).Task;
             using var guarding = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-            Volatile.Write(ref _guarding, guarding);
-            await NewGuard(_rules!).RunAsync(guarding.Token);
+            var guard = NewGuard(_rules!).RunAsync(guarding.Token);
+            await Task.WhenAny(guard, moved);
+            await guarding.CancelAsync();
+            await guard;
         }
-
-        Volatile.Write(ref _guarding, null);
     }
 
     /// <summary>Looks where kube-proxy writes, and for what this node lacked. The signs cost a few system calls; programs
     /// are asked only when they change, or while something is missing.</summary>
     private async Task FollowRulesAsync(CancellationToken cancellationToken)
     {
-        var seen = KubeProxyTraces.Read(_rules!.IsLegacy);
+        _seenMarks ??= _rules!.Choice.Iptables;
+        var seen = ReadTraces();
         var rest = BetweenTraces;
         var asked = time.GetTimestamp();
         using var timer = new PeriodicTimer(BetweenTraces, time);
         while (await timer.WaitForNextTickAsync(cancellationToken))
         {
-            var standing = _rules.Choice;
-            var now = KubeProxyTraces.Read(_rules.IsLegacy);
+            var standing = _rules!.Choice;
+            var now = ReadTraces();
             var incomplete = standing.Kind == BackendKind.None || !standing.Missing.IsEmpty;
             if (now == seen && !(incomplete && time.GetElapsedTime(asked) >= rest))
                 continue;
             try
             {
-                var choice = await _backends!.ChooseAsync(standing, cancellationToken);
-                // What is held is asked for again until it is free.
-                if (!choice.IsHeld)
-                    seen = now;
+                var choice = await _backends!.ChooseAsync(_seenMarks, cancellationToken);
                 rest = standing.Kind == BackendKind.None || now != seen ? BetweenTraces
                     : rest * 2 < LongestRestForMissing ? rest * 2 : LongestRestForMissing;
                 if (_offered is not null && choice.Identity == standing.Identity)
                     await MoveAsync(_rules, cancellationToken);
                 else if (choice.Identity != _offered?.Choice.Identity && choice.Supersedes(standing))
                     await MoveAsync(OpenRules(choice), cancellationToken);
+                // What is held is asked for again until it is free.
+                if (!choice.IsHeld)
+                    (seen, _seenMarks) = (now, choice.Iptables ?? _seenMarks);
             }
             catch (NetfilterException fault)
             {
@@ -130,6 +136,10 @@ internal sealed partial class AgentService
             asked = time.GetTimestamp();
         }
     }
+
+    /// <summary>Once kube-proxy is known to write with iptables-legacy, or we do, its nat table changes with every service and tells no more.</summary>
+    private KubeProxyTraces ReadTraces() => KubeProxyTraces.Read(
+        natTells: !_rules!.IsLegacy && _seenMarks?.Marks.Any(mark => mark is { Variant: IptablesVariant.Legacy, Weight: > 0 }) != true);
 
     /// <summary>The rules move with the next sync that the new backend takes; until then those of the old one stand and follow.</summary>
     private async Task MoveAsync(ChosenBackend next, CancellationToken cancellationToken)
@@ -158,9 +168,6 @@ internal sealed partial class AgentService
 
         foreach (var notice in next.Choice.Missing)
             LogNotice(notice);
-        // The guard that begins anew looks at once at what stands.
-        if (Volatile.Read(ref _guarding) is { } guarding)
-            await guarding.CancelAsync();
         _reconciler.RequestRepair();
         _tcp!.BeatSoon();
     }
@@ -171,6 +178,7 @@ internal sealed partial class AgentService
         _rules = next;
         _offered = null;
         _heart!.BeatOnly(next.Heartbeat);
+        Interlocked.Exchange(ref _moved, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).TrySetResult();
         lock (_openGate)
         {
             // The one before may be in use for a moment yet, and a newer one may be on offer.

@@ -24,6 +24,7 @@ internal sealed partial class AgentService(
     : IHostedService, IAsyncDisposable
 {
     private const uint OwnMark = 0x1000;
+    private const long FewDescriptors = 4096;
     private static readonly TimeSpan WithdrawDeadline = TimeSpan.FromSeconds(10);
 
     private readonly AgentOptions _options = arguments.Options;
@@ -74,6 +75,8 @@ internal sealed partial class AgentService(
         await ChooseRulesAsync(cancellationToken);
         if (device.IPv6Missing is { } why)
             _notices = [$"IPv6 services are left to kube-proxy: {why}"];
+        if (descriptors < FewDescriptors)
+            _notices = _notices.Add($"the limit of open files is {descriptors}, so the agent itself forwards few connections at once; raise LimitNOFILE of the service, or give it CAP_SYS_RESOURCE");
         foreach (var notice in _notices.Concat(_rules!.Choice.Missing))
             LogNotice(notice);
         LogStarting(AgentVersion.Text, _options.NodeName, _options.NodeKind.ToString(), _source!.Description, _rules.Choice.Name, _rules.Choice.Reason);

@@ -6,14 +6,13 @@ namespace EdgeMesh.Agent.Hosting;
 /// the programs. nf_tables answers for single names; of iptables-legacy only the size of its tables can be had.</summary>
 internal readonly record struct KubeProxyTraces(int Nft, LegacyTableInfo? Mangle, LegacyTableInfo? Mangle6, LegacyTableInfo? Nat, LegacyTableInfo? Nat6)
 {
-    /// <param name="legacyIsOurs">The nat table of iptables-legacy changes with our own rules and with each service; where kube-proxy
-    /// comes there beside us, its mangle table tells.</param>
-    public static KubeProxyTraces Read(bool legacyIsOurs) => new(
+    /// <param name="natTells">Whether the nat table of iptables-legacy is looked at too.</param>
+    public static KubeProxyTraces Read(bool natTells) => new(
         ReadNft(),
         ReadLegacy(ipv6: false, "mangle"),
         ReadLegacy(ipv6: true, "mangle"),
-        legacyIsOurs ? null : ReadLegacy(ipv6: false, "nat"),
-        legacyIsOurs ? null : ReadLegacy(ipv6: true, "nat"));
+        natTells ? ReadLegacy(ipv6: false, "nat") : null,
+        natTells ? ReadLegacy(ipv6: true, "nat") : null);
 
     private static int ReadNft()
     {

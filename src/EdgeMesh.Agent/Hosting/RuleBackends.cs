@@ -37,9 +37,9 @@ internal sealed class RuleBackends(EdgeProxyOptions options, OwnSenders senders,
 
     private readonly HostCommands _host = new(time, senders.Add);
 
-    /// <param name="standing">What carries the rules now; null at the start.</param>
+    /// <param name="seen">What the iptables of this machine told before; null at the start.</param>
     /// <exception cref="NetfilterException">What time does not cure: nothing is installed that could carry rules.</exception>
-    public async Task<RuleChoice> ChooseAsync(RuleChoice? standing, CancellationToken cancellationToken)
+    public async Task<RuleChoice> ChooseAsync(IptablesFinding? seen, CancellationToken cancellationToken)
     {
         var commands = await PlainNames.FindAsync(_host, cancellationToken);
         var iptables = new IptablesChoice(commands, time);
@@ -54,7 +54,7 @@ internal sealed class RuleBackends(EdgeProxyOptions options, OwnSenders senders,
         }
 
         if (options.Backend == RuleBackend.Iptables)
-            return await IptablesAsync(iptables, "the configuration says so", standing, cancellationToken);
+            return await IptablesAsync(iptables, "the configuration says so", seen, cancellationToken);
         var decision = BackendDecision.Decide(new BackendFacts(nft.KubeProxyTable, iptables.IsInstalled ? ["iptables"] : [], nft.Families.Length > 0));
         switch (decision.Backend)
         {
@@ -65,7 +65,7 @@ internal sealed class RuleBackends(EdgeProxyOptions options, OwnSenders senders,
             case BackendKind.None:
                 throw new NetfilterException($"No rules can be set on this node: {decision.Reason}.");
             default:
-                var choice = await IptablesAsync(iptables, decision.Reason, standing, cancellationToken);
+                var choice = await IptablesAsync(iptables, decision.Reason, seen, cancellationToken);
                 return choice.Kind == BackendKind.None && !choice.IsHeld && !nft.Families.IsEmpty
                     ? Nftables(nft, $"iptables cannot be used here: {choice.Reason}")
                     : choice;
@@ -116,22 +116,22 @@ internal sealed class RuleBackends(EdgeProxyOptions options, OwnSenders senders,
     private static RuleChoice Nftables(NftablesAbility nft, string reason)
     {
         if (nft.Families.IsEmpty)
-            return new RuleChoice(BackendKind.None, $"nft cannot be used: {nft.WhyNot}", null, null, [], [], IsHeld: false);
+            return new RuleChoice(BackendKind.None, $"nft cannot be used: {nft.WhyNot}", null, null, [], [], FollowsKubeProxy: false, IsHeld: false);
         ImmutableArray<string> missing = [.. Enum.GetValues<IpFamily>().Where(family => !nft.Families.Contains(family))
             .Select(family => $"{family} services are left to kube-proxy: nft cannot set rules for them ({nft.WhyNot}); it is tried again")];
-        return new RuleChoice(BackendKind.Nftables, reason, null, null, nft.Families, missing, IsHeld: false);
+        return new RuleChoice(BackendKind.Nftables, reason, null, null, nft.Families, missing, nft.KubeProxyTable, IsHeld: false);
     }
 
-    private async Task<RuleChoice> IptablesAsync(IptablesChoice iptables, string reason, RuleChoice? standing, CancellationToken cancellationToken)
+    private async Task<RuleChoice> IptablesAsync(IptablesChoice iptables, string reason, IptablesFinding? seen, CancellationToken cancellationToken)
     {
-        var found = await iptables.DetectAsync(cancellationToken, standing?.Iptables);
+        var found = await iptables.DetectAsync(cancellationToken, seen);
         try
         {
             return Iptables(await iptables.CreateAsync(options.ChainPrefix, found.Variant, cancellationToken), found, $"{reason}; {{0}}: {found.Reason}");
         }
         catch (NetfilterException fault)
         {
-            var held = new RuleChoice(BackendKind.None, fault.Message, null, found, [], [], fault.IsTransient);
+            var held = new RuleChoice(BackendKind.None, fault.Message, null, found, [], [], found.KubeProxyWrote, fault.IsTransient);
             var other = found.Marks.FirstOrDefault(mark => mark.Variant != found.Variant);
             if (fault.IsTransient || found.KubeProxyWrote || other is null)
                 return held;
@@ -154,7 +154,7 @@ internal sealed class RuleBackends(EdgeProxyOptions options, OwnSenders senders,
         if (!portals.HeartbeatAvailable)
             missing = missing.Add("this kernel has no xt_recent: rules that need the agent stay in force when it is killed or hangs; load the module xt_recent, or set modules.edgeProxy.backend to nftables");
         return new RuleChoice(
-            BackendKind.Iptables, reason.Replace("{0}", portals.Name, StringComparison.Ordinal), portals, found, portals.Families, missing,
+            BackendKind.Iptables, reason.Replace("{0}", portals.Name, StringComparison.Ordinal), portals, found, portals.Families, missing, found.KubeProxyWrote,
             portals.Lost.Values.Any(fault => fault.IsTransient));
     }
 

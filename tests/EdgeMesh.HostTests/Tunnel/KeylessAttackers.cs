@@ -30,7 +30,7 @@ internal enum KeylessAttack
 /// <summary>Two threads in a network namespace that attack one address at full speed, from as many addresses as asked.</summary>
 internal sealed class KeylessAttackers : IDisposable
 {
-    private const string OtherKeyText = "YW5vdGhlciBrZXkgdGhhbiBhbGwgb3RoZXJzIGhhdmU=";
+    private const string OtherKeyText = "TN5djU0LvTrty/WhYU2wMHo7RnKNDvpOTuVngmI0Tsc=";
     private const int HeldPerAddress = 33;
     private static readonly TimeSpan Slice = TimeSpan.FromSeconds(10);
 

@@ -73,9 +73,10 @@ public sealed class IptablesPortals : IPortalBackend
         var repairs = ImmutableArray.CreateBuilder<string>();
         foreach (var state in families.Values)
         {
-            if (state.Applied is not null)
-                await KeepFilterAsync(state, stood: null, repairs, cancellationToken, look: true);
-            if (state.Applied is not { } applied || (!FullReadIsDue(state) && await LooksInOrderAsync(state, applied, touchedChains, cancellationToken)))
+            if (state.Applied is not { } applied)
+                continue;
+            await KeepFilterAsync(state, applied, stood: null, repairs, cancellationToken, look: true);
+            if (!FullReadIsDue(state) && await LooksInOrderAsync(state, applied, touchedChains, cancellationToken))
                 continue;
             var saved = await ReadAsync(state, ["nat"], cancellationToken);
             var found = new List<string>();
@@ -209,6 +210,9 @@ public sealed class IptablesPortals : IPortalBackend
 
         // Until the kernel has said yes nobody knows what stands; the next sync then reads it.
         state.Applied = null;
+        // What translates must not be in force before what lets it through, and nothing may come between it and the first beat.
+        if (wanted.NeedsPostrouting)
+            await KeepFilterAsync(state, wanted, stood, repairs: null, cancellationToken);
         var start = time.GetTimestamp();
         if (!transaction.IsEmpty)
             await state.Commands.RestoreAsync(transaction, cancellationToken);
@@ -218,7 +222,8 @@ public sealed class IptablesPortals : IPortalBackend
         if (stood is not null)
             await RemoveLeftoversAsync(state, stood, wanted, cancellationToken);
         state.Applied = wanted;
-        await KeepFilterAsync(state, stood, repairs: null, cancellationToken);
+        if (!wanted.NeedsPostrouting)
+            await KeepFilterAsync(state, wanted, stood, repairs: null, cancellationToken);
         return new SyncResult(!transaction.IsEmpty, transaction.Added, transaction.Removed);
     }
 
@@ -254,10 +259,10 @@ public sealed class IptablesPortals : IPortalBackend
     /// <summary>The few rules that do not translate but filter. That this table cannot be written must not keep the portals from
     /// being in force; it is tried again with the next look.</summary>
     private async Task KeepFilterAsync(
-        FamilyState state, SavedTables? stood, ImmutableArray<string>.Builder? repairs, CancellationToken cancellationToken, bool look = false)
+        FamilyState state, PortalTable portals, SavedTables? stood, ImmutableArray<string>.Builder? repairs, CancellationToken cancellationToken, bool look = false)
     {
-        var source = state.Applied!.Source;
-        var wanted = FilterRules.Of(source, state.Applied.NeedsPostrouting);
+        var source = portals.Source;
+        var wanted = FilterRules.Of(source, portals.NeedsPostrouting);
         if (!look && state.Filter is { } known && known.IsSameAs(wanted))
             return;
         // Merely asking for the table would make it where nobody needs it.

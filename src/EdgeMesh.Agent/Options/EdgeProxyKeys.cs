@@ -42,7 +42,7 @@ internal static class EdgeProxyKeys
 
     public static readonly ConfigKey<RuleBackend> Backend = Word("modules.edgeProxy.backend", RuleBackend.Auto,
         new OrderedDictionary<string, RuleBackend> { ["auto"] = RuleBackend.Auto, ["iptables"] = RuleBackend.Iptables, ["nftables"] = RuleBackend.Nftables },
-        "Who carries the rules. auto takes what kube-proxy uses on this node.",
+        "Who carries the rules. auto takes what kube-proxy uses on this node, and moves the rules when kube-proxy comes later or changes; before it comes, kubelet's hint decides.",
         "beside a kube-proxy in nftables mode only a native table keeps its place; elsewhere iptables is what people can read");
 
     public static readonly ConfigKey<DataPath> Path = Word("modules.edgeProxy.dataPath", DataPath.Auto,

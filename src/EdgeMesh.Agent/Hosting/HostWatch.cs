@@ -15,7 +15,7 @@ namespace EdgeMesh.Agent.Hosting;
 /// forwarding; what nobody tells of is looked at every 5 s. Nothing of it depends on how many services there are.</summary>
 internal sealed partial class HostWatch(string device, Func<HostPolicy> policy, TimeProvider time, ILogger<HostWatch> logger) : IDisposable
 {
-    private static readonly TimeSpan Turn = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan Turn = TimeSpan.FromMilliseconds(250);
     private static readonly TimeSpan Look = TimeSpan.FromSeconds(5);
 
     // Where looking takes long (thousands of chains are listed to find the few that matter), it is done less often, but still often
@@ -51,7 +51,7 @@ internal sealed partial class HostWatch(string device, Func<HostPolicy> policy, 
             var rest = _took * RestPerLook;
             rest = rest < Look ? Look : rest > LongestRest ? LongestRest : rest;
             var due = time.GetElapsedTime(_lookedAt) >= rest;
-            if (due || (_reader?.HasChanged() ?? false) || !ReferenceEquals(policy(), _decidedWith))
+            if (due || (_reader?.HasChanged() ?? false) || BridgeFilterChanged() || !ReferenceEquals(policy(), _decidedWith))
             {
                 var before = Carriages;
                 var chains = _observation?.FilterChains ?? [];
@@ -68,6 +68,11 @@ internal sealed partial class HostWatch(string device, Func<HostPolicy> policy, 
     }
 
     public void Dispose() => _reader?.Dispose();
+
+    /// <summary>Nothing tells of these two switches, and connections that begin before they are seen stay lost.</summary>
+    private bool BridgeFilterChanged() =>
+        _observation is { } last
+        && (HostReader.ReadBridgeFilter(ipv6: false) != last.BridgeFilterIPv4 || HostReader.ReadBridgeFilter(ipv6: true) != last.BridgeFilterIPv6);
 
     private void LookAgain(bool everything)
     {

@@ -79,9 +79,11 @@ public sealed class HostReader : IDisposable
     /// <returns>Null: the kernel has no such switch, because br_netfilter is not loaded.</returns>
     public static bool? ReadBridgeFilter(bool ipv6)
     {
+        var file = ipv6 ? "/proc/sys/net/bridge/bridge-nf-call-ip6tables" : "/proc/sys/net/bridge/bridge-nf-call-iptables";
         try
         {
-            return File.ReadAllText($"/proc/sys/net/bridge/bridge-nf-call-{(ipv6 ? "ip6tables" : "iptables")}").AsSpan().Trim() is not "0";
+            // It is asked for often, and an exception for each time would be dear.
+            return !File.Exists(file) ? null : File.ReadAllText(file).AsSpan().Trim() is not "0";
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

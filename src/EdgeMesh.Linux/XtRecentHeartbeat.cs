@@ -12,10 +12,15 @@ public sealed class XtRecentHeartbeat(string path = XtRecentHeartbeat.DefaultPat
     /// <summary>The file of the list that the kernel-path rules look at.</summary>
     public const string DefaultLeasePath = "/proc/net/xt_recent/edgemesh-lease";
 
+    private volatile bool _hasBeaten;
+
+    public bool HasBeaten => _hasBeaten;
+
     public void Beat()
     {
         Refresh(path);
         Refresh(leasePath);
+        _hasBeaten = true;
     }
 
     private static void Refresh(string path)

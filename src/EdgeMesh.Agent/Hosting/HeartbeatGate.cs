@@ -11,8 +11,8 @@ internal sealed class HeartbeatGate(IHeartbeat? heartbeat) : IHeartbeat
     private volatile bool _open;
     private volatile bool _hasBeaten;
 
-    /// <summary>True once a beat has gone out, or where rules need none: from then on the rules that need this process are in force.</summary>
-    public bool HasBeaten => _hasBeaten || _heartbeat is null;
+    /// <summary>True once the kernel has felt a beat, or where rules need none: from then on the rules that need this process are in force.</summary>
+    public bool HasBeaten => _hasBeaten || _heartbeat is not { HasBeaten: false };
 
     public void Open() => _open = true;
 
@@ -20,7 +20,11 @@ internal sealed class HeartbeatGate(IHeartbeat? heartbeat) : IHeartbeat
     public void BeatAlso(IHeartbeat? next) => _next = next;
 
     /// <summary>What stood before is needed no more. A loop may be in the midst of a beat of it.</summary>
-    public void BeatOnly(IHeartbeat? heartbeat) => (_heartbeat, _next) = (heartbeat, null);
+    public void BeatOnly(IHeartbeat? heartbeat)
+    {
+        _hasBeaten |= _heartbeat is { HasBeaten: true };
+        (_heartbeat, _next) = (heartbeat, null);
+    }
 
     public void Beat()
     {
@@ -29,6 +33,5 @@ internal sealed class HeartbeatGate(IHeartbeat? heartbeat) : IHeartbeat
         var (now, next) = (_heartbeat, _next);
         now?.Beat();
         next?.Beat();
-        _hasBeaten |= now is not null;
     }
 }

@@ -32,6 +32,7 @@ public sealed class NftHeartbeat : IHeartbeat, IDisposable
     private volatile bool _stopping;
     private volatile NetlinkException? _lastFailure;
     private volatile Exception? _fault;
+    private volatile bool _hasBeaten;
 
     /// <param name="sets">Written one after the other; one that fails does not keep the others from being renewed.</param>
     /// <param name="protocols">IP protocol numbers: 6 TCP, 17 UDP, 132 SCTP.</param>
@@ -54,6 +55,9 @@ public sealed class NftHeartbeat : IHeartbeat, IDisposable
     public long Written => Volatile.Read(ref _written);
 
     public long Failed => Volatile.Read(ref _failed);
+
+    /// <summary>True once the kernel has renewed every set that there was.</summary>
+    public bool HasBeaten => _hasBeaten;
 
     /// <summary>Why the last beat did not reach a set; null when it did. ENOENT: the table or the set is not there (yet).</summary>
     public NetlinkException? LastFailure => _lastFailure;
@@ -126,6 +130,7 @@ public sealed class NftHeartbeat : IHeartbeat, IDisposable
         if (leaseIsDue)
             _leased = failure is null ? _time.GetTimestamp() : null;
         _lastFailure = failure;
+        _hasBeaten |= failure is null or { Errno: NetlinkCalls.Enoent };
     }
 }
 

@@ -110,8 +110,18 @@ public sealed class OrderTests
         await node.UntilAnsweredAsync("client", HybridNode.WebAddress, HybridNode.ByAgent, TimeSpan.FromSeconds(1));
         await node.UntilAnsweredAsync("node", HybridNode.WebAddress, HybridNode.ByAgent, TimeSpan.FromSeconds(1));
 
-        // The repair is counted after it stands; then the count stays, also when kube-proxy syncs again.
-        var repairs = await Eventually.SeesAsync(node.RepairsAsync, count => count > 0, TimeSpan.FromSeconds(2));
+        // A repair is counted after it stands, and a disturbance of several commands may be met half-way and once more at its
+        // end. Then the count stays, also when kube-proxy syncs again.
+        var repairs = 0d;
+        await Eventually.SeesAsync(
+            async () =>
+            {
+                repairs = await node.RepairsAsync();
+                await Eventually.StaysAsync(node.RepairsAsync, count => count == repairs, TimeSpan.FromSeconds(0.7));
+                return repairs;
+            },
+            count => count > 0,
+            TimeSpan.FromSeconds(10));
         await node.Lab.KubeProxySyncAsync(node.Variant);
         await Eventually.StaysAsync(node.RepairsAsync, count => count <= repairs + 1, TimeSpan.FromSeconds(1.5));
         Assert.True(HybridNode.IsFirst(await node.NatAsync()));

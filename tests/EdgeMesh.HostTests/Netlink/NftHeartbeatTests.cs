@@ -41,9 +41,11 @@ public sealed class NftHeartbeatTests
         await using var lab = await ListenDeviceTests.BareLabAsync();
         (await lab.RunAsync("node", "nft", "add table ip6 edgemesh; add set ip6 edgemesh alive { type inet_proto; flags timeout; }")).Succeeded();
         using var heartbeat = Start(lab);
+        Assert.False(heartbeat.HasBeaten);
 
         heartbeat.Beat();
         await Eventually.HoldsAsync(() => heartbeat is { Written: 1, LastFailure: not null }, TimeSpan.FromSeconds(5));
+        await Eventually.HoldsAsync(() => heartbeat.HasBeaten, TimeSpan.FromSeconds(5));
         heartbeat.Beat();
         await Eventually.HoldsAsync(() => heartbeat is { Written: 2, Failed: 2 }, TimeSpan.FromSeconds(5));
 

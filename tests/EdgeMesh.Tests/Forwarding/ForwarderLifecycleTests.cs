@@ -255,6 +255,8 @@ public sealed class ForwarderLifecycleTests
 
         public volatile bool Fails;
 
+        public bool HasBeaten => Beats > 0;
+
         public void Beat()
         {
             if (Fails)

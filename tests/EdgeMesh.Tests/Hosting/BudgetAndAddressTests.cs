@@ -39,9 +39,41 @@ public sealed class BudgetAndAddressTests
         Assert.Equal(1, heart.Beats);
     }
 
+    [Fact]
+    public void ABeatThatWasAskedForCountsOnceTheKernelHasFeltIt()
+    {
+        var slow = new Counting { IsWritten = false };
+        var gate = new HeartbeatGate(slow);
+        gate.Open();
+        gate.Beat();
+        Assert.False(gate.HasBeaten);
+        slow.IsWritten = true;
+        Assert.True(gate.HasBeaten);
+
+        // A node that was ready stays so while its rules move to another backend.
+        gate.BeatOnly(new Counting());
+        Assert.True(gate.HasBeaten);
+    }
+
+    [Fact]
+    public void WhereRulesNeedNoHeartNothingIsWaitedForUntilOneThatDoesArrives()
+    {
+        var gate = new HeartbeatGate(null);
+        Assert.True(gate.HasBeaten);
+        gate.Open();
+        gate.BeatOnly(new Counting());
+        Assert.False(gate.HasBeaten);
+        gate.Beat();
+        Assert.True(gate.HasBeaten);
+    }
+
     private sealed class Counting : IHeartbeat
     {
         public int Beats { get; private set; }
+
+        public bool IsWritten { get; set; } = true;
+
+        public bool HasBeaten => Beats > 0 && IsWritten;
 
         public void Beat() => Beats++;
     }

@@ -95,7 +95,8 @@ public sealed class CachedSourceTests : IDisposable
         File.WriteAllText(config, "users: [");
         await using var running = RunDeferred(config);
         Assert.Equal(FactsOrigin.Cache, (await running.SeesAsync(f => f.Services.Count == 1)).Origin);
-        Assert.Contains(config, running.Kind("access").Fault, StringComparison.Ordinal);
+        await running.FaultAsync("access", config);
+        await RunningSource.UntilAsync(() => _log.Lines.Any(l => l.Text.Contains("cannot be asked", StringComparison.Ordinal)), "a log line that says so");
         Assert.Single(_log.Lines, l => l.Text.Contains("cannot be asked", StringComparison.Ordinal));
 
         WriteKubeConfig(server.Url);

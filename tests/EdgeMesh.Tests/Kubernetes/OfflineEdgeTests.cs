@@ -104,7 +104,7 @@ public sealed class OfflineEdgeTests : IAsyncLifetime
     [Fact]
     public async Task AClusterRestoredFromABackupIsBelievedAfterAWhile()
     {
-        await using var running = RunningSource.OfMetaServer(_server);
+        await using var running = RunningSource.OfMetaServer(_server, Sample.Quick with { PromptRelist = TimeSpan.FromMilliseconds(300) });
         await running.SeesAsync(f => f.Services.Count == 3);
         _server.Always("services", Misbehave.Body(List("900", Sample.Service("restored").Replace("\"namespace\"", "\"resourceVersion\":\"890\",\"namespace\"", StringComparison.Ordinal))));
         await running.FaultAsync("services", "not above what the cloud said");

@@ -105,7 +105,8 @@ public sealed partial class PeerHost : IAsyncDisposable
         catch (Exception e) when (e is SocketException or IOException or OperationCanceledException)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            throw new IOException($"{endPoint} could not be reached: {e.Message}", e);
+            var reason = e is OperationCanceledException ? $"no answer within {Options.ConnectTimeout.TotalSeconds:0.###} s" : e.Message;
+            throw new IOException($"{endPoint} could not be reached: {reason}", e);
         }
 
         return await UpgradeAsync(transport, dialer: true, address.Peer, provesTo, address, cancellationToken);

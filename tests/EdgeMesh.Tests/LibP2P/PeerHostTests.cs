@@ -44,6 +44,22 @@ public sealed class PeerHostTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task AnAddressWhereNobodyAnswersIsSaidToBeThat()
+    {
+        // Its queue holds one connection; while nobody accepts, the kernel drops what comes after.
+        using var silent = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        silent.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        silent.Listen(0);
+        using var first = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        await first.ConnectAsync(silent.LocalEndPoint!, Token);
+
+        var fault = await Assert.ThrowsAsync<IOException>(
+            () => Host(o => o with { ConnectTimeout = TimeSpan.FromSeconds(0.2) }).DialAsync(Multiaddr.FromEndPoint((IPEndPoint)silent.LocalEndPoint!), Token));
+
+        Assert.Equal($"{silent.LocalEndPoint} could not be reached: no answer within 0.2 s", fault.Message);
+    }
+
+    [Fact]
     public async Task ManyStreamsAtOnceEachKeepTheirOwnBytes()
     {
         var (one, other) = (Host(), Host());

@@ -211,7 +211,7 @@ internal sealed partial class MulticastDiscovery
             }
             catch (Exception e) when (e is IOException or TimeoutException or OperationCanceledException)
             {
-                LogStranger(_mesh.Logger, endPoint, e.Message);
+                LogStranger(_mesh.Logger, endPoint, PeerFault.Of(e));
             }
         }
     }

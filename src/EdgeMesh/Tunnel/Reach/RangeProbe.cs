@@ -61,7 +61,7 @@ internal sealed partial class RangeProbe(PeerLink link, IPEndPoint via, MeshCont
             }
             catch (Exception e) when (e is IOException or TimeoutException or OperationCanceledException)
             {
-                Fail($"{via}: {e.Message}");
+                Fail($"{via}: {PeerFault.Of(e)}");
             }
 
             await mesh.WaitAsync(backOff.AfterFailure(LongestBackOff), _ended.Task);

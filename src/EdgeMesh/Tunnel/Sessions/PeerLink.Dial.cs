@@ -133,7 +133,7 @@ internal sealed partial class PeerLink
         catch (Exception e) when (e is IOException or TimeoutException or OperationCanceledException)
         {
             if (!cancellationToken.IsCancellationRequested)
-                LastFault = e.Message;
+                LastFault = PeerFault.Of(e);
         }
 
         LogNotReached(_mesh.Logger, Name, address, LastFault);
@@ -175,7 +175,7 @@ internal sealed partial class PeerLink
                 {
                     if (cancellationToken.IsCancellationRequested)
                         return;
-                    LastFault = $"through {relay.Node}: {(e is RelayRefusedException refused ? refused.Message : e.Message)}";
+                    LastFault = $"through {relay.Node}: {PeerFault.Of(e)}";
                     LogNotReached(_mesh.Logger, Name, relay.Connection.RemoteAddress, LastFault);
                 }
             }
@@ -194,7 +194,7 @@ internal sealed partial class PeerLink
         }
         catch (Exception e) when (e is IOException or TimeoutException or OperationCanceledException)
         {
-            LastFault = e.Message;
+            LastFault = PeerFault.Of(e);
             await connection.DisposeAsync();
             return false;
         }

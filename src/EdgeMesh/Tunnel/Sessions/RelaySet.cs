@@ -94,8 +94,8 @@ internal sealed partial class RelayPlace(PeerLink link, MeshContext mesh, Action
             catch (Exception e) when (e is IOException or TimeoutException or OperationCanceledException)
             {
                 Reserved = null;
-                LastFault = e.Message;
-                LogNotReserved(mesh.Logger, link.Name, e.Message);
+                LastFault = PeerFault.Of(e);
+                LogNotReserved(mesh.Logger, link.Name, LastFault);
             }
 
             await mesh.WaitAsync(wait < AfterRefusal ? LeastRenewal : wait, Task.WhenAny(session.Connection.Closed, _removed.Task));

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using EdgeMesh.Agent.Hosting.Tunnel;
 using EdgeMesh.LibP2P.Addresses;
 
 namespace EdgeMesh.Agent.Options;
@@ -49,15 +50,17 @@ internal static class RelayCheck
             return ("is a URL", Uri.TryCreate(text, UriKind.Absolute, out var url) && url.Host.Length > 0 ? $"write the host alone: {url.Host}" : "write the host alone");
         if (text[0] == '/')
             return OfMultiaddr(text);
-        // IPAddress reads an address with brackets and a port, and forgets the port.
+        if (RelayAddresses.WithPort(text) is { } place)
+            return OfIp(place.Address);
+        // IPAddress reads an address with brackets and a port that is none, and forgets the port.
         if (text[0] == '[' && text.IndexOf("]:", StringComparison.Ordinal) is > 0 and var end)
-            return ("has a port", PortRemedy(text[1..end]));
+            return ("has a port that is none", PortRemedy(text[1..end]));
         if (IPAddress.TryParse(text, out var address) && (address.AddressFamily == AddressFamily.InterNetworkV6 || text.Count(c => c == '.') == 3))
-            return OfIp(text, address);
+            return text[0] == '[' ? ("has brackets around it", $"write {text.Trim('[', ']')}") : OfIp(address);
         if (text.Contains('/', StringComparison.Ordinal))
             return ("is neither an address nor a name", "write the address alone, without a '/'");
         if (text.LastIndexOf(':') is > 0 and var colon && text[(colon + 1)..].All(char.IsAsciiDigit))
-            return ("has a port", PortRemedy(text[..colon]));
+            return IPAddress.TryParse(text[..colon], out _) ? ("has a port that is none", PortRemedy(text[..colon])) : ("is a name with a port", PortRemedy(text[..colon]));
         if (text.All(c => char.IsAsciiDigit(c) || c == '.'))
             return ("is no IP address", "write four numbers from 0 to 255, like 192.0.2.1");
         return KubernetesNames.IsSubdomain(text.TrimEnd('.').ToLowerInvariant())
@@ -66,17 +69,15 @@ internal static class RelayCheck
     }
 
     private static string PortRemedy(string host) =>
-        $"write {host}: the port is modules.edgeTunnel.listenPort, the same on all nodes; another one is written as /ip4/192.0.2.1/tcp/20006";
+        $"write {host}: the port is modules.edgeTunnel.listenPort, the same on all nodes; another one goes with an address, like 192.0.2.1:20006";
 
     private static (string What, string Remedy) OfMultiaddr(string text) =>
         Multiaddr.TryParse(text, out var multiaddr) && multiaddr.TryGetTcpEndPoint(out var place)
-            ? OfIp(text, place.Address)
+            ? OfIp(place.Address)
             : ("is not a multiaddr with ip4 or ip6 and tcp", "write it like /ip4/192.0.2.1/tcp/20006, or the address alone");
 
-    private static (string What, string Remedy) OfIp(string text, IPAddress address)
+    private static (string What, string Remedy) OfIp(IPAddress address)
     {
-        if (text[0] == '[')
-            return ("has brackets around it", $"write {text.Trim('[', ']')}");
         if (address.Equals(IPAddress.Any) || address.Equals(IPAddress.IPv6Any))
             return ("is no address of any node", "write an address that other nodes reach this relay at");
         if (IPAddress.IsLoopback(address))

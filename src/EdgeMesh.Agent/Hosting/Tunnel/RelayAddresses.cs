@@ -36,14 +36,22 @@ internal static class RelayAddresses
         return result.ToImmutable();
     }
 
+    /// <summary>An address with its own port, as <c>192.0.2.1:4001</c> and <c>[2001:db8::1]:4001</c>. Null: the text is none.</summary>
+    public static IPEndPoint? WithPort(string text) =>
+        text.LastIndexOf(':') is > 0 and var colon && (text[0] == '[' ? text[colon - 1] == ']' : text.IndexOf(':', StringComparison.Ordinal) == colon)
+            && InetAddress.TryParse(text[..colon].Trim('[', ']'), out _) && IPEndPoint.TryParse(text, out var place) && place.Port > 0
+                ? place : null;
+
     /// <summary>Null: the text is a name.</summary>
     private static InetEndpoint? Literal(string text, int port)
     {
+        if (WithPort(text) is { } place)
+            return From(place);
         if (InetAddress.TryParse(text, out var address))
             return new InetEndpoint(address, (ushort)port);
         if (text.StartsWith('/'))
             return Multiaddr.TryParse(text, out var multiaddr) && multiaddr.TryGetTcpEndPoint(out var tcp) ? From(tcp) : null;
-        return text.Contains(':') && IPEndPoint.TryParse(text, out var endpoint) && endpoint.Port > 0 ? From(endpoint) : null;
+        return null;
     }
 
     private static async Task<IEnumerable<InetEndpoint>> AddressesAsync(

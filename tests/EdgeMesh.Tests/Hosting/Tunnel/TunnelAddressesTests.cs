@@ -52,7 +52,7 @@ public sealed class TunnelAddressesTests
         var unusable = new List<string>();
         var relays = await RelayAddresses.ResolveAsync(
             [
-                new ConfiguredRelay("a", ["198.51.100.1", "relay.example", "/ip4/198.51.100.2/tcp/4001", "198.51.100.3:99", "2001:db8::1"]),
+                new ConfiguredRelay("a", ["198.51.100.1", "relay.example", "/ip4/198.51.100.2/tcp/4001", "198.51.100.3:99", "2001:db8::1", "[2001:db8::2]:99"]),
                 new ConfiguredRelay("b", ["gone.example", "/dns4/x/udp/1", "no name"]),
                 new ConfiguredRelay("", ["198.51.100.9"]),
             ],
@@ -62,7 +62,7 @@ public sealed class TunnelAddressesTests
 
         Assert.Equal(["a", "b"], relays.Select(r => r.Name));
         Assert.Equal(
-            ["198.51.100.1:20006", "198.51.100.7:20006", "198.51.100.2:4001", "198.51.100.3:99", "[2001:db8::1]:20006"],
+            ["198.51.100.1:20006", "198.51.100.7:20006", "198.51.100.2:4001", "198.51.100.3:99", "[2001:db8::1]:20006", "[2001:db8::2]:99"],
             relays[0].Addresses.Select(a => a.ToString()));
         Assert.Empty(relays[1].Addresses);
         Assert.Equal(["gone.example: DNS", "/dns4/x/udp/1: it ", "no name: it "], unusable);

@@ -40,6 +40,50 @@ public sealed class SmallFileTests : IDisposable
     }
 
     [Fact]
+    public async Task AFileThatBecomesAPipeWhileItIsReadHoldsNobodyUp()
+    {
+        var (path, pipe, file) = (Path.Combine(_folder.Path, "a.yaml"), Path.Combine(_folder.Path, "pipe"), Path.Combine(_folder.Path, "file"));
+        using (var made = Process.Start("mkfifo", [pipe]))
+            await made.WaitForExitAsync().WaitAsync(Deadline);
+        await File.WriteAllTextAsync(file, "kind: Service\n", TestContext.Current.CancellationToken);
+        File.CreateSymbolicLink(path, file);
+        using var enough = new CancellationTokenSource();
+        // Between a look and the opening there is always a moment: links are swapped in one step, thousands of times.
+        var swapping = Task.Run(() =>
+        {
+            for (var i = 0; !enough.IsCancellationRequested; i++)
+            {
+                File.CreateSymbolicLink(path + ".new", i % 2 == 0 ? pipe : file);
+                File.Move(path + ".new", path, overwrite: true);
+            }
+        });
+        await OffThread(() =>
+        {
+            for (var i = 0; i < 20_000; i++)
+                Assert.True(SmallFile.Read(path, 1000).Length is 0 or 14);
+        });
+        await enough.CancelAsync();
+        await swapping.WaitAsync(Deadline);
+    }
+
+    [Fact]
+    public async Task AFileThatAnotherProgramHasALeaseOnHoldsNobodyUp()
+    {
+        var file = Path.Combine(_folder.Path, "leased");
+        await File.WriteAllTextAsync(file, "x");
+        using var holder = Process.Start(new ProcessStartInfo("python3", ["-c", "import fcntl, os, signal, sys\nsignal.signal(signal.SIGIO, signal.SIG_IGN)\nf = os.open(sys.argv[1], os.O_RDWR)\nfcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_WRLCK)\nprint('held', flush=True)\nsys.stdin.read()", file])
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+        })!;
+        Assert.Equal("held", await holder.StandardOutput.ReadLineAsync());
+        await OffThread(() => Assert.Contains("held by another program", Assert.Throws<IOException>(() => SmallFile.Read(file, 1000)).Message, StringComparison.Ordinal));
+        holder.StandardInput.Close();
+        await holder.WaitForExitAsync().WaitAsync(Deadline);
+        Assert.Single(SmallFile.Read(file, 1000));
+    }
+
+    [Fact]
     public Task ADeviceWithoutEndIsNotReadToItsEnd() => OffThread(() => Assert.Empty(SmallFile.Read("/dev/zero", 1000)));
 
     [Fact]

@@ -10,6 +10,7 @@ internal static class Program
         {
             Run = RunHandler.RunAsync,
             Status = StatusHandler.RunAsync,
+            Probe = ProbeCommand.RunAsync,
             Cleanup = CleanupHandler.RunAsync,
         }, Console.Out, Console.Error);
 }

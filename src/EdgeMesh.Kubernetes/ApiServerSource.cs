@@ -9,7 +9,6 @@ namespace EdgeMesh.Kubernetes;
 /// <summary>Facts from an API server or a metaServer, by list and watch, one reflector per kind.</summary>
 public sealed partial class ApiServerSource : IClusterSource, IDisposable
 {
-    private readonly ApiAccess _access;
     private readonly StandingFaults _standing = new();
     private readonly WatchRound _round;
     private readonly ApiTimings _timings;
@@ -26,7 +25,6 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
 
     internal ApiServerSource(ApiAccess access, ApiAccessOptions options, ApiTimings timings, TimeProvider time, ILogger logger)
     {
-        _access = access;
         _timings = timings;
         _time = time;
         _logger = logger;
@@ -50,17 +48,17 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
         }
     }
 
-    public string Description => _access.Description;
+    public string Description => _client.Access.Description;
 
     /// <summary>Tells this cluster from another; what a cache is keyed by.</summary>
-    public ClusterIdentity Identity => _access.Identity;
+    public ClusterIdentity Identity => _client.Access.Identity;
 
     public ClusterFacts? Current => _feed.Current;
 
     public SourceHealth Health => new()
     {
         Kinds = [.. ((KindStatus?[])[_services.Status, _slices?.Status, _endpoints?.Status, _node?.Status]).OfType<KindStatus>().Select(s => s.Health)],
-        Expiries = _access.Expiries,
+        Expiries = _client.Access.Expiries,
     };
 
     /// <exception cref="ApiAccessException">The access is not configured rightly: the message says what to do.</exception>
@@ -70,7 +68,7 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
         return new(ApiAccess.Resolve(options, time), options, new ApiTimings(), time, logger);
     }
 
-    internal bool IsMetaServer => _access.IsMetaServer;
+    internal bool IsMetaServer => _client.Access.IsMetaServer;
 
     /// <summary>What the cloud last said to an earlier run, before this one asks: a local database must not undo it.</summary>
     internal void Seed(ClusterFacts facts)
@@ -88,7 +86,7 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         LogStart(_logger, Description);
-        foreach (var warning in _access.Warnings)
+        foreach (var warning in _client.Access.Warnings)
         {
             LogAccess(_logger, warning);
         }
@@ -100,7 +98,38 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
             token => _endpoints?.RunAsync(token) ?? Task.CompletedTask,
             token => _node?.RunAsync(token) ?? Task.CompletedTask,
             PublishAsync,
+            FollowAccessAsync,
             TellExpiriesAsync);
+    }
+
+    /// <summary>A watch that stands makes no request for minutes, and would not notice that another server counts.</summary>
+    private async Task FollowAccessAsync(CancellationToken cancellationToken)
+    {
+        string? said = null;
+        var description = Description;
+        using var timer = new PeriodicTimer(_timings.AccessLook, _time);
+        try
+        {
+            while (await timer.WaitForNextTickAsync(cancellationToken))
+            {
+                var fault = _client.Look();
+                if (fault is not null && fault != said)
+                {
+                    LogAccess(_logger, $"{fault}. Until then the agent goes on with what it said before.");
+                }
+
+                said = fault;
+                if (Description != description)
+                {
+                    description = Description;
+                    LogStart(_logger, description);
+                }
+            }
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            // The end of the run.
+        }
     }
 
     /// <summary>Names certificates that end soon, once a day.</summary>
@@ -110,7 +139,7 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
         {
             while (true)
             {
-                foreach (var notice in _access.Expiries.Select(expiry => expiry.NoticeAt(_time.GetUtcNow())).OfType<string>())
+                foreach (var notice in _client.Access.Expiries.Select(expiry => expiry.NoticeAt(_time.GetUtcNow())).OfType<string>())
                 {
                     LogAccess(_logger, notice);
                 }
@@ -202,6 +231,7 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
             Cloud = Words(),
             Origin = FactsOrigin.Live,
             AsOf = _time.GetUtcNow(),
+            Arrived = _time.GetTimestamp(),
         };
         var old = _feed.Current;
         return old is not null && ReferenceEquals(old.Services, facts.Services) && ReferenceEquals(old.EndpointSlices, facts.EndpointSlices)

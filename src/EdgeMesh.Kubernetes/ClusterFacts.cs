@@ -36,6 +36,9 @@ public sealed record ClusterFacts
 
     /// <summary>When the newest fact in this view arrived.</summary>
     public required DateTimeOffset AsOf { get; init; }
+
+    /// <summary>The same on the monotonic clock of this run; null for what is from a run before.</summary>
+    public long? Arrived { get; init; }
 }
 
 /// <summary>Who says what exists: an API server, a metaServer, or a folder of manifests.</summary>
@@ -86,7 +89,8 @@ public sealed record KindHealth
 
     public required bool Synced { get; init; }
 
-    public DateTimeOffset? LastSuccess { get; init; }
+    /// <summary>When the source last answered for it, on the monotonic clock: the wall clock may be years off, and be put right at any moment.</summary>
+    public long? LastSuccess { get; init; }
 
     /// <summary>What went wrong last, in words for an operator; null when all is well.</summary>
     public string? Fault { get; init; }

@@ -157,7 +157,7 @@ public sealed partial class ManifestSource : IClusterSource
         Volatile.Write(ref _health, _health with
         {
             Synced = true,
-            LastSuccess = _time.GetUtcNow(),
+            LastSuccess = _time.GetTimestamp(),
             Lists = _health.Lists + 1,
             Events = _health.Events + count,
             Faults = _health.Faults + (count > 0 ? faults.Length : 0),
@@ -190,6 +190,7 @@ public sealed partial class ManifestSource : IClusterSource
             NodeLabels = node?.Metadata.Labels ?? ImmutableDictionary<string, string>.Empty,
             Origin = FactsOrigin.Live,
             AsOf = _time.GetUtcNow(),
+            Arrived = _time.GetTimestamp(),
         };
         if (old is null || !ReferenceEquals(old.Services, facts.Services) || !ReferenceEquals(old.EndpointSlices, facts.EndpointSlices)
             || !ReferenceEquals(old.Endpoints, facts.Endpoints) || !ReferenceEquals(old.NodeLabels, facts.NodeLabels)

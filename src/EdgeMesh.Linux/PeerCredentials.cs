@@ -11,7 +11,10 @@ public readonly partial record struct PeerCredentials(int ProcessId, uint UserId
     private const int SO_PEERCRED = 17;
 
     /// <summary>Root, or the user of this process.</summary>
-    public bool IsTrusted => UserId == 0 || UserId == EffectiveUserId();
+    public bool IsTrusted => UserId == 0 || UserId == OwnUser;
+
+    /// <summary>The user of this process.</summary>
+    internal static uint OwnUser => EffectiveUserId();
 
     /// <exception cref="SocketException">The socket is not a connected unix socket.</exception>
     public static PeerCredentials Of(Socket socket)

@@ -5,8 +5,8 @@ using System.Text;
 namespace EdgeMesh.Netfilter;
 
 /// <summary>Runs commands of this machine.</summary>
-/// <param name="started">Told the id of each process as it starts, so that what it changes can be told from what others change.</param>
-public sealed class HostCommands(TimeProvider time, Action<int>? started = null) : ICommands
+/// <param name="runs">Told of each process.</param>
+public sealed class HostCommands(TimeProvider time, ProgramRuns? runs = null) : ICommands
 {
     // A whole table of 10,000 services with 10 endpoints is about 40 MB of text; a command that answers more is broken.
     private const int MaxOutput = 256 * 1024 * 1024;
@@ -42,13 +42,13 @@ public sealed class HostCommands(TimeProvider time, Action<int>? started = null)
         try
         {
             process.Start();
-            started?.Invoke(process.Id);
         }
         catch (Win32Exception e)
         {
             throw new NetfilterException($"`{shown}` could not be started: {e.Message}", e) { IsTransient = true };
         }
 
+        using var run = runs?.Begin(process.Id, shown);
         using var timeout = new CancellationTokenSource(deadline, time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, cancellationToken);
         try

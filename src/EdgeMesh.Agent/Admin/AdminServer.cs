@@ -20,10 +20,11 @@ internal sealed class AdminServer : IAsyncDisposable
     private readonly KestrelServer _server;
     private readonly AdminApplication _application;
     private readonly MetricsPage _metrics = new();
+    private readonly AdminEndpoint.UnixSocket? _socket;
 
     /// <param name="nodeName">Under which name, beside its addresses, browsers and scrapers may ask for it.</param>
     public AdminServer(
-        IPEndPoint address, string nodeName, Func<HealthFacts> health, Func<CancellationToken, Task<StatusDocument>> status, ILoggerFactory logging, TimeProvider time)
+        AdminEndpoint endpoint, string nodeName, Func<HealthFacts> health, Func<CancellationToken, Task<StatusDocument>> status, ILoggerFactory logging, TimeProvider time)
     {
         var options = new KestrelServerOptions { AddServerHeader = false, ApplicationServices = NoServices.Instance };
         options.Limits.MaxRequestBodySize = 0;
@@ -33,19 +34,34 @@ internal sealed class AdminServer : IAsyncDisposable
         options.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(5);
         options.Limits.KeepAliveTimeout = TimeSpan.FromMinutes(1);
         var connections = new AdminConnections();
-        options.Listen(address, listen =>
+        void Configure(ListenOptions listen)
         {
             listen.Protocols = HttpProtocols.Http1;
             listen.Use(connections.Middleware);
-        });
+        }
+
+        _socket = endpoint as AdminEndpoint.UnixSocket;
+        var address = (endpoint as AdminEndpoint.Tcp)?.Address;
+        if (_socket is not null)
+            options.ListenUnixSocket(_socket.Path, Configure);
+        else
+            options.Listen(address!, Configure);
         _server = new KestrelServer(Microsoft.Extensions.Options.Options.Create(options), new SocketTransportFactory(Microsoft.Extensions.Options.Options.Create(new SocketTransportOptions()), logging), logging);
         _application = new AdminApplication(
-            new AdminHosts(address.Address, nodeName), health,
+            new AdminHosts(address?.Address ?? IPAddress.Loopback, nodeName), health,
             new AnswerCache(StatusAge, async token => JsonSerializer.SerializeToUtf8Bytes(await status(token), StatusJson.Default.StatusDocument), time),
             new AnswerCache(MetricsAge, _ => Task.FromResult(Encoding.UTF8.GetBytes(_metrics.Render())), time));
     }
 
-    public Task StartAsync(CancellationToken cancellationToken) => _server.StartAsync(_application, cancellationToken);
+    /// <exception cref="IOException">The place is taken, or is none for a socket.</exception>
+    /// <exception cref="System.Net.Sockets.SocketException">The address is not on this machine.</exception>
+    /// <exception cref="UnauthorizedAccessException">This user may not make a socket there.</exception>
+    public async Task StartAsync(CancellationToken cancellationToken)
+    {
+        _socket?.Prepare();
+        await _server.StartAsync(_application, cancellationToken);
+        _socket?.Close();
+    }
 
     public async ValueTask DisposeAsync()
     {

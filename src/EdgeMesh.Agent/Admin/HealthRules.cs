@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using EdgeMesh.Netfilter;
 using EdgeMesh.Reconciling;
 using EdgeMesh.Tunnel;
 
@@ -20,8 +21,11 @@ internal sealed record HealthFacts
     /// <summary>Time since the slowest data-path loop came round.</summary>
     public required TimeSpan SlowestLoop { get; init; }
 
-    /// <summary>For how long the sync under way has been; zero while none is.</summary>
-    public TimeSpan SyncUnderWay { get; init; }
+    /// <summary>How long the sync under way has taken, without the programs that it waited for; zero while none is.</summary>
+    public TimeSpan OwnTimeOfSync { get; init; }
+
+    /// <summary>The program of the packet filter that has run longest; null while none does.</summary>
+    public RunningProgram? Program { get; init; }
 
     /// <summary>False where modules.edgeProxy is not enabled: then there are no rules to wait for.</summary>
     public required bool Handles { get; init; }
@@ -47,7 +51,8 @@ internal static class HealthRules
     /// <summary>A loop comes round at least every second; several times that means it hangs, and a restart is the cure.</summary>
     private static readonly TimeSpan HungLoop = TimeSpan.FromSeconds(10);
 
-    /// <summary>A sync of a large cluster takes seconds. Meanwhile no change of any service comes into force.</summary>
+    /// <summary>A sync of a large cluster takes seconds. Meanwhile no change of any service comes into force. Where a program hangs, and
+    /// not the agent, a restart would only meet it again.</summary>
     private static readonly TimeSpan HungSync = TimeSpan.FromSeconds(30);
 
     /// <summary>kube-proxy calls itself unhealthy after two minutes with changes it could not apply.</summary>
@@ -59,8 +64,8 @@ internal static class HealthRules
         var reasons = ImmutableArray.CreateBuilder<string>();
         if (facts.SlowestLoop > HungLoop)
             reasons.Add($"a forwarding loop has not come round for {facts.SlowestLoop.TotalSeconds:F0} s");
-        if (facts.SyncUnderWay > HungSync)
-            reasons.Add($"a sync of the rules has been under way for {facts.SyncUnderWay.TotalSeconds:F0} s");
+        if (facts.OwnTimeOfSync > HungSync)
+            reasons.Add($"a sync of the rules has been under way for {facts.OwnTimeOfSync.TotalSeconds:F0} s");
         if (facts.TunnelLoop is { } loop && TunnelLoopFault(loop) is { } fault)
             reasons.Add(fault);
         return reasons.ToImmutable();
@@ -94,6 +99,8 @@ internal static class HealthRules
     public static ImmutableArray<string> NotHealthy(HealthFacts facts)
     {
         var reasons = NotReady(facts).ToBuilder();
+        if (facts.Program is { } program && program.For > HungSync)
+            reasons.Add($"`{program.Program}` has been running for {program.For.TotalSeconds:F0} s, and changes wait for it: find out what holds it up, a lock (fuser /run/xtables.lock) or an overloaded machine");
         if (facts.FaultAge > StuckSync)
             reasons.Add($"changes could not be applied for {facts.FaultAge.Value.TotalSeconds:F0} s: {facts.Reconciler.Fault}");
         reasons.AddRange(facts.FailedParts);

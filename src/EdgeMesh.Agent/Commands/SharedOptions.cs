@@ -14,7 +14,7 @@ internal static class SharedOptions
 
     public static Option<string?> AdminAddress() => new("--admin-address")
     {
-        Description = "Where the running agent answers, as address:port [default: commonConfig.adminAddress of the configuration file]",
+        Description = "Where the running agent answers, as address:port or path of a socket [default: what commonConfig of the configuration file says]",
         HelpName = "ADDRESS",
     };
 }

@@ -1,7 +1,5 @@
-using System.Net;
 using System.Text.Json;
 using EdgeMesh.Agent.Admin;
-using EdgeMesh.Agent.Options;
 using Spectre.Console;
 
 namespace EdgeMesh.Agent.Commands;
@@ -14,22 +12,23 @@ internal static class StatusHandler
 
     public static async Task<int> RunAsync(StatusArguments arguments, CancellationToken cancellationToken)
     {
-        if (AdminAddress(arguments) is not { } address)
+        if (AdminClient.Find(arguments.AdminAddress, arguments.ConfigFilePath) is not { } address)
         {
-            await arguments.Error.WriteLineAsync($"error: '{arguments.AdminAddress}' is not an address and port, as in 127.0.0.1:9999");
+            await arguments.Error.WriteLineAsync(AdminClient.NoPlace(arguments.AdminAddress));
             return ExitCodes.Usage;
         }
 
-        using var client = new HttpClient { Timeout = Deadline, MaxResponseContentBufferSize = LargestStatus };
+        using var client = address.NewClient();
+        client.Timeout = Deadline;
+        client.MaxResponseContentBufferSize = LargestStatus;
         string json;
         try
         {
-            json = await client.GetStringAsync(new Uri($"http://{address}/status"), cancellationToken);
+            json = await client.GetStringAsync(new Uri("status", UriKind.Relative), cancellationToken);
         }
         catch (Exception fault) when (fault is HttpRequestException or TaskCanceledException)
         {
-            await arguments.Error.WriteLineAsync(
-                $"error: no agent answers at {address} ({PlainText.Of(fault.Message)}). Is it running on this node? Its address is commonConfig.adminAddress of its configuration file.");
+            await arguments.Error.WriteLineAsync(AdminClient.NoAnswer(address, fault));
             return ExitCodes.Failure;
         }
 
@@ -65,13 +64,5 @@ internal static class StatusHandler
             console.Profile.Width = 200;
         StatusView.Write(console, status, TimeProvider.System.GetUtcNow());
         return ExitCodes.Ok;
-    }
-
-    private static IPEndPoint? AdminAddress(StatusArguments arguments)
-    {
-        if (arguments.AdminAddress is { } named)
-            return IPEndPoint.TryParse(named, out var parsed) && parsed.Port > 0 ? parsed : null;
-        var loaded = ConfigFile.Load(arguments.ConfigFilePath, AgentEnvironment.OfProcess(), new ConfigOverrides());
-        return loaded.Options?.AdminAddress ?? CommonKeys.AdminAddress.Default;
     }
 }

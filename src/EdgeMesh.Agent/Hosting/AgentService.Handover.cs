@@ -38,19 +38,19 @@ internal sealed partial class AgentService
             },
             time, loggers.CreateLogger<HandoverHost>());
         // The holder may go between our question and its answer, so more than one look is needed; it cannot go for ever.
-        for (var attempt = 0; attempt < 3; attempt++)
+        var began = time.GetTimestamp();
+        while ((_predecessor = await MeetPredecessorAsync(cancellationToken)) is null)
         {
-            _predecessor = await MeetPredecessorAsync(cancellationToken);
-            if (_predecessor is not null)
-                break;
             // The claim stands on the device, where only who may change this network can write.
             EnsureDevice();
             if (TryClaim())
                 return;
+            // One that starts at the same moment takes a while until it says who it is.
+            if (time.GetElapsedTime(began) > ClaimDeadline)
+                throw new AgentStartException("Another agent is starting on this node at the same moment. Let that one run, or start this one again.");
+            await Task.Delay(ClaimRetry, time, cancellationToken);
         }
 
-        if (_predecessor is null)
-            throw new AgentStartException("Another agent is starting on this node at the same moment. Let that one run, or start this one again.");
         if (!arguments.TakeOver)
         {
             throw new AgentStartException(

@@ -13,9 +13,6 @@ internal sealed partial class AgentService
     [LoggerMessage(1002, LogLevel.Information, "Listening on {Listeners}; at most {Connections} connections")]
     private partial void LogListening(string listeners, int connections);
 
-    [LoggerMessage(1003, LogLevel.Information, "Answering on http://{Address} (/livez /readyz /healthz /metrics /status)")]
-    private partial void LogAdmin(string address);
-
     [LoggerMessage(1004, LogLevel.Information, "Stopping: {Connections} connections and {Flows} UDP flows have up to {Seconds} s to end")]
     private partial void LogDraining(long connections, long flows, double seconds);
 
@@ -33,6 +30,9 @@ internal sealed partial class AgentService
 
     [LoggerMessage(1010, LogLevel.Warning, "The addresses of this node cannot be listed, and services are judged by those that were known before: {Reason}")]
     private partial void LogAddressesUnknown(string reason);
+
+    [LoggerMessage(1011, LogLevel.Warning, "What waits for the answer of a file system or a program has not ended within {Seconds} s ({Parts}); the agent ends without")]
+    private partial void LogPartsHang(string parts, double seconds);
 
     [LoggerMessage(1020, LogLevel.Information, "Taking over from {Predecessor}")]
     private partial void LogTakingOver(string predecessor);

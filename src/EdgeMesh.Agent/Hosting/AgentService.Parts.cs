@@ -37,6 +37,7 @@ internal sealed partial class AgentService
     private CancellationTokenSource? _writing;
     private Task _writers = Task.CompletedTask;
     private Action? _listen;
+    private int _listenPort;
 
     private ListenDeviceState EnsureDevice()
     {
@@ -54,7 +55,7 @@ internal sealed partial class AgentService
     {
         _source = SourceFactory.Create(_options, socket => SocketMark.TrySet(socket, OwnMark), loggers, time);
         _sourceMetrics = new SourceMetrics(_source, time);
-        _parts.Add(RunPartAsync("source", _source.RunAsync, _stop.Token));
+        AddPart("source", _source.RunAsync);
     }
 
     private void PrepareForwarding(ImmutableArray<InetEndpoint> listeners, long descriptors)
@@ -126,6 +127,44 @@ internal sealed partial class AgentService
         }
     }
 
+    /// <summary>Listens at the first port that can be had. A successor keeps the predecessor's, which no other user can have
+    /// meanwhile, and listens when it has routes.</summary>
+    private async Task<ImmutableSortedDictionary<IpFamily, IPEndPoint>> PrepareListenersAsync(long descriptors)
+    {
+        AgentStartException? first = null;
+        foreach (var port in ListenPorts.InOrder(_options.Proxy.ListenPort, _predecessor is null ? null : PredecessorListensOn))
+        {
+            _listenPort = port;
+            var listeners = ListenerAddresses.Listeners(_options.DeviceAddress, port, _ipv6OnDevice, [.. Enum.GetValues<IpFamily>()]);
+            PrepareForwarding([.. listeners.Values.Select(l => new InetEndpoint(InetAddress.From(l.Address), (ushort)l.Port))], descriptors);
+            try
+            {
+                if (_predecessor is null)
+                    Listen();
+                if (port != _options.Proxy.ListenPort)
+                    SayOtherPort(port);
+                return listeners;
+            }
+            catch (AgentStartException fault)
+            {
+                first ??= fault;
+                await _tcp!.DisposeAsync();
+            }
+        }
+
+        throw first!;
+    }
+
+    private bool PredecessorListensOn(int port) => BoundPorts.IsListenedOnByThisUser(new InetEndpoint(InetAddress.From(_options.DeviceAddress), (ushort)port));
+
+    private void SayOtherPort(int port)
+    {
+        var configured = _options.Proxy.ListenPort;
+        var notice = $"port {configured} on {_options.DeviceName} is held by {ListenPorts.HolderOf(configured, BoundPorts.List())}, so the agent listens on port {port}, and its rules lead there: a firewall that accepts port {configured} has to accept {port} too. Stop that program or choose another modules.edgeProxy.listenPort, and restart the agent";
+        _notices = _notices.Add(notice);
+        LogNotice(notice);
+    }
+
     private async Task StartReconcilingAsync(PlanningOptions planning, CancellationToken cancellationToken)
     {
         _addresses = new AddressesToProtect(_options, () => SourceFactory.ApiServer(_options), Dns.GetHostAddressesAsync);
@@ -136,20 +175,21 @@ internal sealed partial class AgentService
             (stale, token) => CleanConntrackAsync(cleaner, stale, token), time, loggers.CreateLogger<Reconciler>())
         {
             CatalogChanged = catalog => _tunnel?.Update(catalog),
+            ProgramTime = () => _programs!.Total,
         };
         if (_tunnel is not null)
         {
             var tunnel = _tunnel;
             tunnel.ReachabilityChanged = _reconciler.Change;
             _reconciler.Change(tunnel.Reachability);
-            _parts.Add(RunPartAsync("tunnel", token => tunnel.RunAsync(() => _inForce.Tunnel.RelayNodes, token), _stop.Token));
+            AddPart("tunnel", token => tunnel.RunAsync(() => _inForce.Tunnel.RelayNodes, token));
         }
 
         if (_options.Proxy.Enable)
         {
             StartWriting();
-            _parts.Add(RunPartAsync("host-watch", token => _host!.RunAsync(_reconciler, _ => UsePolicy(), token), _stop.Token));
-            _parts.Add(RunPartAsync("after-first-sync", AfterFirstSyncAsync, _stop.Token));
+            AddPart("host-watch", token => _host!.RunAsync(_reconciler, _ => UsePolicy(), token));
+            AddPart("after-first-sync", AfterFirstSyncAsync);
         }
         else
         {
@@ -157,9 +197,9 @@ internal sealed partial class AgentService
             await RemoveRulesAsync(cancellationToken);
         }
 
-        _parts.Add(RunPartAsync("config-watcher", WatchConfigurationAsync, _stop.Token));
-        _parts.Add(RunPartAsync("address-watch", WatchAddressesAsync, _stop.Token));
-        _parts.Add(RunPartAsync("conntrack-watch", WatchConntrackAsync, _stop.Token));
+        AddPart("config-watcher", WatchConfigurationAsync);
+        AddPart("address-watch", WatchAddressesAsync);
+        AddPart("conntrack-watch", WatchConntrackAsync);
     }
 
     private OrderGuard NewGuard(ChosenBackend rules) => new(
@@ -217,23 +257,16 @@ internal sealed partial class AgentService
     private async Task StartAdminAsync(CancellationToken cancellationToken)
     {
         var status = new StatusBuilder(
-            _options, () => _rules!, () => [.. _notices, .. RuleNotices(), .. HostNotices(), .. FailedParts()], () => _host!.Carriages, _source!, _reconciler!, _tcp!, _udp!, () => _tunnel?.ReadStatus(), _startedAt, time);
-        var admin = new AdminServer(
-            _options.AdminAddress, _options.NodeName, Health, token => status.BuildAsync(_draining ? "draining" : "running", token), loggers, time);
-        try
-        {
-            await admin.StartAsync(cancellationToken);
-            _admin = admin;
-        }
-        // Kestrel wraps only the address that is taken; one that is not on this machine comes as it is.
-        catch (Exception fault) when (fault is IOException or SocketException)
-        {
-            await admin.DisposeAsync();
-            throw new AgentStartException($"The admin address {_options.AdminAddress} cannot be used: {fault.Message} Change commonConfig.adminAddress, or stop the program that has it.", fault);
-        }
-
-        LogAdmin(_options.AdminAddress.ToString());
+            _options, () => _rules!, () => [.. _notices, .. RuleNotices(), .. HostNotices(), .. AdminNotices(), .. FailedParts()], () => _host!.Carriages, _source!, _reconciler!, _tcp!, _udp!, () => _tunnel?.ReadStatus(), _startedAt, time);
+        var admin = new AdminListener(
+            _options.Admin,
+            () => new AdminServer(_options.Admin, _options.NodeName, Health, token => status.BuildAsync(_draining ? "draining" : "running", token), loggers, time),
+            _supervisor, time, loggers.CreateLogger<AdminListener>());
+        _admin = admin;
+        await admin.StartAsync(cancellationToken);
     }
+
+    private IEnumerable<string> AdminNotices() => _admin?.Notice is { } notice ? [notice] : [];
 
     private IEnumerable<string> HostNotices() => _options.Proxy.Enable ? _host!.Carriages.IPv4.Notices.Union(_host.Carriages.IPv6.Notices) : [];
 
@@ -336,6 +369,8 @@ internal sealed partial class AgentService
             }
         },
         cancellationToken);
+
+    private void AddPart(string name, Func<CancellationToken, Task> run) => _parts.Add((name, RunPartAsync(name, run, _stop.Token)));
 
     private ImmutableList<string> FailedParts() =>
         [.. _supervisor.Faults.Where(faults => faults.Repeats).Select(faults => $"the {faults.Loop} loop fails again and again by a fault of this program, {faults.Count} times so far ({faults.Last}; see the log, and please report it)")];

@@ -20,6 +20,7 @@ internal sealed partial class AgentService
     private static readonly TimeSpan LongestRestForMissing = TimeSpan.FromSeconds(60);
 
     private readonly OwnSenders _senders = new();
+    private ProgramRuns? _programs;
     private RuleBackends? _backends;
     private volatile ChosenBackend? _rules;
     private FollowingBackend? _backend;
@@ -36,7 +37,8 @@ internal sealed partial class AgentService
     /// <c>/readyz</c> says what they wait for.</summary>
     private async Task ChooseRulesAsync(CancellationToken cancellationToken)
     {
-        _backends = new RuleBackends(_options.Proxy, _senders, loggers, time);
+        _programs = new ProgramRuns(time, _senders.Add);
+        _backends = new RuleBackends(_options.Proxy, _senders, _programs, loggers, time);
         try
         {
             _rules = OpenRules(await _backends.ChooseAsync(seen: null, cancellationToken));
@@ -55,7 +57,7 @@ internal sealed partial class AgentService
 
     private PlanningOptions With(ChosenBackend rules, PlanningOptions planning) => planning with
     {
-        Listeners = ListenerAddresses.Listeners(_options.DeviceAddress, _options.Proxy.ListenPort, _ipv6OnDevice, rules.Backend.Families),
+        Listeners = ListenerAddresses.Listeners(_options.DeviceAddress, _listenPort, _ipv6OnDevice, rules.Backend.Families),
         KernelChoices = rules.KernelChoices,
     };
 
@@ -72,6 +74,7 @@ internal sealed partial class AgentService
             ClusterRanges = [.. _options.Proxy.ClusterRanges.Select(range => new AddressRange(InetAddress.From(range.BaseAddress), range.PrefixLength))],
             PodRanges = [.. ranges.Select(text => AddressRange.TryParse(text, out var range) ? range : null).OfType<AddressRange>()],
             MasqueradeAll = _options.Proxy.MasqueradeAll,
+            Listener = new ListenerPlace(_options.DeviceName, _options.DeviceAddress.ToString(), _listenPort),
             OwnFilterIsLegacy = rules.Backend.Name switch
             {
                 "iptables-nft" => false,

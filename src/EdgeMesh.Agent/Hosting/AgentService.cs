@@ -27,12 +27,15 @@ internal sealed partial class AgentService(
     private const long FewDescriptors = 4096;
     private static readonly TimeSpan WithdrawDeadline = TimeSpan.FromSeconds(10);
 
+    /// <summary>A part that is told to end does so at once, unless a file system or a program keeps it.</summary>
+    private static readonly TimeSpan PartsEnd = TimeSpan.FromSeconds(10);
+
     private readonly AgentOptions _options = arguments.Options;
     private readonly ILogger<AgentService> _logger = loggers.CreateLogger<AgentService>();
     private readonly Supervisor _supervisor = new(loggers.CreateLogger<Supervisor>(), time);
     private readonly CancellationTokenSource _stop = new();
-    private readonly List<Task> _parts = [];
-    private readonly DateTimeOffset _startedAt = time.GetUtcNow();
+    private readonly List<(string Name, Task Task)> _parts = [];
+    private readonly long _startedAt = time.GetTimestamp();
 
     private volatile AgentOptions _inForce = arguments.Options;
     private volatile bool _draining;
@@ -48,7 +51,7 @@ internal sealed partial class AgentService(
     private FaultMetrics? _faultMetrics;
     private IClusterSource? _source;
     private Reconciler? _reconciler;
-    private AdminServer? _admin;
+    private AdminListener? _admin;
     private TunnelPart? _tunnel;
     private string? _tunnelOff;
     private HostWatch? _host;
@@ -82,12 +85,8 @@ internal sealed partial class AgentService(
         LogStarting(AgentVersion.Text, _options.NodeName, _options.NodeKind.ToString(), _source!.Description, _rules.Choice.Name, _rules.Choice.Reason);
 
         // 7. The tunnel's place in the mesh, and the listeners: nothing leads to them yet. Those of a predecessor share their port, so there they wait for routes.
-        var listeners = ListenerAddresses.Listeners(
-            _options.DeviceAddress, _options.Proxy.ListenPort, _ipv6OnDevice, [.. Enum.GetValues<IpFamily>()]);
         PrepareTunnel();
-        PrepareForwarding([.. listeners.Values.Select(l => new InetEndpoint(InetAddress.From(l.Address), (ushort)l.Port))], descriptors);
-        if (_predecessor is null)
-            Listen();
+        var listeners = await PrepareListenersAsync(descriptors);
 
         // 8. Rules, guard, configuration.
         _planning = With(_rules, new PlanningOptions
@@ -163,7 +162,17 @@ internal sealed partial class AgentService(
     {
         await _stop.CancelAsync();
         await StopWritingAsync();
-        await Task.WhenAll([.. _parts, _reclaiming]);
+        try
+        {
+            await Task.WhenAll([.. _parts.Select(part => part.Task), _reclaiming]).WaitAsync(PartsEnd, time);
+        }
+        catch (TimeoutException)
+        {
+            // A read of a file on a server that is gone, say, which nothing ends but the end of the process.
+            LogPartsHang(string.Join(", ", _parts.Where(part => !part.Task.IsCompleted).Select(part => part.Name)), PartsEnd.TotalSeconds);
+        }
+
+        _parts.Clear();
     }
 
     private HealthFacts Health() => new()
@@ -174,7 +183,8 @@ internal sealed partial class AgentService(
         Draining = _draining,
         SlowestLoop = _tcp!.SlowestTurn(),
         FaultAge = _reconciler.State.FaultBegan is { } began ? time.GetElapsedTime(began) : null,
-        SyncUnderWay = _reconciler.SyncUnderWay,
+        OwnTimeOfSync = _reconciler.OwnTimeOfSync,
+        Program = _programs?.Longest,
         Handles = _options.Proxy.Enable,
         HasBeaten = _heart?.HasBeaten ?? true,
         FailedParts = FailedParts(),

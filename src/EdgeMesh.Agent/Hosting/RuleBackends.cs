@@ -30,12 +30,13 @@ internal sealed record ChosenBackend(
 
 /// <summary>Chooses who carries the rules, and removes what the others left behind.</summary>
 /// <param name="senders">Tells changes of ours from those of others.</param>
-internal sealed class RuleBackends(EdgeProxyOptions options, OwnSenders senders, ILoggerFactory loggers, TimeProvider time)
+/// <param name="runs">The programs that this starts.</param>
+internal sealed class RuleBackends(EdgeProxyOptions options, OwnSenders senders, ProgramRuns runs, ILoggerFactory loggers, TimeProvider time)
 {
     private static readonly ImmutableArray<string> NftCommand = ["nft"];
     private static readonly TimeSpan AliveTimeout = TimeSpan.FromSeconds(4);
 
-    private readonly HostCommands _host = new(time, senders.Add);
+    private readonly HostCommands _host = new(time, runs);
 
     /// <param name="seen">What the iptables of this machine told before; null at the start.</param>
     /// <exception cref="NetfilterException">What time does not cure: nothing is installed that could carry rules.</exception>
@@ -87,13 +88,13 @@ internal sealed class RuleBackends(EdgeProxyOptions options, OwnSenders senders,
     {
         var faults = new List<string>();
         faults.AddRange(await IptablesPortals.RemoveEverywhereAsync(new HostCommands(time), cancellationToken));
-        faults.AddRange(await RemoveNftablesAsync(time, started: null, cancellationToken));
+        faults.AddRange(await RemoveNftablesAsync(time, runs: null, cancellationToken));
         foreach (var ipv6 in (bool[])[false, true])
             ServiceRoutes.Remove(ipv6);
         return [.. faults];
     }
 
-    private static async Task<List<string>> RemoveNftablesAsync(TimeProvider time, Action<int>? started, CancellationToken cancellationToken)
+    private static async Task<List<string>> RemoveNftablesAsync(TimeProvider time, ProgramRuns? runs, CancellationToken cancellationToken)
     {
         var faults = new List<string>();
         var nft = await NftablesProbe.AskAsync(NftCommand, cancellationToken);
@@ -102,7 +103,7 @@ internal sealed class RuleBackends(EdgeProxyOptions options, OwnSenders senders,
         {
             try
             {
-                await new NftablesBackend(NftCommand, [family], time, started).RemoveAsync(cancellationToken);
+                await new NftablesBackend(NftCommand, [family], time, runs).RemoveAsync(cancellationToken);
             }
             catch (NetfilterException fault)
             {
@@ -164,7 +165,7 @@ internal sealed class RuleBackends(EdgeProxyOptions options, OwnSenders senders,
         if (link is not null)
             senders.Keep(link.Address);
         var direct = link is null ? null : new DirectChanges(link.Send, loggers.CreateLogger<DirectChanges>());
-        var nftables = new NftablesBackend(NftCommand, choice.Families, time, senders.Add, direct is null ? null : direct.Send);
+        var nftables = new NftablesBackend(NftCommand, choice.Families, time, runs, direct is null ? null : direct.Send);
         NftSetName[] Sets(string name) => [.. choice.Families.Select(family => new NftSetName(
             family == IpFamily.IPv4 ? NftFamily.IPv4 : NftFamily.IPv6, NftablesBackend.TableName, name))];
         var heartbeat = new NftHeartbeat(Sets(NftablesBackend.HeartbeatSet), [6, 17, 132], AliveTimeout, Sets(NftablesBackend.LeaseSet), options.RuleLease);
@@ -179,7 +180,7 @@ internal sealed class RuleBackends(EdgeProxyOptions options, OwnSenders senders,
         () => portals.Notices,
         async token =>
         {
-            var faults = await RemoveNftablesAsync(time, senders.Add, token);
+            var faults = await RemoveNftablesAsync(time, runs, token);
             await portals.RemoveFromOtherAsync(token);
             return [.. faults];
         });

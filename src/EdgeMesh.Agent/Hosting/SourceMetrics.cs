@@ -23,7 +23,7 @@ internal sealed class SourceMetrics : IDisposable
         _meter.CreateObservableGauge(
             "edgemesh_source_age_seconds",
             () => source.Health.Kinds.Where(kind => kind.LastSuccess is not null).Select(kind =>
-                new Measurement<double>((time.GetUtcNow() - kind.LastSuccess!.Value).TotalSeconds, Tag(kind))),
+                new Measurement<double>(time.GetElapsedTime(kind.LastSuccess!.Value).TotalSeconds, Tag(kind))),
             "s", "Time since the source last answered for the kind.");
         _meter.CreateObservableGauge(
             "edgemesh_source_certificate_expiry_timestamp_seconds",

@@ -25,7 +25,7 @@ internal sealed class StatusBuilder(
     TcpForwarder tcp,
     UdpForwarder udp,
     Func<MeshStatus?> mesh,
-    DateTimeOffset startedAt,
+    long startedAt,
     TimeProvider time)
 {
     /// <summary>Looking at the rules starts programs. Between changes of our own only other programs move them, and the order
@@ -54,7 +54,7 @@ internal sealed class StatusBuilder(
             {
                 Name = options.NodeName,
                 Edge = options.NodeKind == NodeKind.Edge,
-                StartedAt = startedAt,
+                StartedAt = DateOf(startedAt),
                 Phase = phase,
                 Notices = notices(),
             },
@@ -129,17 +129,20 @@ internal sealed class StatusBuilder(
             FactsOrigin.Cache => "cache",
             _ => "none",
         },
-        AsOf = facts?.AsOf,
+        AsOf = facts?.Arrived is { } arrived ? DateOf(arrived) : facts?.AsOf,
         Stale = source.Health.Stale,
         Kinds = [.. source.Health.Kinds.Select(kind => new SourceKindStatus
         {
             Kind = kind.Kind,
             Synced = kind.Synced,
-            LastSuccess = kind.LastSuccess,
+            LastSuccess = kind.LastSuccess is { } heard ? DateOf(heard) : null,
             Fault = kind.Fault,
         })],
         Notices = [.. source.Health.Expiries.Select(expiry => expiry.NoticeAt(time.GetUtcNow())).OfType<string>()],
     };
+
+    /// <summary>By the wall clock as it is now: it may have been put right since, and ages are told from the difference.</summary>
+    private DateTimeOffset DateOf(long timestamp) => time.GetUtcNow() - time.GetElapsedTime(timestamp);
 
     private DataPathStatus DataPath()
     {

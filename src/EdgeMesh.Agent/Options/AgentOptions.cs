@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Net;
+using EdgeMesh.Agent.Admin;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Hosts;
@@ -33,6 +34,9 @@ internal sealed record AgentOptions
     public required string StateDirectory { get; init; }
 
     public required IPEndPoint AdminAddress { get; init; }
+
+    /// <summary>Where probes, metrics and status are answered: <see cref="AdminAddress"/>, or a socket in place of it.</summary>
+    public required AdminEndpoint Admin { get; init; }
 
     public required LogLevel LogLevel { get; init; }
 

@@ -1,3 +1,4 @@
+using EdgeMesh.Agent.Admin;
 using System.Net;
 using Microsoft.Extensions.Logging;
 
@@ -31,6 +32,8 @@ internal static class AgentOptionsResolver
             DeviceAddress = config.Get(CommonKeys.DeviceAddress),
             StateDirectory = config.Get(CommonKeys.StateDirectory),
             AdminAddress = config.Get(CommonKeys.AdminAddress),
+            Admin = config.Get(CommonKeys.AdminSocket) is { Length: > 0 } socket
+                ? new AdminEndpoint.UnixSocket(socket) : new AdminEndpoint.Tcp(config.Get(CommonKeys.AdminAddress)),
             LogLevel = overrides.Verbosity is >= 4 ? LogLevel.Debug : config.Get(CommonKeys.LogLevelKey),
             Proxy = new EdgeProxyOptions
             {
@@ -160,7 +163,12 @@ internal static class AgentOptionsResolver
         CheckTunnel(config, findings);
         var admin = config.Get(CommonKeys.AdminAddress);
         var mark = config.MarkOf(CommonKeys.AdminAddress);
-        if (!IPAddress.IsLoopback(admin.Address))
+        var inPlace = config.Get(CommonKeys.AdminSocket).Length > 0;
+        if (inPlace && config.IsSet(CommonKeys.AdminAddress))
+        {
+            findings.Warn(mark, CommonKeys.AdminAddress.Path, $"is not looked at: {CommonKeys.AdminSocket.Path} takes its place", "keep one of them");
+        }
+        else if (!inPlace && !IPAddress.IsLoopback(admin.Address))
         {
             findings.Warn(mark, CommonKeys.AdminAddress.Path, $"{admin} can be reached from outside this node, and tells the names of all services to whoever asks",
                 "choose 127.0.0.1, or keep strangers away with a firewall");
@@ -173,7 +181,7 @@ internal static class AgentOptionsResolver
                 $"port {config.Get(EdgeTunnelKeys.ListenPort)} is also {EdgeProxyKeys.ListenPort.Path}", "give them different ports");
         }
 
-        if (shared && admin.Port == config.Get(EdgeProxyKeys.ListenPort))
+        if (!inPlace && shared && admin.Port == config.Get(EdgeProxyKeys.ListenPort))
             findings.Fault(mark, CommonKeys.AdminAddress.Path, $"port {admin.Port} is also {EdgeProxyKeys.ListenPort.Path}", "give them different ports");
 
         if (config.Get(KubeApiKeys.Burst) < config.Get(KubeApiKeys.Qps) && (config.IsSet(KubeApiKeys.Burst) || config.IsSet(KubeApiKeys.Qps)))

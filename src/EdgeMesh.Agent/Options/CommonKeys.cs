@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using EdgeMesh.Agent.Admin;
 using Microsoft.Extensions.Logging;
 using static EdgeMesh.Agent.Options.KeyKinds;
 
@@ -39,8 +40,16 @@ internal static class CommonKeys
         Reason = "the agent has health and metrics of its own; whoever reaches the address reads the names of all services, so it is loopback",
     };
 
+    public static readonly ConfigKey<string> AdminSocket = new("commonConfig.adminSocket", "absolute path", "",
+        "A unix socket in place of adminAddress, which only the agent's user can reach. Its folder is made with mode 0700, or must be one that nobody else may write to. `edgemesh-agent probe` and `status` ask there.",
+        Where<string>(ValueReaders.Text, v => v.Length == 0 || (v.Length is > 2 and <= AdminEndpoint.UnixSocket.LongestPath && v[0] == '/' && v[^1] != '/'),
+            "wants an absolute path of at most 107 characters, and this is {}", "write it like /run/edgemesh/admin.sock"), Quote)
+    {
+        Reason = "other users of the node read no names of services there, and cannot take the place while no agent runs",
+    };
+
     public static readonly ConfigKey<LogLevel> LogLevelKey = Word("commonConfig.logLevel", LogLevel.Information, LogLevels,
         "How much is logged.", "takes the place of klog's -v flag, and can be changed while the agent runs", live: true);
 
-    public static IReadOnlyList<ConfigKey> All { get; } = [DeviceName, DeviceAddress, StateDirectory, AdminAddress, LogLevelKey];
+    public static IReadOnlyList<ConfigKey> All { get; } = [DeviceName, DeviceAddress, StateDirectory, AdminAddress, AdminSocket, LogLevelKey];
 }

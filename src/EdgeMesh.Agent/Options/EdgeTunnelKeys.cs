@@ -18,7 +18,7 @@ internal static class EdgeTunnelKeys
         "What carries the tunnel; ws and quic are refused, since this release has tcp only.");
 
     public static readonly ConfigKey<ImmutableArray<RelayNode>> RelayNodes = new("modules.edgeTunnel.relayNodes", "list", [],
-        "Nodes that others can always reach, and that pass connections on between those that cannot reach each other: nodeName, and in advertiseAddress IP addresses, DNS names or multiaddrs. A node that finds its own name here at its start is a relay.",
+        "Nodes that others can always reach, and that pass connections on between those that cannot reach each other: nodeName, and in advertiseAddress IP addresses (with a port of their own too: 192.0.2.1:4001, [2001:db8::1]:4001), DNS names or multiaddrs. A node that finds its own name here at its start is a relay.",
         RelayNode.ReadList, v => v.Length == 0 ? "[]" : $"[{string.Join(", ", v.Select(r => r.ToText()))}]")
     {
         Live = true,

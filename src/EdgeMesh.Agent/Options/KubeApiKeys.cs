@@ -20,7 +20,7 @@ internal static class KubeApiKeys
     public static readonly ConfigKey<string> Master = new("kubeAPIConfig.master", "URL", "",
         "The API server; wins over the address in kubeConfig.", EmptyOrUrl(), Quote);
 
-    public static readonly ConfigKey<string> KubeConfig = Text("kubeAPIConfig.kubeConfig", "", "Path of a kubeconfig file.");
+    public static readonly ConfigKey<string> KubeConfig = Text("kubeAPIConfig.kubeConfig", "", "Path of a kubeconfig file. What changes in it counts without a restart: server, CA, certificate, token. An exec program of client.authentication.k8s.io/v1 is run with 30 s of time, and again when what it gave expires or is refused.");
 
     public static readonly ConfigKey<int> Qps = Integer("kubeAPIConfig.qps", 100, 1, 100_000, "Requests a second to the API server, on average.");
 

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Globalization;
 using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
@@ -14,8 +15,12 @@ internal sealed class ApiAccess
     private const string MetaServerSecurity = "kubeAPIConfig.metaServer.security";
     private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(10);
 
-    private ApiAccess(Uri server, string description, ApiAccessOptions options)
+    private readonly TimeProvider _time;
+    private volatile string? _refusal;
+
+    private ApiAccess(Uri server, string description, ApiAccessOptions options, TimeProvider time)
     {
+        _time = time;
         Server = server;
         Description = description;
         Configured = ConfiguredBy(options);
@@ -29,6 +34,9 @@ internal sealed class ApiAccess
 
     public BearerToken? Token { get; private init; }
 
+    /// <summary>A program that gives the credentials; null: none is needed.</summary>
+    public ExecPlugin? Exec { get; private init; }
+
     /// <summary>What an operator should put right although it works.</summary>
     public ImmutableArray<string> Warnings { get; private init; } = [];
 
@@ -38,15 +46,15 @@ internal sealed class ApiAccess
         get
         {
             var found = ImmutableArray.CreateBuilder<AccessExpiry>(2);
-            if (ClientCertificate is not null)
+            if (Certificate is not null)
             {
-                found.Add(new("client", $"The client certificate for {Description}", new DateTimeOffset(ClientCertificate().NotAfter), "have it renewed; the agent takes the new one from the same place, without a restart"));
+                found.Add(new("client", $"The client certificate for {Description}", new DateTimeOffset(Certificate.Get().NotAfter), "have it renewed; the agent takes the new one from the same place, without a restart"));
             }
 
             // One of several is enough: the old one stays in a bundle while the new one is rolled out.
             if (Roots is not null && !SkipVerify)
             {
-                found.Add(new("ca", $"The CA certificate for {Description}", new DateTimeOffset(Roots.Max(root => root.NotAfter)), "put the new one beside it, and restart the agent"));
+                found.Add(new("ca", $"The CA certificate for {Description}", new DateTimeOffset(Roots.Max(root => root.NotAfter)), "put the new one beside it, in the same place"));
             }
 
             return found.ToImmutable();
@@ -65,20 +73,44 @@ internal sealed class ApiAccess
 
     private Uri? Proxy { get; init; }
 
-    private Func<X509Certificate2>? ClientCertificate { get; init; }
+    private CertificateFile? Certificate { get; init; }
+
+    /// <summary>Files that say which server this is and whom to take for it; each may be replaced while the agent runs.</summary>
+    private ImmutableArray<string> Files { get; init; } = [];
+
+    private ImmutableArray<(DateTime, long)> FilesThen { get; init; } = [];
+
+    /// <summary>Why a server's certificate was last not accepted; null: none was refused.</summary>
+    public string? Refusal => _refusal;
+
+    public bool HasCredentials => Token is not null || Certificate is not null || Exec is not null;
+
+    /// <summary>Whether the files that this was made of are others now. Then it wants to be resolved again.</summary>
+    public bool IsOutdated => !FilesThen.SequenceEqual(Stamps(Files));
+
+    /// <summary>Whether connections of one may go on where the other counts.</summary>
+    public bool LeadsWhere(ApiAccess other) =>
+        Server == other.Server && SkipVerify == other.SkipVerify && ServerName == other.ServerName && Proxy == other.Proxy
+        && (Roots?.Select(root => root.Thumbprint) ?? []).Order().SequenceEqual((other.Roots?.Select(root => root.Thumbprint) ?? []).Order());
+
+    /// <summary>The server does not accept the credentials: looks for another client certificate.</summary>
+    /// <returns>Whether there is one.</returns>
+    public bool RenewCertificate() => Certificate?.Renew() == true;
 
     /// <exception cref="ApiAccessException"/>
     public static ApiAccess Resolve(ApiAccessOptions options, TimeProvider time)
     {
         if (options.KubeConfigPath.Length > 0)
         {
-            return FromKubeConfig(KubeConfig.Load(options.KubeConfigPath), options, time);
+            // Looked at before they are read: what changes meanwhile is seen the next time.
+            var then = Stamps([options.KubeConfigPath]);
+            return FromKubeConfig(KubeConfig.Load(options.KubeConfigPath), then, options, time);
         }
 
         if (options.Master.Length > 0)
         {
             var server = ServerUri(options.Master, "kubeAPIConfig.master");
-            return new(server, $"{server} (master)", options);
+            return new(server, $"{server} (master)", options, time);
         }
 
         return options.Environment("KUBERNETES_PORT") is null ? MetaServer(options, time) : InCluster(options, time);
@@ -137,7 +169,7 @@ internal sealed class ApiAccess
         {
             EnabledSslProtocols = SslProtocols.Tls12 | SslProtocols.Tls13,
             RemoteCertificateValidationCallback = Verify,
-            LocalCertificateSelectionCallback = ClientCertificate is null ? null : (_, _, _, _, _) => ClientCertificate(),
+            LocalCertificateSelectionCallback = Certificate is null && Exec is null ? null : (_, _, _, _, _) => Certificate?.Get() ?? Exec?.Certificate!,
         };
         return handler;
     }
@@ -171,21 +203,26 @@ internal sealed class ApiAccess
         }
     }
 
-    private static ApiAccess FromKubeConfig(KubeConfig config, ApiAccessOptions options, TimeProvider time)
+    private static ApiAccess FromKubeConfig(KubeConfig config, ImmutableArray<(DateTime, long)> then, ApiAccessOptions options, TimeProvider time)
     {
+        ImmutableArray<string> authority = config.CertificateAuthority?.File is { } caFile ? [caFile] : [];
+        then = then.AddRange(Stamps(authority));
         var server = ServerOf(config, options.Master);
         if (config.ClientCertificate is null != config.ClientKey is null)
         {
             throw new ApiAccessException($"kubeconfig {config.Path} gives a client certificate or a client key but not both: add the other one");
         }
 
-        return new(server, $"{server} (kubeconfig {config.Path})", options)
+        return new(server, $"{server} (kubeconfig {config.Path})", options, time)
         {
+            Files = [options.KubeConfigPath, .. authority],
+            FilesThen = then,
+            Exec = config.Exec is { } exec && config.Token is null && config.TokenFile is null && config.ClientCertificate is null ? new ExecPlugin(exec, time) : null,
             Roots = config.CertificateAuthority is { } ca ? AccessFiles.Roots(ca) : null,
             SkipVerify = config.InsecureSkipTlsVerify,
             ServerName = config.TlsServerName,
             Proxy = config.ProxyUrl is { } proxy ? ServerUri(proxy, $"proxy-url in kubeconfig {config.Path}") : null,
-            ClientCertificate = config.ClientCertificate is { } certificate ? new CertificateFile(certificate, config.ClientKey!, config.Path).Get : null,
+            Certificate = config.ClientCertificate is { } certificate ? new CertificateFile(certificate, config.ClientKey!, config.Path) : null,
             Token = config.TokenFile is null && config.Token is null ? null : TokenOf(config, time),
             Warnings = Filter(
                 AccessFiles.SecretWarning("private key", config.ClientKey?.File),
@@ -200,8 +237,12 @@ internal sealed class ApiAccess
         var server = InClusterUri(options);
         var token = BearerToken.OfFile(Path.Combine(options.ServiceAccountDirectory, "token"), "in-cluster service account", time);
         token.Get();
-        return new(server, $"{server} (in-cluster service account)", options)
+        ImmutableArray<string> files = [Path.Combine(options.ServiceAccountDirectory, "ca.crt")];
+        var then = Stamps(files);
+        return new(server, $"{server} (in-cluster service account)", options, time)
         {
+            Files = files,
+            FilesThen = then,
             Roots = InClusterRoots(options),
             Token = token,
         };
@@ -213,18 +254,22 @@ internal sealed class ApiAccess
         var server = MetaServerUri(meta);
         if (!meta.RequireAuthorization)
         {
-            return new(server, $"metaServer {server}", options) { IsMetaServer = true };
+            return new(server, $"metaServer {server}", options, time) { IsMetaServer = true };
         }
 
         const string Setting = MetaServerSecurity;
         var token = BearerToken.OfFile(Path.Combine(options.ServiceAccountDirectory, "token"), "service account, wanted because of " + Setting + ".requireAuthorization", time);
         token.Get();
-        return new(server, $"metaServer {server}", options)
+        ImmutableArray<string> files = meta.InsecureSkipTlsVerify ? [] : [meta.TlsCaFile];
+        var then = Stamps(files);
+        return new(server, $"metaServer {server}", options, time)
         {
+            Files = files,
+            FilesThen = then,
             IsMetaServer = true,
             SkipVerify = meta.InsecureSkipTlsVerify,
             Roots = MetaServerRoots(meta),
-            ClientCertificate = new CertificateFile(new(meta.TlsCertFile, null, Setting + ".tlsCertFile"), new(meta.TlsPrivateKeyFile, null, Setting + ".tlsPrivateKeyFile"), kubeConfig: null).Get,
+            Certificate = new CertificateFile(new(meta.TlsCertFile, null, Setting + ".tlsCertFile"), new(meta.TlsPrivateKeyFile, null, Setting + ".tlsPrivateKeyFile"), kubeConfig: null),
             Token = token,
             Warnings = Filter(
                 AccessFiles.SecretWarning("private key", meta.TlsPrivateKeyFile),
@@ -278,6 +323,9 @@ internal sealed class ApiAccess
         return token;
     }
 
+    private static ImmutableArray<(DateTime, long)> Stamps(ImmutableArray<string> files) =>
+        [.. files.Select(file => new FileInfo(file)).Select(file => file.Exists ? (file.LastWriteTimeUtc, file.Length) : default)];
+
     private static ImmutableArray<string> Filter(params ReadOnlySpan<string?> warnings)
     {
         var found = ImmutableArray.CreateBuilder<string>();
@@ -324,24 +372,42 @@ internal sealed class ApiAccess
                 : errors | SslPolicyErrors.RemoteCertificateNameMismatch;
         }
 
-        if (Roots is not null && !errors.HasFlag(SslPolicyErrors.RemoteCertificateNameMismatch))
+        if (errors.HasFlag(SslPolicyErrors.RemoteCertificateNameMismatch))
         {
-            // Only the named CA counts, not the ones that the machine trusts.
-            using var own = new X509Chain();
-            own.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
-            own.ChainPolicy.CustomTrustStore.AddRange(Roots);
-            own.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
-            own.ChainPolicy.DisableCertificateDownloads = true;
-            foreach (var element in chain?.ChainElements ?? Enumerable.Empty<X509ChainElement>())
-            {
-                own.ChainPolicy.ExtraStore.Add(element.Certificate);
-            }
-
-            own.ChainPolicy.VerificationTime = CertificateClock.JudgedAt(TimeProvider.System.GetUtcNow(), CertificateClock.Built, Roots, [certificate, .. own.ChainPolicy.ExtraStore]).LocalDateTime;
-            return own.Build(certificate);
+            _refusal = $"its certificate is not one for {ServerName ?? Server.Host}";
+            return false;
         }
 
-        return errors == SslPolicyErrors.None;
+        return (Roots is null && errors == SslPolicyErrors.None) || IsTrusted(certificate, chain);
+    }
+
+    private bool IsTrusted(X509Certificate2 certificate, X509Chain? presented)
+    {
+        using var own = new X509Chain();
+        if (Roots is not null)
+        {
+            // Only the named CA counts, not the ones that the machine trusts.
+            own.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
+            own.ChainPolicy.CustomTrustStore.AddRange(Roots);
+        }
+
+        own.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
+        own.ChainPolicy.DisableCertificateDownloads = true;
+        foreach (var element in presented?.ChainElements ?? Enumerable.Empty<X509ChainElement>())
+        {
+            own.ChainPolicy.ExtraStore.Add(element.Certificate);
+        }
+
+        var now = _time.GetUtcNow();
+        own.ChainPolicy.VerificationTime = CertificateClock.JudgedAt(now, CertificateClock.Built, Roots ?? [], [certificate, .. own.ChainPolicy.ExtraStore]).LocalDateTime;
+        if (own.Build(certificate))
+        {
+            return true;
+        }
+
+        var flaws = string.Join(", ", own.ChainStatus.Select(status => status.Status).Distinct());
+        _refusal = string.Create(CultureInfo.InvariantCulture, $"its certificate is not accepted: {flaws}{(flaws.Contains(nameof(X509ChainStatusFlags.NotTimeValid), StringComparison.Ordinal) ? $" (it counts from {certificate.NotBefore.ToUniversalTime():yyyy-MM-dd} to {certificate.NotAfter.ToUniversalTime():yyyy-MM-dd}, and this node's clock says {now:yyyy-MM-dd HH:mm} UTC)" : "")}");
+        return false;
     }
 
     /// <summary>A certificate whose files may be replaced (kubelet and KubeEdge rotate them): read again when they change.</summary>
@@ -388,6 +454,17 @@ internal sealed class ApiAccess
                 }
 
                 return _loaded;
+            }
+        }
+
+        /// <returns>Whether it is another one than before.</returns>
+        public bool Renew()
+        {
+            lock (_gate)
+            {
+                var before = _loaded.Thumbprint;
+                _stamp = default;
+                return Get().Thumbprint != before;
             }
         }
 

@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json;
 using EdgeMesh.Kubernetes.Manifests;
 
 namespace EdgeMesh.Kubernetes.Access;
@@ -28,6 +29,9 @@ internal sealed record KubeConfig
     public string? Token { get; init; }
 
     public string? TokenFile { get; init; }
+
+    /// <summary>A program that gives credentials; null: none.</summary>
+    public ExecCommand? Exec { get; init; }
 
     /// <summary>A private key or token stands in the file itself.</summary>
     public bool HoldsSecret { get; init; }
@@ -77,19 +81,19 @@ internal sealed record KubeConfig
             ProxyUrl = Text(cluster, "proxy-url") is { Length: > 0 } proxy ? proxy : null,
             CertificateAuthority = Pem(cluster, "certificate-authority", folder, path),
         };
-        return clusterAlone ? found : WithUser(found, root, context, folder);
+        return clusterAlone ? found : WithUser(found, root, context, cluster, folder);
     }
 
-    private static KubeConfig WithUser(KubeConfig found, YamlMapping root, YamlMapping context, string folder)
+    private static KubeConfig WithUser(KubeConfig found, YamlMapping root, YamlMapping context, YamlMapping cluster, string folder)
     {
         var path = found.Path;
         var user = Text(context, "user") is { Length: > 0 } name ? Entry(root, "users", "user", name, path) : new YamlMapping([], 1);
 
-        foreach (var plugin in (string[])["exec", "auth-provider", "username", "password", "as", "impersonate"])
+        foreach (var plugin in (string[])["auth-provider", "username", "password", "as", "impersonate"])
         {
             if (user[plugin] is { } entry)
             {
-                throw new ApiAccessException($"kubeconfig {path}:{entry.Line} signs in with '{plugin}', which the agent does not run: use a client certificate or a token of a service account");
+                throw new ApiAccessException($"kubeconfig {path}:{entry.Line} signs in with '{plugin}', which the agent does not do: use a client certificate, a token of a service account, or an exec program");
             }
         }
 
@@ -99,8 +103,67 @@ internal sealed record KubeConfig
             ClientKey = Pem(user, "client-key", folder, path),
             Token = Text(user, "token") is { Length: > 0 } token ? token : null,
             TokenFile = Text(user, "tokenFile") is { Length: > 0 } file ? System.IO.Path.Combine(folder, file) : null,
+            Exec = user["exec"] is { } exec ? ExecOf(exec, cluster, folder, path) : null,
             HoldsSecret = user["client-key-data"] is not null || user["token"] is not null,
         };
+    }
+
+    private static ExecCommand ExecOf(YamlValue entry, YamlMapping cluster, string folder, string path)
+    {
+        var exec = entry as YamlMapping ?? throw new ApiAccessException($"kubeconfig {path}:{entry.Line} exec is no mapping: it has apiVersion and command");
+        var version = Text(exec, "apiVersion");
+        if (version is not (ExecPlugin.Group + "v1" or ExecPlugin.Group + "v1beta1"))
+        {
+            throw new ApiAccessException($"kubeconfig {path}:{exec.Line} exec wants apiVersion {ExecPlugin.Group}v1 (or v1beta1), and this is '{version}': correct it, or take a newer program");
+        }
+
+        if (Text(exec, "interactiveMode") == "Always")
+        {
+            throw new ApiAccessException($"kubeconfig {path}:{exec.Line} exec wants somebody to talk to (interactiveMode: Always), and nobody sits at an agent: use a program that does without");
+        }
+
+        var program = Text(exec, "command") is { Length: > 0 } command ? command : throw new ApiAccessException($"kubeconfig {path}:{exec.Line} exec has no command: name the program");
+        return new()
+        {
+            // As client-go does: with a slash it is a path, and a relative one begins at the kubeconfig.
+            Program = program.Contains('/', StringComparison.Ordinal) ? System.IO.Path.Combine(folder, program) : program,
+            Arguments = exec["args"] is YamlSequence args ? [.. args.Items.OfType<YamlScalar>().Select(a => a.Text)] : [],
+            Environment = exec["env"] is YamlSequence env ? [.. env.Items.OfType<YamlMapping>().Where(e => Text(e, "name").Length > 0).Select(e => (Text(e, "name"), Text(e, "value")))] : [],
+            ApiVersion = version,
+            InstallHint = Text(exec, "installHint"),
+            ClusterInfo = Text(exec, "provideClusterInfo") == "true" ? ClusterInfo(cluster, Pem(cluster, "certificate-authority", folder, path)) : null,
+            Origin = path,
+        };
+    }
+
+    private static string ClusterInfo(YamlMapping cluster, PemSource? authority)
+    {
+        using var text = new MemoryStream();
+        using (var json = new Utf8JsonWriter(text))
+        {
+            json.WriteStartObject();
+            foreach (var key in (string[])["server", "tls-server-name", "proxy-url"])
+            {
+                if (Text(cluster, key) is { Length: > 0 } value)
+                {
+                    json.WriteString(key, value);
+                }
+            }
+
+            if (Text(cluster, "insecure-skip-tls-verify") == "true")
+            {
+                json.WriteBoolean("insecure-skip-tls-verify", true);
+            }
+
+            if (authority is not null)
+            {
+                json.WriteBase64String("certificate-authority-data", Encoding.UTF8.GetBytes(authority.Read()));
+            }
+
+            json.WriteEndObject();
+        }
+
+        return Encoding.UTF8.GetString(text.ToArray());
     }
 
     private static PemSource? Pem(YamlMapping from, string key, string folder, string path)

@@ -69,7 +69,8 @@ internal sealed class ManifestFolder(string path, TimeProvider time)
     private int Read(string name, Stamp stamp, Entry? known)
     {
         var file = Path.Combine(path, name);
-        var settled = time.GetUtcNow() - stamp.Written > Settled;
+        // A file may be of the future: of a time when the clock was wrong, or now that it is.
+        var settled = (time.GetUtcNow() - stamp.Written).Duration() > Settled;
         string text;
         try
         {

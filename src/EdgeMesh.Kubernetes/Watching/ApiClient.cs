@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net;
 using System.Net.Http.Headers;
+using System.Security.Authentication;
 using System.Text;
 using System.Text.Json;
 using EdgeMesh.Kubernetes.Access;
@@ -13,19 +14,45 @@ internal sealed class ApiClient : IDisposable
 {
     private const int LargestRefusal = 4096;
 
-    private readonly ApiAccess _access;
-    private readonly HttpClient _http;
+    private readonly ApiAccessOptions _options;
     private readonly TokenBucket _bucket;
+    private readonly Lock _gate = new();
+    private volatile Way _way;
+    private Way? _before;
     private readonly ApiTimings _timings;
     private readonly TimeProvider _time;
 
     public ApiClient(ApiAccess access, ApiAccessOptions options, ApiTimings timings, TimeProvider time)
     {
-        _access = access;
+        _options = options;
         _timings = timings;
         _time = time;
         _bucket = new(options.Qps, options.Burst, time);
-        _http = new(access.CreateHandler(options.OnSocket)) { BaseAddress = access.Server, Timeout = Timeout.InfiniteTimeSpan };
+        _way = new(access, options.OnSocket);
+    }
+
+    /// <summary>The way that counts now.</summary>
+    public ApiAccess Access => _way.Access;
+
+    /// <summary>Looks whether the files changed that say which server it is and how it is asked. A file that is broken changes nothing.</summary>
+    /// <returns>What is wrong with them; null: nothing.</returns>
+    public string? Look()
+    {
+        var way = _way;
+        if (!way.Access.IsOutdated)
+        {
+            return null;
+        }
+
+        try
+        {
+            Replace(way, ApiAccess.Resolve(_options, _time));
+            return null;
+        }
+        catch (ApiAccessException e)
+        {
+            return e.Message;
+        }
     }
 
     /// <param name="path">Relative to the server's address, with its query.</param>
@@ -34,18 +61,20 @@ internal sealed class ApiClient : IDisposable
     public async Task<ApiAnswer> GetAsync(string path, TimeSpan silence, CancellationToken cancellationToken)
     {
         await _bucket.TakeAsync(cancellationToken);
-        var response = await SendAsync(path, refused: false, cancellationToken);
-        if (response.StatusCode == HttpStatusCode.Unauthorized && _access.Token is not null)
+        var way = await WayAsync(refused: null, cancellationToken);
+        var response = await SendAsync(way, path, refused: false, cancellationToken);
+        if (response.StatusCode == HttpStatusCode.Unauthorized && way.Access.HasCredentials)
         {
-            // The token may have been rotated since it was read.
+            // They may have been rotated since they were read.
             response.Dispose();
             await _bucket.TakeAsync(cancellationToken);
-            response = await SendAsync(path, refused: true, cancellationToken);
+            way = await WayAsync(refused: way, cancellationToken);
+            response = await SendAsync(way, path, refused: true, cancellationToken);
         }
 
         try
         {
-            var body = new DeadlineStream(await response.Content.ReadAsStreamAsync(cancellationToken), silence, _time);
+            var body = new DeadlineStream(await response.Content.ReadAsStreamAsync(cancellationToken), silence, _time, way.Left);
             if (response.StatusCode != HttpStatusCode.OK)
             {
                 throw await RefusalAsync(response, body, cancellationToken);
@@ -58,7 +87,7 @@ internal sealed class ApiClient : IDisposable
 
             if (response.Content.Headers.ContentType?.MediaType is { } type && type != "application/json")
             {
-                throw new ApiFaultException($"the server answers with {OneLine(type)} instead of JSON: check that {_access.Server} is an API server and not a proxy or a web page") { ListAgain = true };
+                throw new ApiFaultException($"the server answers with {OneLine(type)} instead of JSON: check that {way.Access.Server} is an API server and not a proxy or a web page") { ListAgain = true };
             }
 
             return new(response, body);
@@ -75,21 +104,87 @@ internal sealed class ApiClient : IDisposable
     public async Task<bool> IsWellAsync(string path, CancellationToken cancellationToken)
     {
         await _bucket.TakeAsync(cancellationToken);
-        using var response = await SendAsync(path, refused: false, cancellationToken);
+        using var response = await SendAsync(await WayAsync(refused: null, cancellationToken), path, refused: false, cancellationToken);
         return response.StatusCode == HttpStatusCode.OK;
     }
 
-    public void Dispose() => _http.Dispose();
-
-    /// <summary>Text of a peer, fit for a log line.</summary>
-    internal static string OneLine(string text)
+    public void Dispose()
     {
-        var line = new string([.. text.Take(240).Select(c => char.IsControl(c) ? ' ' : c)]).Trim();
-        return text.Length > 240 ? line + "…" : line;
+        lock (_gate)
+        {
+            _before?.Dispose();
+            _way.Dispose();
+        }
     }
 
-    private async Task<HttpResponseMessage> SendAsync(string path, bool refused, CancellationToken cancellationToken)
+    /// <summary>Text of a peer, fit for a log line.</summary>
+    internal static string OneLine(string text, int most = 240)
     {
+        var line = new string([.. text.Take(most).Select(c => char.IsControl(c) ? ' ' : c)]).Trim();
+        return text.Length > most ? line + "…" : line;
+    }
+
+    internal static ApiFaultException Left(Exception e) => new("the configuration of the access names another server now", e) { ListAgain = true };
+
+    /// <param name="refused">By which a request just met with 401; null: none.</param>
+    private async Task<Way> WayAsync(Way? refused, CancellationToken cancellationToken)
+    {
+        Look();
+        var way = _way;
+        // Connections that stand have shown the old certificate.
+        if (ReferenceEquals(way, refused) && way.Access.RenewCertificate())
+        {
+            way = Replace(way, way.Access);
+        }
+
+        if (way.Access.Exec is not { } exec)
+        {
+            return way;
+        }
+
+        try
+        {
+            var credential = await exec.GetAsync(refused?.Credential, cancellationToken);
+            if (way.Credential is { } old && old.Certificate?.Thumbprint != credential.Certificate?.Thumbprint)
+            {
+                way = Replace(way, way.Access);
+            }
+
+            way.Credential = credential;
+            return way;
+        }
+        catch (ApiAccessException e)
+        {
+            throw new ApiFaultException(OneLine(e.Message, most: 1000), e) { Unreachable = true };
+        }
+    }
+
+    /// <summary>From now on requests go there; those under way end where they are, or break off where another server counts.</summary>
+    /// <returns>The way that counts now.</returns>
+    private Way Replace(Way old, ApiAccess access)
+    {
+        lock (_gate)
+        {
+            if (!ReferenceEquals(_way, old))
+            {
+                return _way;
+            }
+
+            // Requests under way may use the one before for as long as it takes to be replaced again.
+            _before?.Dispose();
+            (_before, _way) = (old, new(access, _options.OnSocket));
+            if (!access.LeadsWhere(old.Access))
+            {
+                old.Leave();
+            }
+
+            return _way;
+        }
+    }
+
+    private async Task<HttpResponseMessage> SendAsync(Way way, string path, bool refused, CancellationToken cancellationToken)
+    {
+        var server = way.Access.Server;
         using var request = new HttpRequestMessage(HttpMethod.Get, path)
         {
             Version = HttpVersion.Version20,
@@ -97,27 +192,28 @@ internal sealed class ApiClient : IDisposable
         };
         request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue("application/json"));
         request.Headers.TryAddWithoutValidation("User-Agent", "edgemesh-agent");
-        if (_access.Token?.Get(refused) is { } token)
+        if ((way.Access.Token?.Get(refused) ?? way.Credential?.Token) is { } token)
         {
             request.Headers.Authorization = new("Bearer", token);
         }
 
         using var deadline = new CancellationTokenSource(_timings.Answer, _time);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, deadline.Token);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, deadline.Token, way.Left);
         try
         {
-            return await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, either.Token);
+            return await way.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, either.Token);
         }
         catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {
-            throw new ApiFaultException(deadline.IsCancellationRequested
-                ? $"no answer within {_timings.Answer.TotalSeconds:0.#} s from {_access.Server}"
-                : $"cannot connect to {_access.Server}: no answer to the connection", e) { Unreachable = true };
+            throw way.Left.IsCancellationRequested ? Left(e) : new ApiFaultException(deadline.IsCancellationRequested
+                ? $"no answer within {_timings.Answer.TotalSeconds:0.#} s from {server}"
+                : $"cannot connect to {server}: no answer to the connection", e) { Unreachable = true };
         }
         catch (Exception e) when (e is HttpRequestException or ApiAccessException or IOException or InvalidOperationException)
         {
-            var reason = e is HttpRequestException { InnerException: { } inner } ? inner.InnerException?.Message ?? inner.Message : e.Message;
-            throw new ApiFaultException($"cannot reach {_access.Server}: {OneLine(reason)}", e) { Unreachable = true };
+            var reason = e is HttpRequestException { InnerException: AuthenticationException } && way.Access.Refusal is { } refusal ? refusal
+                : e is HttpRequestException { InnerException: { } inner } ? inner.InnerException?.Message ?? inner.Message : e.Message;
+            throw new ApiFaultException($"cannot reach {server}: {OneLine(reason)}", e) { Unreachable = true };
         }
     }
 
@@ -148,6 +244,37 @@ internal sealed class ApiClient : IDisposable
             Status = response.StatusCode,
             RetryAfter = RetryAfter(response),
         };
+    }
+
+    /// <summary>One access and the connections that were made by it.</summary>
+    private sealed class Way : IDisposable
+    {
+        private readonly CancellationTokenSource _left = new();
+
+        public Way(ApiAccess access, Action<System.Net.Sockets.Socket>? onSocket)
+        {
+            Access = access;
+            Left = _left.Token;
+            Http = new(access.CreateHandler(onSocket)) { BaseAddress = access.Server, Timeout = Timeout.InfiniteTimeSpan };
+        }
+
+        public ApiAccess Access { get; }
+
+        public HttpClient Http { get; }
+
+        /// <summary>Cancelled when another server counts.</summary>
+        public CancellationToken Left { get; }
+
+        /// <summary>What an exec program gave for it.</summary>
+        public ExecCredential? Credential { get; set; }
+
+        public void Leave() => _left.Cancel();
+
+        public void Dispose()
+        {
+            Http.Dispose();
+            _left.Dispose();
+        }
     }
 
     private TimeSpan? RetryAfter(HttpResponseMessage response) => response.Headers.RetryAfter switch

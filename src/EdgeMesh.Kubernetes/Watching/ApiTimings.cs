@@ -32,6 +32,9 @@ internal sealed record ApiTimings
     /// <summary>Between two tries to reach a server that cannot be reached: a refused connection costs nobody anything.</summary>
     public (TimeSpan From, TimeSpan To) Unreachable { get; init; } = (TimeSpan.FromMilliseconds(500), TimeSpan.FromMilliseconds(1000));
 
+    /// <summary>Between two looks at the files that say which server it is. Each request looks too.</summary>
+    public TimeSpan AccessLook { get; init; } = TimeSpan.FromSeconds(10);
+
     public TimeSpan FirstBackoff { get; init; } = TimeSpan.FromMilliseconds(200);
 
     public TimeSpan LongestBackoff { get; init; } = TimeSpan.FromSeconds(30);

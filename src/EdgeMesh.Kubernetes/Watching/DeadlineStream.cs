@@ -2,7 +2,8 @@ namespace EdgeMesh.Kubernetes.Watching;
 
 /// <summary>The body of an answer: a read that waits too long or breaks is an <see cref="ApiFaultException"/>, so that
 /// a link that died without a word is noticed.</summary>
-internal sealed class DeadlineStream(Stream inner, TimeSpan silence, TimeProvider time) : Stream
+/// <param name="left">Cancelled when another server counts.</param>
+internal sealed class DeadlineStream(Stream inner, TimeSpan silence, TimeProvider time, CancellationToken left = default) : Stream
 {
     public override bool CanRead => true;
 
@@ -22,13 +23,18 @@ internal sealed class DeadlineStream(Stream inner, TimeSpan silence, TimeProvide
     {
         // The read itself is cancelled, not left behind: its buffer goes back to a pool.
         using var deadline = new CancellationTokenSource(silence, time);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, left, cancellationToken);
         try
         {
             return await inner.ReadAsync(buffer, either.Token);
         }
         catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
         {
+            if (left.IsCancellationRequested)
+            {
+                throw ApiClient.Left(e);
+            }
+
             throw new ApiFaultException($"the server sent nothing for {silence.TotalSeconds:0.#} s", e);
         }
         catch (Exception e) when (e is IOException or HttpRequestException or ObjectDisposedException)

@@ -11,7 +11,7 @@ internal sealed class KindStatus(string kind, TimeProvider time)
 
     public KindHealth Health => Volatile.Read(ref _health);
 
-    public void Listed() => Change(h => h with { Lists = h.Lists + 1, Synced = true, LastSuccess = time.GetUtcNow(), CloudAsOf = time.GetUtcNow(), Offline = false, UnreachableSince = null });
+    public void Listed() => Change(h => h with { Lists = h.Lists + 1, Synced = true, LastSuccess = time.GetTimestamp(), CloudAsOf = time.GetUtcNow(), Offline = false, UnreachableSince = null });
 
     /// <summary>Only the local database of a metaServer answered: the facts go on as of the cloud's last word.</summary>
     /// <returns>True when it is the first such answer.</returns>
@@ -28,9 +28,9 @@ internal sealed class KindStatus(string kind, TimeProvider time)
     public void WatchOpened() => Change(h => h with { Watches = h.Watches + 1 });
 
     /// <summary>A bookmark: nothing changed, and the server is there.</summary>
-    public void Heard() => Change(h => h with { LastSuccess = time.GetUtcNow() });
+    public void Heard() => Change(h => h with { LastSuccess = time.GetTimestamp() });
 
-    public void Event() => Change(h => h with { Events = h.Events + 1, LastSuccess = time.GetUtcNow() });
+    public void Event() => Change(h => h with { Events = h.Events + 1, LastSuccess = time.GetTimestamp() });
 
     public void Fault(string fault, bool unreachable)
     {

@@ -7,8 +7,8 @@ namespace EdgeMesh.Netfilter.Nftables;
 
 /// <summary>The real nft: one short process per transaction or question.</summary>
 /// <param name="command">How to start it; the first word is the program.</param>
-/// <param name="started">Told the id of each process as it starts.</param>
-internal sealed class NftProcess(ImmutableArray<string> command, TimeSpan deadline, Action<int>? started = null) : INft
+/// <param name="runs">Told of each process.</param>
+internal sealed class NftProcess(ImmutableArray<string> command, TimeSpan deadline, ProgramRuns? runs = null) : INft
 {
     // A table of 10,000 services with 10 endpoints each prints 10 MB.
     private const int OutputLimit = 128 * 1024 * 1024;
@@ -37,7 +37,7 @@ internal sealed class NftProcess(ImmutableArray<string> command, TimeSpan deadli
         using var timeLimit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         timeLimit.CancelAfter(deadline);
         using var process = Start(start);
-        started?.Invoke(process.Id);
+        using var run = runs?.Begin(process.Id, string.Join(' ', command.Concat(arguments)));
         try
         {
             var output = ReadAsync(process.StandardOutput, OutputLimit, timeLimit.Token);

@@ -43,10 +43,10 @@ public sealed partial class NftablesBackend : IPortalBackend
     private uint sequence;
 
     /// <param name="command">How to start nft, for example <c>["nft"]</c>.</param>
-    /// <param name="started">Told the id of each nft process as it starts.</param>
+    /// <param name="runs">Told of each nft process.</param>
     /// <param name="send">Takes small changes straight to the kernel; null: all changes go through nft.</param>
-    public NftablesBackend(ImmutableArray<string> command, ImmutableArray<IpFamily> families, TimeProvider time, Action<int>? started = null, NftSend? send = null)
-        : this(new NftProcess(command, ProcessDeadline, started), families, time, send)
+    public NftablesBackend(ImmutableArray<string> command, ImmutableArray<IpFamily> families, TimeProvider time, ProgramRuns? runs = null, NftSend? send = null)
+        : this(new NftProcess(command, ProcessDeadline, runs), families, time, send)
     {
     }
 

@@ -34,7 +34,12 @@ public sealed record HostPolicy
 
     /// <summary>Which table's FORWARD chain rules of ours can stand in: iptables on the nft or on the legacy backend; null: in none.</summary>
     public bool? OwnFilterIsLegacy { get; init; }
+
+    /// <summary>Where the agent listens, for people.</summary>
+    public ListenerPlace Listener { get; init; } = new("edgemesh0", "169.254.96.16", 20007);
 }
+
+public sealed record ListenerPlace(string Device, string Address, int Port);
 
 /// <summary>Why a family's connections take the way that they take. The names are shown by <c>status</c>.</summary>
 public enum HostCode

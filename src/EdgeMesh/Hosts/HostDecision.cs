@@ -46,7 +46,7 @@ public static class HostDecision
             closed = [];
         var notices = closed.IsEmpty
             ? ImmutableArray<string>.Empty
-            : [$"{family}: {Names(closed)} drops what no rule accepts on the way in: if services that go through the agent cannot be reached, accept packets to the device edgemesh0 there (iptables: -d 169.254.96.16 or fd0e:6d65:7368::10, TCP and UDP port 20007)"];
+            : [$"{family}: {Names(closed)} drops what no rule accepts on the way in: if services that go through the agent cannot be reached, accept packets to the device {policy.Listener.Device} there (iptables: -d {policy.Listener.Address} or fd0e:6d65:7368::10, TCP and UDP port {policy.Listener.Port})"];
         var carriage = new HostCarriage
         {
             Code = HostCode.Carries,

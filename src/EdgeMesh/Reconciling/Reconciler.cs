@@ -52,6 +52,7 @@ public sealed partial class Reconciler : IDisposable
     private volatile bool _repairRequested;
     private long _checkTicks;
     private long _syncStarted;
+    private long _programTicksBefore;
     private volatile Reachability? _reachability;
     private RouteTable _routes = RouteTable.Empty;
     private Dictionary<ObjectName, ImmutableArray<string>> _saidFaults = [];
@@ -124,8 +125,22 @@ public sealed partial class Reconciler : IDisposable
         Wake();
     }
 
-    /// <summary>For how long the sync that is under way has been; zero while none is.</summary>
-    public TimeSpan SyncUnderWay => Volatile.Read(ref _syncStarted) is var started and not 0 ? _time.GetElapsedTime(started) : TimeSpan.Zero;
+    /// <summary>For how long programs of the packet filter have run, all in all.</summary>
+    public Func<TimeSpan> ProgramTime { get; init; } = () => TimeSpan.Zero;
+
+    /// <summary>How much time of its own the sync that is under way has taken, without that of programs it waited for; zero while
+    /// none is.</summary>
+    public TimeSpan OwnTimeOfSync
+    {
+        get
+        {
+            var started = Volatile.Read(ref _syncStarted);
+            if (started == 0)
+                return TimeSpan.Zero;
+            var own = _time.GetElapsedTime(started) - (ProgramTime() - new TimeSpan(Volatile.Read(ref _programTicksBefore)));
+            return own > TimeSpan.Zero ? own : TimeSpan.Zero;
+        }
+    }
 
     /// <summary>How long the last look at the kernel took; who looks without a cause looks less often where it is long.</summary>
     public TimeSpan LastCheck => new(Volatile.Read(ref _checkTicks));
@@ -238,6 +253,7 @@ public sealed partial class Reconciler : IDisposable
         if (_source.Current is { } facts
             && (!ReferenceEquals(facts, _appliedFacts) || !ReferenceEquals(options, _appliedOptions) || !ReferenceEquals(reachability, _appliedReachability)))
         {
+            Volatile.Write(ref _programTicksBefore, ProgramTime().Ticks);
             Volatile.Write(ref _syncStarted, _time.GetTimestamp());
             try
             {
@@ -331,8 +347,8 @@ public sealed partial class Reconciler : IDisposable
         };
         _firstSync.TrySetResult();
         _metrics.SyncDuration.Record(elapsed.TotalSeconds);
-        if (facts.Origin == FactsOrigin.Live && !ReferenceEquals(facts, _appliedFacts))
-            _metrics.ProgrammingDuration.Record(Math.Max(0, (now - facts.AsOf).TotalSeconds));
+        if (facts is { Origin: FactsOrigin.Live, Arrived: { } arrived } && !ReferenceEquals(facts, _appliedFacts))
+            _metrics.ProgrammingDuration.Record(_time.GetElapsedTime(arrived).TotalSeconds);
         if (result.Changed)
         {
             var handled = plan.Services.Count(s => s.Service.Handling == Handling.Handled);

@@ -76,7 +76,7 @@ public sealed class RuleChangeTests
         } }));
         // `ip netns exec` becomes the program, so the process that is started is the one that speaks to the kernel.
         var id = 0;
-        var commands = new HostCommands(TimeProvider.System, started => id = started);
+        var commands = new HostCommands(TimeProvider.System, new ProgramRuns(TimeProvider.System, started => id = started));
         async Task RunAsync(string text) => Assert.Equal(0, (await commands.RunAsync(
             "ip", ["netns", "exec", lab.Node.Name, program, .. program == "nft" ? (string[])["-f", "-"] : ["--noflush", "-w", "5"]], [text.AsMemory()], TimeSpan.FromSeconds(20), CancellationToken.None)).ExitCode);
 

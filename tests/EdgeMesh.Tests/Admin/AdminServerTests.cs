@@ -4,6 +4,7 @@ using System.Text;
 using EdgeMesh.Agent;
 using EdgeMesh.Agent.Admin;
 using EdgeMesh.Reconciling;
+using EdgeMesh.Tests.Options;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
@@ -16,7 +17,7 @@ public sealed class AdminServerTests : IAsyncLifetime
     private readonly AdminServer _server;
     private int _built;
 
-    public AdminServerTests() => _server = new AdminServer(_address, "edge-1", () => Healthy, _ =>
+    public AdminServerTests() => _server = new AdminServer(new AdminEndpoint.Tcp(_address), "edge-1", () => Healthy, _ =>
     {
         Interlocked.Increment(ref _built);
         throw new IOException("no status here");
@@ -61,6 +62,37 @@ public sealed class AdminServerTests : IAsyncLifetime
         {
             held.ForEach(socket => socket.Dispose());
         }
+    }
+
+    [Theory]
+    [InlineData("10.0.0.1:9999", "commonConfig.adminAddress")]
+    [InlineData("[::1]:9999", "commonConfig.adminAddress")]
+    [InlineData("/run/edgemesh/admin.sock", "commonConfig.adminSocket")]
+    [InlineData("run/edgemesh/admin.sock", null)]
+    [InlineData("10.0.0.1", null)]
+    [InlineData("10.0.0.1:0", null)]
+    public void APlaceIsAnAddressAndPortOrThePathOfASocket(string text, string? setting) => Assert.Equal(setting, AdminEndpoint.Parse(text)?.Setting);
+
+    [Fact]
+    public async Task ASocketIsMadeForItsUserAloneAndOnlyWhereNobodyElseCouldPutAnother()
+    {
+        using var folder = new TemporaryFolder();
+        var socket = new AdminEndpoint.UnixSocket(Path.Combine(folder.Path, "of-its-own", "admin.sock"));
+        for (var i = 0; i < 2; i++)
+        {
+            var server = new AdminServer(socket, "edge-1", () => Healthy, _ => throw new IOException("no status here"), NullLoggerFactory.Instance, TimeProvider.System);
+            await server.StartAsync(Token);
+            Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(socket.Path));
+            Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute, File.GetUnixFileMode(Path.GetDirectoryName(socket.Path)!));
+            using var client = socket.NewClient();
+            Assert.Equal("ok\n", await client.GetStringAsync(new Uri("livez", UriKind.Relative), Token));
+            await server.DisposeAsync();
+        }
+
+        File.SetUnixFileMode(folder.Path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute | UnixFileMode.OtherWrite);
+        Assert.Contains("could answer in its place", Assert.Throws<IOException>(new AdminEndpoint.UnixSocket(Path.Combine(folder.Path, "admin.sock")).Prepare).Message, StringComparison.Ordinal);
+        await File.WriteAllTextAsync(socket.Path, "not ours", Token);
+        Assert.Contains("is a file", Assert.Throws<IOException>(socket.Prepare).Message, StringComparison.Ordinal);
     }
 
     [Theory]

@@ -1,5 +1,6 @@
 using EdgeMesh.Agent.Admin;
 using EdgeMesh.Kubernetes;
+using EdgeMesh.Netfilter;
 using EdgeMesh.Reconciling;
 using EdgeMesh.Tunnel;
 using Xunit;
@@ -32,10 +33,19 @@ public sealed class HealthRulesTests
     [Fact]
     public void ASyncThatTakesLongerThanHalfAMinuteIsNoticed()
     {
-        AssertStates(Well with { SyncUnderWay = TimeSpan.FromSeconds(29) }, alive: true, ready: true, healthy: true);
-        var slow = Well with { SyncUnderWay = TimeSpan.FromSeconds(31) };
+        AssertStates(Well with { OwnTimeOfSync = TimeSpan.FromSeconds(29) }, alive: true, ready: true, healthy: true);
+        var slow = Well with { OwnTimeOfSync = TimeSpan.FromSeconds(31) };
         AssertStates(slow, alive: false, ready: false, healthy: false);
         Assert.Contains("31 s", Assert.Single(HealthRules.NotAlive(slow)), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void AProgramThatHangsIsNamedAndNoReasonForARestart()
+    {
+        AssertStates(Well with { Program = new RunningProgram("nft -f -", TimeSpan.FromSeconds(29)) }, alive: true, ready: true, healthy: true);
+        var hanging = Well with { Program = new RunningProgram("nft -f -", TimeSpan.FromSeconds(31)) };
+        AssertStates(hanging, alive: true, ready: true, healthy: false);
+        Assert.StartsWith("`nft -f -` has been running for 31 s", Assert.Single(HealthRules.NotHealthy(hanging)), StringComparison.Ordinal);
     }
 
     [Fact]

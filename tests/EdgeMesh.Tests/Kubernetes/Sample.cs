@@ -27,6 +27,7 @@ internal static class Sample
         ListSilence = TimeSpan.FromSeconds(5),
         WatchSilence = TimeSpan.FromSeconds(30),
         MetaServerSilence = TimeSpan.FromSeconds(30),
+        AccessLook = TimeSpan.FromMilliseconds(50),
         FirstBackoff = TimeSpan.FromMilliseconds(10),
         LongestBackoff = TimeSpan.FromMilliseconds(50),
         Relist = (TimeSpan.FromMilliseconds(200), TimeSpan.FromMilliseconds(300)),

@@ -12,6 +12,7 @@ public sealed class CommandLineTests : IDisposable
     private RunArguments? _run;
     private StatusArguments? _status;
     private CleanupArguments? _cleanup;
+    private ProbeArguments? _probe;
 
     [Theory]
     [InlineData("run --config-file FILE --node-name n1 --manifests /m")]
@@ -70,6 +71,17 @@ public sealed class CommandLineTests : IDisposable
         Assert.Equal((StatusFormat.Json, "127.0.0.1:1", ConfigFile.DefaultPath), (_status!.Format, _status.AdminAddress, _status.ConfigFilePath));
         await InvokeAsync("status --config-file /c");
         Assert.Equal((StatusFormat.Table, null, "/c"), (_status.Format, _status.AdminAddress, _status.ConfigFilePath));
+    }
+
+    [Theory]
+    [InlineData("probe livez", 0)]
+    [InlineData("probe readyz --admin-address /run/a.sock", 0)]
+    [InlineData("probe", 2)]
+    [InlineData("probe alive", 2)]
+    public async Task AProbeIsOneOfThree(string line, int code)
+    {
+        Assert.Equal(code, await InvokeAsync(line));
+        Assert.Equal(code == 0, _probe is not null);
     }
 
     [Fact]
@@ -147,6 +159,7 @@ public sealed class CommandLineTests : IDisposable
             Run = (arguments, _) => Keep(() => _run = arguments),
             Status = (arguments, _) => Keep(() => _status = arguments),
             Cleanup = (arguments, _) => Keep(() => _cleanup = arguments),
+            Probe = (arguments, _) => Keep(() => _probe = arguments),
         };
         return await AgentCommandLine.InvokeAsync(
             line.Replace("FILE", path, StringComparison.Ordinal).Split(' '), ConfigSample.Cloud, handlers, _output, _error);

@@ -35,7 +35,7 @@ public sealed class ConfigTextTests
     public void EveryKeyOfOursHasAReason() =>
         Assert.Equal(
             [
-                "kubeAPIConfig.manifests", "commonConfig.stateDir", "commonConfig.adminAddress", "commonConfig.logLevel",
+                "kubeAPIConfig.manifests", "commonConfig.stateDir", "commonConfig.adminAddress", "commonConfig.adminSocket", "commonConfig.logLevel",
                 "modules.edgeProxy.excludeServices", "modules.edgeProxy.chainPrefix", "modules.edgeProxy.backend", "modules.edgeProxy.dataPath",
                 "modules.edgeProxy.loadBalancer.policy", "modules.edgeProxy.masqueradeAll", "modules.edgeProxy.detectLocal", "modules.edgeProxy.clusterCIDR", "modules.edgeProxy.listenPort",
                 "modules.edgeProxy.drainTimeout", "modules.edgeProxy.ruleLease", "modules.edgeProxy.limits.maxConnections", "modules.edgeProxy.limits.maxPendingDials",

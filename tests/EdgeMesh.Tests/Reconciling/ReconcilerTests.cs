@@ -28,6 +28,18 @@ public sealed class ReconcilerTests
         Assert.Null(run.State.LastSync);
     }
 
+    [Theory]
+    [InlineData(0, 40)]
+    [InlineData(30, 10)]
+    [InlineData(60, 0)]
+    public async Task TheTimeThatProgramsTakeIsNotTheSyncsOwn(int programs, int own)
+    {
+        await using var run = new RunningReconciler { RoundTakes = TimeSpan.FromSeconds(40), ProgramsTake = TimeSpan.FromSeconds(programs) };
+        await run.PublishAsync(Facts(_web));
+        Assert.Equal(TimeSpan.FromSeconds(own), run.LongestOwnTime);
+        Assert.Equal(TimeSpan.Zero, run.Reconciler.OwnTimeOfSync);
+    }
+
     [Fact]
     public async Task TheFirstChangeIsAppliedAtOnceAndABurstTogether()
     {

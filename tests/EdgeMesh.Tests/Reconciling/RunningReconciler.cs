@@ -25,6 +25,8 @@ internal sealed class RunningReconciler : IAsyncDisposable
             {
                 Routes = routes;
                 Time.Advance(RoundTakes / 2);
+                ProgramTime += ProgramsTake / 2;
+                LongestOwnTime = Reconciler!.OwnTimeOfSync > LongestOwnTime ? Reconciler.OwnTimeOfSync : LongestOwnTime;
                 Backend.Note($"routes {routes.Routes.Count}");
             },
             (stale, _) =>
@@ -33,7 +35,10 @@ internal sealed class RunningReconciler : IAsyncDisposable
                 return ConntrackFault is null ? Task.FromResult(1) : throw ConntrackFault;
             },
             Time,
-            Log);
+            Log)
+        {
+            ProgramTime = () => ProgramTime,
+        };
         Running = Reconciler.RunAsync(_stop.Token);
     }
 
@@ -55,6 +60,13 @@ internal sealed class RunningReconciler : IAsyncDisposable
 
     /// <summary>How long a sync takes on the test's clock; it sets routes twice.</summary>
     public TimeSpan RoundTakes { get; set; }
+
+    /// <summary>How much of that programs take.</summary>
+    public TimeSpan ProgramsTake { get; set; }
+
+    public TimeSpan ProgramTime { get; private set; }
+
+    public TimeSpan LongestOwnTime { get; private set; }
 
     public ReconcilerState State => Reconciler.State;
 

@@ -1,0 +1,73 @@
+using System.CommandLine;
+using System.Net;
+using EdgeMesh.Agent.Options;
+
+namespace EdgeMesh.Agent.Commands;
+
+internal sealed record ProbeArguments
+{
+    /// <summary>livez, readyz or healthz.</summary>
+    public required string Probe { get; init; }
+
+    /// <inheritdoc cref="StatusArguments.AdminAddress"/>
+    public required string? AdminAddress { get; init; }
+
+    public required string ConfigFilePath { get; init; }
+
+    public required TextWriter Output { get; init; }
+
+    public required TextWriter Error { get; init; }
+}
+
+/// <summary><c>edgemesh-agent probe</c>: for an exec probe, where kubelet cannot ask a unix socket itself.</summary>
+internal static class ProbeCommand
+{
+    /// <summary>The longest body that is shown; kubelet keeps less.</summary>
+    private const int LargestAnswer = 64 << 10;
+
+    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(10);
+
+    public static Command Build(Func<ProbeArguments, CancellationToken, Task<int>> handler)
+    {
+        var probe = new Argument<string>("probe") { Description = "What to ask: does the agent live, is it ready, is it well" };
+        probe.AcceptOnlyFromAmong("livez", "readyz", "healthz");
+        var address = SharedOptions.AdminAddress();
+        var configFile = SharedOptions.ConfigFilePath();
+        var command = new Command("probe", "Ask the running agent one question; exit 0 for yes, 1 for no or no answer") { probe, address, configFile };
+        command.SetAction((line, cancellationToken) => handler(
+            new ProbeArguments
+            {
+                Probe = line.GetValue(probe)!,
+                AdminAddress = line.GetValue(address),
+                ConfigFilePath = line.GetValue(configFile) ?? ConfigFile.DefaultPath,
+                Output = line.InvocationConfiguration.Output,
+                Error = line.InvocationConfiguration.Error,
+            },
+            cancellationToken));
+        return command;
+    }
+
+    public static async Task<int> RunAsync(ProbeArguments arguments, CancellationToken cancellationToken)
+    {
+        if (AdminClient.Find(arguments.AdminAddress, arguments.ConfigFilePath) is not { } endpoint)
+        {
+            await arguments.Error.WriteLineAsync(AdminClient.NoPlace(arguments.AdminAddress));
+            return ExitCodes.Usage;
+        }
+
+        using var client = endpoint.NewClient();
+        client.Timeout = Deadline;
+        client.MaxResponseContentBufferSize = LargestAnswer;
+        try
+        {
+            using var answer = await client.GetAsync(new Uri(arguments.Probe, UriKind.Relative), cancellationToken);
+            await arguments.Output.WriteAsync(PlainText.Lines(await answer.Content.ReadAsStringAsync(cancellationToken)));
+            return answer.StatusCode == HttpStatusCode.OK ? ExitCodes.Ok : ExitCodes.Failure;
+        }
+        catch (Exception fault) when (fault is HttpRequestException or TaskCanceledException)
+        {
+            await arguments.Error.WriteLineAsync(AdminClient.NoAnswer(endpoint, fault));
+            return ExitCodes.Failure;
+        }
+    }
+}

@@ -11,23 +11,26 @@ namespace EdgeMesh.HostTests.BadInput;
 public sealed class HostTests
 {
     [Fact]
-    public async Task AnAdminPortThatIsTakenIsNamedWithTheSettingToChange()
+    public async Task AnAdminAddressThatIsNotOnThisMachineIsNamedWithTheSettingToChange()
     {
         await using var lab = await NamespaceLab.CreateAsync();
-        using var taken = Listen(lab.Node, IPAddress.Loopback, 9999);
 
-        var agent = await lab.StartAgentAsync(new AgentOptions { WaitUntilReady = false });
+        var agent = await lab.StartAgentAsync(new AgentOptions { WaitUntilReady = false, Config = new AgentConfig { CommonConfig = ["adminAddress: 192.0.2.1:9999"] } });
 
         Assert.Equal(1, await agent.Process.WaitForExitAsync(TimeSpan.FromSeconds(30)));
-        Assert.Matches("crit: .*The admin address 127.0.0.1:9999 cannot be used: .*Change commonConfig.adminAddress, or stop the program that has it", agent.Log);
+        Assert.Matches("crit: .*The admin address 192.0.2.1:9999 cannot be used: .*Change commonConfig.adminAddress", agent.Log);
         Assert.DoesNotContain("   at ", agent.Log, StringComparison.Ordinal);
     }
 
     [Fact]
-    public async Task AListenPortThatIsTakenIsNamedWithTheSettingToChange()
+    public async Task WhereEveryPortToListenAtIsTakenTheSettingIsNamed()
     {
         await using var lab = await NamespaceLab.CreateAsync();
-        using var taken = Listen(lab.Node, IPAddress.Any, 20_007);
+        // Only who may have ports below 1024 can do this.
+        using var first = Listen(lab.Node, IPAddress.Any, 20_007);
+        using var second = Listen(lab.Node, IPAddress.Any, 207);
+        using var third = Listen(lab.Node, IPAddress.Any, 205);
+        using var fourth = Listen(lab.Node, IPAddress.Any, 208);
 
         var agent = await lab.StartAgentAsync(new AgentOptions { WaitUntilReady = false });
 

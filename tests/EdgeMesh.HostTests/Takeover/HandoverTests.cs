@@ -29,6 +29,31 @@ public sealed class HandoverTests
         await node.UntilFirstAsync(node.RepairDeadline);
     }
 
+    [Theory]
+    [InlineData("old", "Listening on")]
+    [InlineData("new", "Taking over from")]
+    [InlineData("new", "Answering on")]
+    public async Task WhicheverOfTheTwoIsKilledTheOtherServesAndAnotherCanTakeOver(string which, string when)
+    {
+        var options = Takeovers.Options("iptables", "userspace");
+        await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, options, [HybridNode.Web]);
+        var successor = await node.Lab.StartAgentAsync(options with { Arguments = ["--take-over"], WaitUntilReady = false });
+        await Eventually.SeesAsync(() => successor.Log, log => log.Contains(when, StringComparison.Ordinal), Takeovers.Deadline, $"the successor says '{when}'");
+
+        await (which == "old" ? node.Agent : successor).KillAsync();
+
+        // Whoever is left, or neither: then it was killed after it had taken over, and the old one had ended.
+        var left = which == "old" ? successor : node.Agent;
+        await Eventually.SeesAsync(
+            async () => left.Process.HasExited || (await node.Lab.AskAsync("client", HybridNode.WebAddress, TimeSpan.FromSeconds(1))).Port == HybridNode.ByAgent,
+            done => done, Takeovers.Deadline, "the other serves");
+        var third = await node.Lab.StartAgentAsync(options with { Arguments = ["--take-over"] });
+        await Eventually.SeesAsync(
+            async () => (await node.Lab.AskAsync("client", HybridNode.WebAddress, TimeSpan.FromSeconds(1))).Port, port => port == HybridNode.ByAgent, Takeovers.Deadline, "the third serves");
+        await Eventually.SeesAsync(() => left.Process.HasExited, ended => ended, Takeovers.Deadline, "the one before has ended");
+        Assert.False(third.Process.HasExited, third.Log);
+    }
+
     [Fact]
     public async Task ASuccessorThatFailsAtItsLastStepGivesEverythingBack()
     {

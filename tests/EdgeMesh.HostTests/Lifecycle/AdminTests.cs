@@ -66,6 +66,44 @@ public sealed class AdminTests
         Assert.False(File.Exists(socket));
     }
 
+    [Fact]
+    public async Task NamesThatHoldCommandsForTerminalsAreShownAndNotSent()
+    {
+        await using var node = await HybridNode.StartAsync(NodeSetup.Userspace, HybridNode.Web);
+        await File.WriteAllTextAsync(
+            Path.Combine(node.Lab.Manifests.Path, "evil.yaml"),
+            """
+            apiVersion: v1
+            kind: Service
+            metadata: {name: "ev\e[2Jil", namespace: demo, labels: {"l\e]0;x\a": y}}
+            spec: {clusterIP: 10.96.10.77, ports: [{name: "ht\e[31m\u202Etp", port: 80}]}
+            ---
+            apiVersion: v1
+            kind: "Se\e[2Jcret"
+            metadata: {name: x}
+            ---
+            apiVersion: v1
+            kind: Service
+            metadata: {name: np, namespace: "de\e[2Jmo"}
+            spec: {clusterIP: "10.96.10.78\e[2J", ports: [{port: 80}]}
+            """,
+            TestContext.Current.CancellationToken);
+        // Seen by the name of the file alone, or taken: either way it was read.
+        await Eventually.SeesAsync(() => node.Agent.Log, log => log.Contains("\\x1b", StringComparison.Ordinal), Deadline, "the log shows what would be obeyed");
+
+        string[] shown =
+        [
+            node.Agent.Log,
+            (await node.Lab.AgentCommandAsync("status")).Succeeded().Output,
+            (await node.Lab.AgentCommandAsync("status", "-o", "json")).Succeeded().Output,
+            (await node.Agent.GetAsync("/status")).Body,
+            (await node.Agent.GetAsync("/metrics")).Body,
+        ];
+        foreach (var text in shown)
+            Assert.DoesNotContain(text.Where(c => c != '\n'), c => char.IsControl(c) || c == '\u202e');
+        await node.UntilAnsweredAsync("client", HybridNode.WebAddress, HybridNode.ByAgent);
+    }
+
     private static Task ReadyAsync(NamespaceLab lab) => Eventually.SeesAsync(
         () => lab.AgentCommandAsync("probe", "readyz", "--config-file", lab.ConfigFile), probe => probe.ExitCode == 0, Deadline, "the probe says that the agent is ready");
 }

@@ -77,6 +77,21 @@ public sealed class SquatterTests
     }
 
     [Fact]
+    public async Task AtAPortBelow1024EvenRootWithoutCapabilitiesGetsNoPlaceBesideTheListener()
+    {
+        var options = Takeovers.Options("iptables", "userspace");
+        options = options with { Config = options.Config with { EdgeProxy = ["listenPort: 208"] } };
+        await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, options, [HybridNode.Web]);
+        // The user is the listener's, and so SO_REUSEPORT alone would let it in.
+        using var stranger = await Stranger.StartAsync(
+            node.Lab, Stranger.RootWithoutCapabilities, Program(), "trying", ["tcp:169.254.96.16:208", "udp:169.254.96.16:208", "tcp:0.0.0.0:208"]);
+        foreach (var answer in await node.Lab.AskTimesAsync("client", HybridNode.WebAddress, 50))
+            Assert.Equal(HybridNode.ByAgent, answer.Port);
+        await stranger.EndAsync();
+        Assert.DoesNotContain("HAS", stranger.Process.Log, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task OfAgentsThatStartAtOnceOneWorksAndTheOthersSayWhichAndEnd()
     {
         await using var lab = await NamespaceLab.CreateAsync(new LabOptions { KubeProxy = KubeProxyRules.IptablesNft });

@@ -165,6 +165,16 @@ internal static class TextTargets
     {
         yield return new("nft-listing", [Text(FuzzSamples.Nft), Text("chain {\n"), Text("set {\nmap {\nelements = {\n")], bytes => NftListing.Parse(Encoding.UTF8.GetString(bytes)))
         { LongestInput = 8000, Words = Split("chain | {|}|elements = { |set | }|\n", '|') };
+        var plugin = new ExecPlugin(new ExecCommand { Program = "x", ApiVersion = "client.authentication.k8s.io/v1", Origin = "c" }, TimeProvider.System);
+        yield return new("exec-credential", [Text(FuzzSamples.ExecCredential)], bytes => plugin.Parse(Encoding.UTF8.GetString(bytes), DateTimeOffset.UnixEpoch))
+        { Declared = [typeof(ApiAccessException)], Words = [.. JsonWords, .. Split("\"expirationTimestamp\":\"9999-12-31T23:59:59Z\"|\"0001-01-01T00:00:00-14:00\"|\"clientKeyData\":", '|')] };
+        yield return new("bound-ports", [Text(FuzzSamples.BoundPorts)], bytes =>
+        {
+            var lines = Encoding.UTF8.GetString(bytes).Split('\n');
+            foreach (var (ipv6, tcp) in ((bool, bool)[])[(false, true), (true, false)])
+                _ = BoundPorts.Parse(lines, ipv6, tcp).Count();
+        })
+        { Words = Split(" 0A | 07 |:|0100007F:0016|00000000000000000000000000000000:00CF", '|') };
         yield return new("iptables-save", [Text(FuzzSamples.Saved)], bytes =>
         {
             var text = Encoding.UTF8.GetString(bytes);

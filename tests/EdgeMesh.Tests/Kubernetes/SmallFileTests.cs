@@ -73,6 +73,7 @@ public sealed class SmallFileTests : IDisposable
         await File.WriteAllTextAsync(file, "x");
         using var holder = Process.Start(new ProcessStartInfo("python3", ["-c", "import fcntl, os, signal, sys\nsignal.signal(signal.SIGIO, signal.SIG_IGN)\nf = os.open(sys.argv[1], os.O_RDWR)\nfcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_WRLCK)\nprint('held', flush=True)\nsys.stdin.read()", file])
         {
+            UseShellExecute = false,
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
         })!;

@@ -64,6 +64,25 @@ public sealed class ConfigFileWatcherTests : IAsyncDisposable
         Assert.Single(_log.Lines, l => l.Text.Contains("right again", StringComparison.Ordinal));
     }
 
+    [Theory]
+    [InlineData("modules: {\nedgeProxy: {enable: true}\n}\n")]
+    [InlineData("kind: EdgeMeshAgent\n... x\n")]
+    [InlineData("a: &a [*a, *a]\n")]
+    [InlineData("\0\u001b")]
+    [InlineData("")]
+    public async Task WhateverTheFileHoldsItIsReadAgainWhenItIsRight(string broken)
+    {
+        var path = _folder.Write("agent.yaml", ConfigSample.Proxy("listenPort: 8080"));
+        Watch(path);
+        var next = NextAsync();
+        File.WriteAllText(path, broken);
+        if (broken.Length > 0)
+            await _log.NextAsync(Deadline);
+        File.WriteAllText(path, ConfigSample.Proxy("listenPort: 8080\n    excludeServices: []"));
+        while ((await next).Options.Proxy.ExcludeServices.Length > 0)
+            next = NextAsync();
+    }
+
     [Fact]
     public async Task AFileThatIsGoneIsToldOnce()
     {

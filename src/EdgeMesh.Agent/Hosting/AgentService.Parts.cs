@@ -6,7 +6,6 @@ using EdgeMesh.Agent.Hosting.Tunnel;
 using EdgeMesh.Agent.Options;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
-using EdgeMesh.Forwarding.Udp;
 using EdgeMesh.Hosts;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Memory;
@@ -36,8 +35,6 @@ internal sealed partial class AgentService
     // The reconciler and the guard: what writes rules, and rests while another agent takes over.
     private CancellationTokenSource? _writing;
     private Task _writers = Task.CompletedTask;
-    private Action? _listen;
-    private int _listenPort;
 
     private ListenDeviceState EnsureDevice()
     {
@@ -58,44 +55,6 @@ internal sealed partial class AgentService
         AddPart("source", _source.RunAsync);
     }
 
-    private void PrepareForwarding(ImmutableArray<InetEndpoint> listeners, long descriptors)
-    {
-        var connections = ConnectionBudget.Connections(
-            descriptors, _options.Proxy.MaxConnections, _options.Proxy.MaxUdpFlows * listeners.Length, ForwarderOptions.DefaultPipes * Environment.ProcessorCount);
-        _heart = new HeartbeatGate(_rules!.Heartbeat);
-        _tcp = new TcpForwarder(
-            new ForwarderOptions
-            {
-                Listeners = listeners,
-                MaxConnections = connections,
-                MaxPendingDials = _options.Proxy.MaxPendingDials,
-                DialMark = OwnMark,
-                PollingLimit = Polling.Limit,
-                Tunnel = _tunnel?.Dialer,
-            },
-            () => Volatile.Read(ref _routes), _heart, loggers, time, _supervisor);
-        _listen = () =>
-        {
-            _tcp.Start();
-            var timeouts = ConntrackTimeouts.Read();
-            _udp = UdpForwarder.Start(
-                new UdpForwarderOptions
-                {
-                    Listeners = listeners,
-                    MaxFlows = _options.Proxy.MaxUdpFlows,
-                    IdleTimeout = timeouts.UdpStream,
-                    UnassuredTimeout = timeouts.Udp,
-                    // Before conntrack may have forgotten the flow.
-                    RevalidateAfter = TimeSpan.FromSeconds(Math.Min(10, timeouts.Udp.TotalSeconds / 3)),
-                    Mark = OwnMark,
-                    Tunnel = _tunnel?.Dialer,
-                },
-                Volatile.Read(ref _routes), time, loggers.CreateLogger<UdpForwarder>(), _supervisor);
-            _metrics = new ForwardingMetrics(_tcp, _udp);
-            LogListening(string.Join(", ", listeners), connections);
-        };
-    }
-
     private void PrepareTunnel()
     {
         _tunnel = TunnelPart.Create(_options, OwnMark, loggers, time, _supervisor, out var notice);
@@ -113,56 +72,6 @@ internal sealed partial class AgentService
     {
         if (Interlocked.Exchange(ref _tunnel, null) is { } tunnel)
             await tunnel.DisposeAsync();
-    }
-
-    private void Listen()
-    {
-        try
-        {
-            _listen!();
-        }
-        catch (IOException fault)
-        {
-            throw new AgentStartException($"The user-mode listener could not be started: {fault.Message} If another program has the port, change modules.edgeProxy.listenPort or stop that program.", fault);
-        }
-    }
-
-    /// <summary>Listens at the first port that can be had. A successor keeps the predecessor's, which no other user can have
-    /// meanwhile, and listens when it has routes.</summary>
-    private async Task<ImmutableSortedDictionary<IpFamily, IPEndPoint>> PrepareListenersAsync(long descriptors)
-    {
-        AgentStartException? first = null;
-        foreach (var port in ListenPorts.InOrder(_options.Proxy.ListenPort, _predecessor is null ? null : PredecessorListensOn))
-        {
-            _listenPort = port;
-            var listeners = ListenerAddresses.Listeners(_options.DeviceAddress, port, _ipv6OnDevice, [.. Enum.GetValues<IpFamily>()]);
-            PrepareForwarding([.. listeners.Values.Select(l => new InetEndpoint(InetAddress.From(l.Address), (ushort)l.Port))], descriptors);
-            try
-            {
-                if (_predecessor is null)
-                    Listen();
-                if (port != _options.Proxy.ListenPort)
-                    SayOtherPort(port);
-                return listeners;
-            }
-            catch (AgentStartException fault)
-            {
-                first ??= fault;
-                await _tcp!.DisposeAsync();
-            }
-        }
-
-        throw first!;
-    }
-
-    private bool PredecessorListensOn(int port) => BoundPorts.IsListenedOnByThisUser(new InetEndpoint(InetAddress.From(_options.DeviceAddress), (ushort)port));
-
-    private void SayOtherPort(int port)
-    {
-        var configured = _options.Proxy.ListenPort;
-        var notice = $"port {configured} on {_options.DeviceName} is held by {ListenPorts.HolderOf(configured, BoundPorts.List())}, so the agent listens on port {port}, and its rules lead there: a firewall that accepts port {configured} has to accept {port} too. Stop that program or choose another modules.edgeProxy.listenPort, and restart the agent";
-        _notices = _notices.Add(notice);
-        LogNotice(notice);
     }
 
     private async Task StartReconcilingAsync(PlanningOptions planning, CancellationToken cancellationToken)

@@ -3,55 +3,8 @@ using EdgeMesh.Linux;
 
 namespace EdgeMesh.Forwarding;
 
-/// <summary>A connection or a flow, as one of those that share a limit.</summary>
-internal abstract class ShareMember
-{
-    /// <summary>When bytes last moved, in the loop's milliseconds.</summary>
-    public long LastActive { get; set; }
-
-    /// <summary>Its endpoint has not answered yet.</summary>
-    public bool IsPending { get; internal set; }
-
-    // Kept by FairShares; null while it is no member.
-    internal Share? OfClient { get; set; }
-
-    internal Share? OfService { get; set; }
-
-    internal int PlaceInClient { get; set; }
-
-    internal int PlaceInService { get; set; }
-}
-
-/// <summary>What one client address or one service has of a loop's places.</summary>
-internal sealed class Share(bool isService)
-{
-    private int _elsewhere;
-
-    internal bool IsService { get; } = isService;
-
-    internal List<ShareMember> Members { get; } = [];
-
-    /// <summary>Of the members, those that are <see cref="ShareMember.IsPending"/>.</summary>
-    internal int Pending { get; set; }
-
-    /// <summary>Pipes that its members hold.</summary>
-    internal int Pipes { get; set; }
-
-    /// <summary>Where to look next for a member that gives way.</summary>
-    internal int Cursor { get; set; }
-
-    /// <summary>Place among those that have something; -1: it has nothing.</summary>
-    internal int PlaceInUse { get; set; } = -1;
-
-    /// <summary>With those that the tunnel carries.</summary>
-    internal int Count => Members.Count + Volatile.Read(ref _elsewhere);
-
-    /// <summary>From any thread: one more (or less) is carried by the tunnel.</summary>
-    internal void CountElsewhere(int change) => Interlocked.Add(ref _elsewhere, change);
-}
-
 /// <summary>
-/// Who may have how much of a limit, among client addresses and among services at once. One loop's; no lock, no other thread.
+/// Who may have how much of a limit, among client addresses and among services at once. One thread's; no lock.
 /// Below the limit nearly everything is granted: whoever is alone may have it all. When it is nearly used up, what is left is
 /// for those below their share (the limit divided by how many there are). When it is used up, whoever has most gives way to
 /// those that have less: see decision 17.
@@ -65,12 +18,16 @@ internal sealed class FairShares
     private const int MostIdleClients = 4_096;
 
     private readonly Dictionary<InetAddress, Share> _clients = [];
-    private readonly List<Share> _inUse = [];
+    private readonly (ShareRanking Clients, ShareRanking Services) _held = (new ShareRanking(), new ShareRanking());
+    private readonly (ShareRanking Clients, ShareRanking Services) _waiting = (new ShareRanking(), new ShareRanking());
     private int _clientsInUse;
     private int _servicesInUse;
 
     /// <summary>Client addresses that have something.</summary>
     internal int Clients => _clientsInUse;
+
+    /// <summary>Services that have something.</summary>
+    internal int Services => _servicesInUse;
 
     internal void Enter(ShareMember member, InetAddress client, Share service)
     {
@@ -81,8 +38,12 @@ internal sealed class FairShares
         share.Members.Add(member);
         member.PlaceInService = service.Members.Count;
         service.Members.Add(member);
-        Use(share);
-        Use(service);
+        _held.Clients.Add(share.Held);
+        _held.Services.Add(service.Held);
+        if (share.Count == 1)
+            _clientsInUse++;
+        if (service.Count == 1)
+            _servicesInUse++;
     }
 
     internal void Leave(ShareMember member)
@@ -99,15 +60,22 @@ internal sealed class FairShares
         last.PlaceInService = member.PlaceInService;
         service.Members.RemoveAt(service.Members.Count - 1);
         member.OfClient = member.OfService = null;
-        ForgetIfEmpty(client);
-        ForgetIfEmpty(service);
+        _held.Clients.Take(client.Held);
+        _held.Services.Take(service.Held);
+        if (service.Count == 0)
+            (service.Cursor, _servicesInUse) = (0, _servicesInUse - 1);
+        if (client.Count > 0)
+            return;
+        client.Cursor = 0;
+        if (--_clientsInUse + MostIdleClients < _clients.Count)
+            ForgetIdleClients();
     }
 
     internal void BeginPending(ShareMember member)
     {
         member.IsPending = true;
-        member.OfClient!.Pending++;
-        member.OfService!.Pending++;
+        _waiting.Clients.Add(member.OfClient!.Waiting);
+        _waiting.Services.Add(member.OfService!.Waiting);
     }
 
     internal void EndPending(ShareMember member)
@@ -115,8 +83,8 @@ internal sealed class FairShares
         if (!member.IsPending)
             return;
         member.IsPending = false;
-        member.OfClient!.Pending--;
-        member.OfService!.Pending--;
+        _waiting.Clients.Take(member.OfClient!.Waiting);
+        _waiting.Services.Take(member.OfService!.Waiting);
     }
 
     /// <summary>Whether a newcomer has its place, and who has to go for it.</summary>
@@ -141,18 +109,11 @@ internal sealed class FairShares
     internal ShareMember? LeastMissed() => Heaviest(pending: false, _clientsInUse, _servicesInUse) is { } heaviest ? Compare(heaviest, pending: false) : null;
 
     /// <summary>Forgets clients that have nothing.</summary>
-    internal void Sweep()
-    {
-        for (var i = _inUse.Count - 1; i >= 0; i--)
-            ForgetIfEmpty(_inUse[i]);
-        ForgetIdleClients();
-    }
-
-    private void ForgetIdleClients()
+    internal void ForgetIdleClients()
     {
         foreach (var (address, share) in _clients)
         {
-            if (share.PlaceInUse < 0)
+            if (share.Count == 0)
                 _clients.Remove(address);
         }
     }
@@ -160,7 +121,7 @@ internal sealed class FairShares
     private bool IsAbove(Share? share, int limit, bool pending, bool isService)
     {
         // Alone: nobody else wants it.
-        var sharing = Sharing(isService) + (share is { PlaceInUse: >= 0 } ? 0 : 1);
+        var sharing = (isService ? _servicesInUse : _clientsInUse) + (share is { Count: > 0 } ? 0 : 1);
         var has = share is null ? 0 : pending ? share.Pending : share.Count;
         return sharing > 1 && (has + 1L) * sharing > Math.Max(limit, sharing);
     }
@@ -168,8 +129,8 @@ internal sealed class FairShares
     /// <summary>A newcomer is worth another's place only if it has clearly less.</summary>
     private ShareMember? LeastMissed(Share? client, Share service, bool pending)
     {
-        var clients = _clientsInUse + (client is { PlaceInUse: >= 0 } ? 0 : 1);
-        var services = _servicesInUse + (service.PlaceInUse >= 0 ? 0 : 1);
+        var clients = _clientsInUse + (client is { Count: > 0 } ? 0 : 1);
+        var services = _servicesInUse + (service.Count > 0 ? 0 : 1);
         if (Heaviest(pending, clients, services) is not { } heaviest || Compare(heaviest, pending) is not { } member)
             return null;
         if (heaviest == service)
@@ -182,17 +143,10 @@ internal sealed class FairShares
     /// <summary>Whoever is furthest above its share, where so many clients and services share.</summary>
     private Share? Heaviest(bool pending, int clients, int services)
     {
-        Share? heaviest = null;
-        long most = 0;
-        foreach (var share in _inUse)
-        {
-            // Of two alike the client: a service has others too.
-            var weight = (Weight(share, pending) * (share.IsService ? services : clients) * 2) + (share.IsService ? 0 : 1);
-            if (weight > most && Weight(share, pending) > 0)
-                (heaviest, most) = (share, weight);
-        }
-
-        return heaviest;
+        var (ofClients, ofServices) = pending ? _waiting : _held;
+        var (client, service) = (ofClients.Heaviest, ofServices.Heaviest);
+        // Of two alike the client: a service has others too.
+        return Weight(client, pending) * clients >= Weight(service, pending) * services ? client : service;
     }
 
     /// <summary>Of a service's members one of the client that has most, of a client's one of the service that has most; of
@@ -201,12 +155,14 @@ internal sealed class FairShares
     {
         ShareMember? found = null;
         var members = share.Members;
-        for (var left = Math.Min(MostCompared, members.Count); left > 0; left--)
+        // Pending ones came one behind the other: once the cursor is among them, none has to be passed over for long.
+        for (var (left, compared) = (members.Count, 0); left > 0 && compared < MostCompared; left--)
         {
             share.Cursor = share.Cursor + 1 < members.Count ? share.Cursor + 1 : 0;
             var member = members[share.Cursor];
             if (pending && !member.IsPending)
                 continue;
+            compared++;
             if (found is null || IsBefore(member, found))
                 found = member;
         }
@@ -224,36 +180,5 @@ internal sealed class FairShares
         }
     }
 
-    // Those that the tunnel carries cannot give way to others.
-    private static long Weight(Share? share, bool pending) => share is null ? 0 : pending ? share.Pending : share.Members.Count;
-
-    private int Sharing(bool isService) => isService ? _servicesInUse : _clientsInUse;
-
-    private void Use(Share share)
-    {
-        if (share.PlaceInUse >= 0)
-            return;
-        share.PlaceInUse = _inUse.Count;
-        _inUse.Add(share);
-        if (share.IsService)
-            _servicesInUse++;
-        else
-            _clientsInUse++;
-    }
-
-    private void ForgetIfEmpty(Share share)
-    {
-        if (share.PlaceInUse < 0 || share.Count > 0)
-            return;
-        var last = _inUse[^1];
-        _inUse[share.PlaceInUse] = last;
-        last.PlaceInUse = share.PlaceInUse;
-        _inUse.RemoveAt(_inUse.Count - 1);
-        share.PlaceInUse = -1;
-        share.Cursor = 0;
-        if (share.IsService)
-            _servicesInUse--;
-        else if (--_clientsInUse + MostIdleClients < _clients.Count)
-            ForgetIdleClients();
-    }
+    private static long Weight(Share? share, bool pending) => share is null ? 0 : pending ? share.Pending : share.Count;
 }

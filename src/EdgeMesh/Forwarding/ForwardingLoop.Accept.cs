@@ -115,7 +115,7 @@ internal sealed unsafe partial class ForwardingLoop
             return null;
         }
 
-        if (WhyNoRoom(client, service, route, isShort) is { } limit)
+        if (WhyNoRoom(client, service, isShort) is { } limit)
         {
             Refuse(descriptor, client, limit, service);
             return null;
@@ -126,20 +126,14 @@ internal sealed unsafe partial class ForwardingLoop
 
     /// <summary>Null: there is room, perhaps made by closing another's connection.</summary>
     /// <param name="isShort">No descriptor is left.</param>
-    private RefusalReason? WhyNoRoom(InetEndpoint client, LoopService service, Route route, bool isShort)
+    private RefusalReason? WhyNoRoom(InetEndpoint client, LoopService service, bool isShort)
     {
         var limit = _options.MaxConnections;
         var loops = _context.Loops.Count;
         var active = isShort ? limit : _context.ActiveConnections();
+        LeaveEnded();
         if (!_shares.MayEnter(client.Address, service.Share, active, limit, loops, pending: false, out var givesWay))
             return isShort ? RefusalReason.DescriptorLimit : RefusalReason.ConnectionLimit;
-        // What the tunnel carries is not taken back for others, so that it never is the whole.
-        if (route.Tunnelled.Count > 0 && _context.Carried.Active is var carried && carried >= limit - (limit / 8) && carried < limit
-            && !_shares.MayEnter(client.Address, service.Share, carried, limit, loops, pending: false, out _))
-        {
-            return RefusalReason.ConnectionLimit;
-        }
-
         GiveWay(givesWay);
         if (!_shares.MayEnter(client.Address, service.Share, _context.PendingDials(), _options.MaxPendingDials, loops, pending: true, out givesWay))
             return RefusalReason.DialLimit;
@@ -149,10 +143,13 @@ internal sealed unsafe partial class ForwardingLoop
 
     private void GiveWay(ShareMember? member)
     {
-        if (member is not Connection connection)
+        if (member is null)
             return;
         Counters.GaveWay++;
-        Release(connection, ConnectionOutcome.GaveWay);
+        if (member is Connection connection)
+            Release(connection, ConnectionOutcome.GaveWay);
+        else
+            TakeFromTunnel((CarriedConnection)member);
     }
 
     private LoopService ServiceOf(Route route, RouteKey key)

@@ -14,6 +14,9 @@ internal sealed unsafe partial class ForwardingLoop
     private readonly ConcurrentQueue<(LoopService Service, ServiceEndpoint Endpoint)> _answered = new();
     private readonly ConcurrentQueue<CarriedConnection> _givenBack = new();
 
+    // Looked at before places are counted, and at each tick: nobody is woken for them.
+    private readonly ConcurrentQueue<CarriedConnection> _ended = new();
+
     /// <returns>False: the endpoint is this loop's to dial.</returns>
     private bool TryCarry(Connection connection, Dial dial, ServiceEndpoint endpoint, int inBuffer)
     {
@@ -27,18 +30,11 @@ internal sealed unsafe partial class ForwardingLoop
         if (dial.Route.ClientIPAffinity is { } idle)
             connection.Service.Balancer.Affinity?.Set(connection.Client.Address, endpoint, (long)idle.TotalMilliseconds, _now);
         var carried = new CarriedConnection(this, connection, dial, first);
-        carried.CountElsewhere(1);
+        // A share that is never empty meanwhile is not forgotten either.
+        _shares.Enter(carried, carried.Client.Address, carried.Service.Share);
         Leave(connection, dial);
         _context.Carried.Begin(carried.Service.Name);
-        tunnel.Carry(new TunnelledClient
-        {
-            Descriptor = carried.Descriptor,
-            FirstBytes = first,
-            Ended = carried.Ended,
-            Destination = new TunnelDestination(node, endpoint.Address, Catalog.TransportProtocol.Tcp, carried.Service.Name, carried.Client),
-            Refused = carried.Refused,
-            Finished = carried.Finished,
-        });
+        carried.GoTo(tunnel, node, endpoint);
         return true;
     }
 
@@ -60,9 +56,15 @@ internal sealed unsafe partial class ForwardingLoop
     {
         while (_givenBack.TryDequeue(out var carried))
         {
-            var connection = Place(carried.Descriptor, carried.Client, carried.Service);
             _context.Carried.GiveBack(carried.Service.Name);
-            carried.CountElsewhere(-1);
+            if (carried.HasGivenWay)
+            {
+                TcpSocket.Abort(carried.Descriptor);
+                continue;
+            }
+
+            var connection = Place(carried.Descriptor, carried.Client, carried.Service);
+            _shares.Leave(carried);
             try
             {
                 Resume(connection, carried);
@@ -103,6 +105,19 @@ internal sealed unsafe partial class ForwardingLoop
         DialNext(connection, connection.Dial, carried.First.Length);
     }
 
+    /// <summary>Its place is another's from here on; the tunnel closes it as soon as it can.</summary>
+    private void TakeFromTunnel(CarriedConnection carried)
+    {
+        _shares.Leave(carried);
+        carried.GiveWay();
+    }
+
+    private void LeaveEnded()
+    {
+        while (_ended.TryDequeue(out var carried))
+            _shares.Leave(carried);
+    }
+
     /// <summary>After the loop's end, on any thread: nobody is left to try another endpoint.</summary>
     private void CutGivenBack()
     {
@@ -114,8 +129,11 @@ internal sealed unsafe partial class ForwardingLoop
     }
 
     /// <summary>One connection while the tunnel has it, and what is needed to take it back.</summary>
-    private sealed class CarriedConnection(ForwardingLoop loop, Connection connection, Dial dial, byte[] first)
+    private sealed class CarriedConnection(ForwardingLoop loop, Connection connection, Dial dial, byte[] first) : ShareMember
     {
+        private readonly long _since = connection.LastActive;
+        private TunnelledClient? _inTunnel;
+
         public LoopService Service { get; } = connection.Service;
 
         public InetEndpoint Client { get; } = connection.Client;
@@ -142,13 +160,31 @@ internal sealed unsafe partial class ForwardingLoop
         /// <summary>Once it was given back.</summary>
         public TunnelRefusal Refusal { get; private set; }
 
-        private readonly Share _ofClient = connection.OfClient!;
+        /// <inheritdoc/>
+        public override long LastActive => Math.Max(_since, _inTunnel?.LastActive ?? 0);
 
-        /// <summary>From any thread: its client and service have one more (or less) in the tunnel.</summary>
-        public void CountElsewhere(int change)
+        /// <summary>Another has its place.</summary>
+        public bool HasGivenWay { get; private set; }
+
+        public void GoTo(ITunnelDialer tunnel, string node, in ServiceEndpoint endpoint)
         {
-            _ofClient.CountElsewhere(change);
-            Service.Share.CountElsewhere(change);
+            _inTunnel = new TunnelledClient
+            {
+                Descriptor = Descriptor,
+                FirstBytes = First,
+                Ended = Ended,
+                Destination = new TunnelDestination(node, endpoint.Address, Catalog.TransportProtocol.Tcp, Service.Name, Client),
+                Refused = Refused,
+                Finished = Finished,
+            };
+            tunnel.Carry(_inTunnel);
+        }
+
+        /// <summary>On the loop's thread.</summary>
+        public void GiveWay()
+        {
+            HasGivenWay = true;
+            _inTunnel!.GiveWay();
         }
 
         /// <summary>From any thread.</summary>
@@ -171,7 +207,7 @@ internal sealed unsafe partial class ForwardingLoop
                 loop.Wake();
             }
 
-            CountElsewhere(-1);
+            loop._ended.Enqueue(this);
             loop._context.Carried.End(Service.Name, outcome, First.Length);
             LogCarried(loop._context.Logger, Service.Name, Client, outcome.Destination.Endpoint, outcome.Destination.Node,
                 outcome.BytesToEndpoint, outcome.BytesToClient, outcome.End);

@@ -279,6 +279,7 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
 
         _due.Clear();
         Learn();
+        LeaveEnded();
         TakeGivenBack();
         ResumeListeners();
         if (_closeListeners)
@@ -301,7 +302,7 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
     private void Sweep()
     {
         _lastSweep = _now;
-        _shares.Sweep();
+        _shares.ForgetIdleClients();
         var routes = _context.Routes().Routes;
         foreach (var (name, service) in _services)
         {

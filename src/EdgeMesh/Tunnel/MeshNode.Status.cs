@@ -25,6 +25,7 @@ public sealed partial class MeshNode
             StreamsCarried = _mesh.Counters.Carried,
             RefusedIn = _mesh.Counters.RefusedIn,
             RefusedOut = _mesh.Counters.RefusedOut,
+            GaveWay = _client.GaveWay,
             BytesSent = _mesh.Counters.Sent,
             BytesReceived = _mesh.Counters.Received,
             DatagramsDropped = _mesh.Counters.DatagramsDropped,

@@ -49,6 +49,9 @@ public sealed record MeshCounts
     /// <summary>Own streams that were refused, by reason.</summary>
     public required ImmutableSortedDictionary<string, long> RefusedOut { get; init; }
 
+    /// <summary>Own streams that were closed for others, at a limit of streams.</summary>
+    public required long GaveWay { get; init; }
+
     /// <summary>Bytes of clients' and endpoints' data, to peers and from them.</summary>
     public required long BytesSent { get; init; }
 

@@ -50,6 +50,9 @@ public enum TunnelEnd
     /// <summary>The session under it was lost.</summary>
     SessionLost,
 
+    /// <summary>Closed for others, because its client or service had most of a limit that was used up.</summary>
+    GaveWay,
+
     /// <summary>This agent stopped.</summary>
     Stopped,
 }

@@ -3,6 +3,9 @@ namespace EdgeMesh.Tunnel;
 /// <summary>One accepted connection on its way into the tunnel.</summary>
 public sealed class TunnelledClient
 {
+    private readonly GivingWay _givingWay = new();
+    private long _lastActive;
+
     /// <summary>The client's TCP socket, non-blocking and in no epoll set. Whoever takes this object closes it, unless it
     /// was <see cref="Refused"/>.</summary>
     public required int Descriptor { get; init; }
@@ -21,4 +24,18 @@ public sealed class TunnelledClient
 
     /// <summary>Told from any thread when the descriptor is closed. Must not wait.</summary>
     public required Action<TunnelOutcome> Finished { get; init; }
+
+    /// <summary>When its bytes last moved, in milliseconds of the agent's clock; 0 before the first did. Kept by whoever took it,
+    /// for any thread.</summary>
+    public long LastActive
+    {
+        get => Volatile.Read(ref _lastActive);
+        set => Volatile.Write(ref _lastActive, value);
+    }
+
+    /// <summary>From any thread: its place is wanted for others. Whoever took it closes it, and tells the end as any other.</summary>
+    public void GiveWay() => _givingWay.Ask();
+
+    /// <summary>By whoever takes it: called, on any thread, once the place is wanted; at once if it already is.</summary>
+    public void OnGivingWay(Action close) => _givingWay.WhenAsked(close);
 }

@@ -94,6 +94,42 @@ public sealed class FairSharesTests
     }
 
     [Fact]
+    public void APendingDialIsFoundBehindHoweverManyEstablishedConnectionsOfItsClient()
+    {
+        for (var i = 0; i < 5_000; i++)
+            Enter("10.0.0.1", _shop);
+        for (var i = 0; i < 100; i++)
+            _shares.BeginPending(Enter("10.0.0.1", _shop));
+        for (var i = 0; i < 20; i++)
+        {
+            Assert.True(_shares.MayEnter(Address("10.0.0.2"), _mail, 100, 100, 1, pending: true, out var givesWay));
+            Assert.True(givesWay!.IsPending);
+            Leave((Member)givesWay);
+        }
+    }
+
+    [Fact]
+    public void TheHeaviestIsTheHeaviestHoweverSharesComeAndGo()
+    {
+        var random = new Random(11);
+        for (var i = 0; i < 20_000; i++)
+        {
+            if (_members.Count > 0 && random.Next(100) < 48)
+                Leave(_members[random.Next(_members.Count)]);
+            else
+                Enter($"10.0.0.{random.Next(40)}", random.Next(3) > 0 ? _shop : _mail);
+            if (i % 100 > 0 || _members.Count == 0)
+                continue;
+            // Against a look at all of them.
+            var clients = _members.GroupBy(member => member.Client).ToList();
+            var services = _members.GroupBy(member => member.OfService).ToList();
+            var most = Math.Max(clients.Max(c => c.Count()) * clients.Count, services.Max(s => s.Count()) * services.Count);
+            var found = _shares.LeastMissed()!;
+            Assert.Equal(most, Math.Max(found.OfClient!.Count * clients.Count, found.OfService!.Count * services.Count));
+        }
+    }
+
+    [Fact]
     public void ClientsThatAreGoneAreForgotten()
     {
         for (var i = 0; i < 20_000; i++)

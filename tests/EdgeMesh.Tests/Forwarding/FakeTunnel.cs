@@ -84,20 +84,39 @@ internal sealed class FakeTunnel : ITunnelDialer
         using var far = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
         await far.ConnectAsync(new IPEndPoint(destination.Endpoint.Address.ToIPAddress(), destination.Endpoint.Port));
         await far.SendAsync(client.FirstBytes);
-        var there = PumpAsync(near, far);
-        var back = PumpAsync(far, near);
-        var outcome = new TunnelOutcome(destination, TunnelEnd.Completed, client.FirstBytes.Length + await there, await back);
+        var gaveWay = false;
+        client.OnGivingWay(() =>
+        {
+            gaveWay = true;
+            near.Close(timeout: 0);
+            far.Close(timeout: 0);
+        });
+        var there = PumpAsync(near, far, client);
+        var back = PumpAsync(far, near, client);
+        var (toEndpoint, toClient) = (client.FirstBytes.Length + await there, await back);
         near.Close();
-        client.Finished(outcome);
+        client.Finished(new TunnelOutcome(destination, gaveWay ? TunnelEnd.GaveWay : TunnelEnd.Completed, toEndpoint, toClient));
     }
 
-    private static async Task<long> PumpAsync(Socket from, Socket to)
+    private static async Task<long> PumpAsync(Socket from, Socket to, TunnelledClient client)
     {
         var buffer = new byte[16 * 1024];
         long moved = 0;
-        for (int read; (read = await from.ReceiveAsync(buffer)) > 0; moved += read)
-            await to.SendAsync(buffer.AsMemory(0, read));
-        to.Shutdown(SocketShutdown.Send);
+        try
+        {
+            for (int read; (read = await from.ReceiveAsync(buffer)) > 0; moved += read)
+            {
+                await to.SendAsync(buffer.AsMemory(0, read));
+                client.LastActive = TimeProvider.System.GetTimestamp() / (TimeProvider.System.TimestampFrequency / 1_000);
+            }
+
+            to.Shutdown(SocketShutdown.Send);
+        }
+        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        {
+            // It gave way.
+        }
+
         return moved;
     }
 }

@@ -31,7 +31,7 @@ public sealed class ForwarderLifecycleTests
 
         var draining = forwarder.Forwarder.DrainAsync(TimeSpan.FromSeconds(2));
         await forwarder.Forwarder.StopAcceptingAsync();
-        await Assert.ThrowsAsync<SocketException>(forwarder.ConnectAsync);
+        await Assert.ThrowsAsync<SocketException>(() => forwarder.ConnectAsync());
         await staying.SendAsync(new byte[3], Stop);
         await TcpForwarderTests.ReceiveAsync(stayingServer, 3);
         ending.Close();

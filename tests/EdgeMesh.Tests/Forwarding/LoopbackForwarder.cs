@@ -59,10 +59,13 @@ internal sealed class LoopbackForwarder : IAsyncDisposable
         },
     }.ToFrozenDictionary());
 
-    public async Task<Socket> ConnectAsync()
+    /// <param name="from">The client's address; null: any.</param>
+    public async Task<Socket> ConnectAsync(string? from = null)
     {
         var address = Listener.Address.ToIPAddress();
         var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        if (from is not null)
+            socket.Bind(new IPEndPoint(IPAddress.Parse(from), 0));
         await socket.ConnectAsync(new IPEndPoint(address, Listener.Port), TestContext.Current.CancellationToken);
         return socket;
     }
@@ -83,11 +86,11 @@ internal sealed class LoopbackForwarder : IAsyncDisposable
     }
 
     /// <summary>A new connection is reset, be it while the client still connects or after.</summary>
-    public async Task AssertRefusesAsync()
+    public async Task AssertRefusesAsync(string? from = null)
     {
         try
         {
-            using var client = await ConnectAsync();
+            using var client = await ConnectAsync(from);
             await AssertResetAsync(client);
         }
         catch (SocketException e)

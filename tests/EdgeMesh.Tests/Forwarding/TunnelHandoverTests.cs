@@ -160,6 +160,45 @@ public sealed class TunnelHandoverTests
         Assert.Equal(1, forwarder.Refused(RefusalReason.ConnectionLimit));
     }
 
+    [Fact]
+    public async Task WhatTheTunnelCarriesGivesWayToOthersAsWhatTheLoopCarriesDoes()
+    {
+        const int Limit = 16;
+        using var backend = StartBackend();
+        await using var forwarder = new LoopbackForwarder([], options => options with { Tunnel = _tunnel, MaxConnections = Limit, LoopCount = 1 });
+        forwarder.SetEndpoints([backend.LocalEndpoint], "edge-b");
+        var heavy = new List<(Socket Client, Socket Server)>();
+        for (var i = 0; i < Limit; i++)
+        {
+            var client = await forwarder.ConnectAsync("127.0.0.2");
+            heavy.Add((client, await backend.AcceptSocketAsync(Stop)));
+            await client.SendAsync(new byte[1], Stop);
+            await ReadAsync(heavy[i].Server, 1);
+        }
+
+        foreach (var (client, server) in heavy.Where((_, i) => i != 3))
+        {
+            await client.SendAsync(new byte[1], Stop);
+            await ReadAsync(server, 1);
+        }
+
+        await UntilAsync(() => _tunnel.Carried.Where((_, i) => i != 3).All(carried => carried.LastActive > _tunnel.Carried.ElementAt(3).LastActive), "the clock has gone on");
+        // Whoever has most gets no more; another takes the place that was idle longest.
+        await forwarder.AssertRefusesAsync("127.0.0.2");
+        using var other = await forwarder.ConnectAsync("127.0.0.3");
+        using var served = await backend.AcceptSocketAsync(Stop);
+        await other.SendAsync("here"u8.ToArray(), Stop);
+        Assert.Equal("here", await ReadAsync(served, 4));
+
+        await AssertResetAsync(heavy[3].Client);
+        await UntilAsync(() => forwarder.Forwarder.ReadStatistics() is { Active: Limit, GaveWay: 1 }, "the place has changed hands");
+        foreach (var (client, server) in heavy.Where((_, i) => i != 3))
+        {
+            await client.SendAsync(new byte[1], Stop);
+            await ReadAsync(server, 1);
+        }
+    }
+
     private LoopbackForwarder Start(IEnumerable<System.Net.EndPoint> endpoints, params string?[] nodes)
     {
         var forwarder = new LoopbackForwarder([], options => options with { Tunnel = _tunnel });

@@ -42,7 +42,7 @@ public sealed class CarryingTests : IAsyncDisposable
             await MeshLab.SendAsync(socket, all, token);
             socket.Shutdown(SocketShutdown.Send);
         });
-        var near = relayed ? (await BehindRelayAsync(endpoint)).Near : (await TwoNodesAsync(endpoint)).Near;
+        var near = relayed ? (await _lab.BehindRelayAsync(endpoint)).Near : (await TwoNodesAsync(endpoint)).Near;
         var sent = RandomNumberGenerator.GetBytes(10_000_000);
         var client = await _lab.CarryAsync(near, "far", endpoint, sent[..1000]);
         await client.SendAsync(sent.AsMemory(1000));
@@ -56,7 +56,7 @@ public sealed class CarryingTests : IAsyncDisposable
     public async Task ANodeThatIsOnlyKnownToARelayIsReachedThroughIt()
     {
         var echo = _lab.Echo();
-        var (near, _, relay) = await BehindRelayAsync(echo);
+        var (near, _, relay) = await _lab.BehindRelayAsync(echo);
         var client = await _lab.CarryAsync(near, "far", echo, "over"u8.ToArray());
         Assert.Equal("over"u8.ToArray(), await client.ReceiveAsync(4));
         var peer = MeshLab.Peer(near, "far");
@@ -72,7 +72,7 @@ public sealed class CarryingTests : IAsyncDisposable
         var echo = _lab.DatagramEcho();
         MeshNode near, far;
         if (relayed)
-            (near, far, _) = await BehindRelayAsync(echo);
+            (near, far, _) = await _lab.BehindRelayAsync(echo);
         else
             (near, far, _) = await TwoNodesAsync(echo);
         MeshLab.Serve(far, (echo, TransportProtocol.Udp));
@@ -182,6 +182,61 @@ public sealed class CarryingTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task WhoHasMostOfTheStreamsToANodeGivesWayToOthersByItsIdlestOne()
+    {
+        const int Limit = 16;
+        var (near, far, echo) = await TwoNodesAsync(change: o => o.NodeName == "near" ? o with { Limits = new TunnelLimits { StreamsOutPerPeer = Limit } } : o);
+        MeshLab.Serve(far, (echo, TransportProtocol.Tcp));
+        var standing = new List<CarriedClient>();
+        for (var i = 0; i < Limit; i++)
+        {
+            standing.Add(await _lab.CarryAsync(near, "far", echo, [1]));
+            await standing[i].ReceiveAsync(1);
+        }
+
+        // Whoever has them all gets no more; all but one of them have moved something since.
+        var more = await _lab.CarryAsync(near, "far", echo, [1]);
+        Assert.Equal([TunnelRefusal.Limit], (await more.Outcome) is { End: TunnelEnd.Refused } ? more.Refusals : []);
+        foreach (var busy in standing.Where((_, i) => i != 5))
+        {
+            // The clock of the tunnel's loop has gone on by then.
+            await busy.SendAsync(new byte[] { 2 });
+            await busy.ReceiveAsync(1);
+        }
+
+        var other = await _lab.CarryAsync(near, "far", echo, [3], change: Elsewhere);
+        Assert.Equal([3], await other.ReceiveAsync(1));
+        Assert.Equal(TunnelEnd.GaveWay, (await standing[5].Outcome).End);
+        await Assert.ThrowsAsync<SocketException>(standing[5].ReceiveAllAsync);
+        await MeshLab.Until(() => near.ReadStatus().Counts is { StreamsOut: Limit, GaveWay: 1 } && far.ReadStatus().Counts.StreamsIn == Limit);
+        Assert.DoesNotContain(standing, client => client != standing[5] && client.Outcome.IsCompleted);
+
+        static TunnelDestination Elsewhere(TunnelDestination asked) =>
+            asked with { Service = MeshLab.Web with { Name = "other" }, Client = InetEndpoint.Parse("10.9.8.9:40000") };
+    }
+
+    [Fact]
+    public async Task AUdpFlowGivesWayAsConnectionsDo()
+    {
+        var echo = _lab.DatagramEcho();
+        var (near, far, tcp) = await TwoNodesAsync(change: o => o.NodeName == "near" ? o with { Limits = new TunnelLimits { StreamsOutPerPeer = 4 } } : o);
+        MeshLab.Serve(far, (echo, TransportProtocol.Udp), (tcp, TransportProtocol.Tcp));
+        var flows = new List<Socket>();
+        for (var i = 0; i < 4; i++)
+        {
+            flows.Add(SocketEnds.Own(near.TryOpenDatagrams(MeshLab.Destination("far", echo, TransportProtocol.Udp))));
+            await flows[i].SendAsync(new byte[1], _lab.Token);
+            await flows[i].ReceiveAsync(new byte[1], _lab.Token);
+        }
+
+        var client = await _lab.CarryAsync(near, "far", tcp, [3]);
+        Assert.Equal([3], await client.ReceiveAsync(1));
+        await MeshLab.Until(() => near.ReadStatus().Counts is { StreamsOut: 4, GaveWay: 1 });
+        foreach (var flow in flows)
+            flow.Dispose();
+    }
+
+    [Fact]
     public async Task ANodeThatDrainsRefusesNewStreamsAndWaitsForTheOthers()
     {
         var (near, far, echo) = await TwoNodesAsync();
@@ -244,28 +299,11 @@ public sealed class CarryingTests : IAsyncDisposable
         Assert.Equal([TunnelRefusal.NoSession], client.Refusals);
     }
 
-    /// <summary>Two nodes that see each other: the far one is configured as a relay of the near one.</summary>
     private async Task<(MeshNode Near, MeshNode Far, InetEndpoint Endpoint)> TwoNodesAsync(InetEndpoint? endpoint = null, Func<MeshOptions, MeshOptions>? change = null)
     {
         var at = endpoint ?? _lab.Echo();
-        var far = await _lab.NodeAsync("far", "127.0.40.2", change: o => (change?.Invoke(o) ?? o) with { IsRelay = true });
-        var near = await _lab.NodeAsync("near", "127.0.40.1", [far], change);
-        MeshLab.Serve(far, (at, TransportProtocol.Tcp));
-        await MeshLab.UntilState(near, "far", PeerState.Direct);
-        Assert.True(near.CanReach("far"));
+        var (near, far) = await _lab.TwoNodesAsync(at, change);
         return (near, far, at);
-    }
-
-    /// <summary>Two nodes that each see a relay, and not each other: they say no address of their own.</summary>
-    private async Task<(MeshNode Near, MeshNode Far, MeshNode Relay)> BehindRelayAsync(InetEndpoint endpoint)
-    {
-        var relay = await _lab.RelayAsync("relay", "127.0.42.3");
-        var far = await _lab.NodeAsync("far", "127.0.42.2", [relay], o => o with { Listen = [] });
-        var near = await _lab.NodeAsync("near", "127.0.42.1", [relay], o => o with { Listen = [] });
-        MeshLab.Serve(far, (endpoint, TransportProtocol.Tcp));
-        await MeshLab.Until(() => relay.ReadStatus().Counts.Reservations == 2);
-        Assert.True(near.CanReach("far"));
-        return (near, far, relay);
     }
 
     public ValueTask DisposeAsync() => _lab.DisposeAsync();

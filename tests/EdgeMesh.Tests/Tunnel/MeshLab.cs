@@ -55,6 +55,29 @@ internal sealed class MeshLab : IAsyncDisposable
 
     internal static RelayNode RelayOf(MeshNode node) => new(node.ReadStatus().NodeName, node.Listeners);
 
+    /// <summary>Two nodes that see each other: the far one is configured as a relay of the near one, and lists the endpoint.</summary>
+    internal async Task<(MeshNode Near, MeshNode Far)> TwoNodesAsync(InetEndpoint endpoint, Func<MeshOptions, MeshOptions>? change = null, TimeProvider? time = null)
+    {
+        var far = await NodeAsync("far", "127.0.40.2", change: o => (change?.Invoke(o) ?? o) with { IsRelay = true }, time: time);
+        var near = await NodeAsync("near", "127.0.40.1", [far], change, time);
+        Serve(far, (endpoint, TransportProtocol.Tcp));
+        await UntilState(near, "far", PeerState.Direct);
+        Assert.True(near.CanReach("far"));
+        return (near, far);
+    }
+
+    /// <summary>Two nodes that each see a relay, and not each other: they say no address of their own.</summary>
+    internal async Task<(MeshNode Near, MeshNode Far, MeshNode Relay)> BehindRelayAsync(InetEndpoint endpoint)
+    {
+        var relay = await RelayAsync("relay", "127.0.42.3");
+        var far = await NodeAsync("far", "127.0.42.2", [relay], o => o with { Listen = [] });
+        var near = await NodeAsync("near", "127.0.42.1", [relay], o => o with { Listen = [] });
+        Serve(far, (endpoint, TransportProtocol.Tcp));
+        await Until(() => relay.ReadStatus().Counts.Reservations == 2);
+        Assert.True(near.CanReach("far"));
+        return (near, far, relay);
+    }
+
     /// <summary>An endpoint that runs <paramref name="serve"/> for each connection.</summary>
     internal InetEndpoint Endpoint(Func<Socket, CancellationToken, Task> serve)
     {
@@ -85,7 +108,7 @@ internal sealed class MeshLab : IAsyncDisposable
 
     /// <summary>A client whose connection is given to a node's tunnel, as the forwarding loops do.</summary>
     internal async Task<CarriedClient> CarryAsync(ITunnelDialer dialer, string node, InetEndpoint endpoint, byte[]? first = null,
-        Func<TunnelDestination, TunnelRefusal, TunnelDestination?>? next = null)
+        Func<TunnelDestination, TunnelRefusal, TunnelDestination?>? next = null, Func<TunnelDestination, TunnelDestination>? change = null)
     {
         using var listener = TcpListenSocket.Open(InetEndpoint.Parse("127.0.0.1:0"), 1, new PeerWatch());
         var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
@@ -94,7 +117,8 @@ internal sealed class MeshLab : IAsyncDisposable
         Assert.True(descriptor >= 0);
         var outcome = new TaskCompletionSource<TunnelOutcome>(TaskCreationOptions.RunContinuationsAsynchronously);
         var refusals = new ConcurrentQueue<TunnelRefusal>();
-        CarryTo(Destination(node, endpoint, TransportProtocol.Tcp) with { Client = peer });
+        var asked = Destination(node, endpoint, TransportProtocol.Tcp) with { Client = peer };
+        CarryTo(change?.Invoke(asked) ?? asked);
         var client = new CarriedClient(socket, outcome.Task, refusals, Token);
         _parts.Add(client);
         return client;

@@ -23,6 +23,7 @@ internal sealed class TunnelMetrics : IDisposable
             var counts = mesh.ReadStatus().Counts;
             return Refused(counts.RefusedIn, "in").Concat(Refused(counts.RefusedOut, "out"));
         }, null, "Connections and UDP flows that were refused, by direction and reason.");
+        _meter.CreateObservableCounter("edgemesh_tunnel_gave_way_total", () => mesh.ReadStatus().Counts.GaveWay, null, "Connections and UDP flows closed for others, because their client or service had most of a limit of streams that was used up.");
         _meter.CreateObservableCounter("edgemesh_tunnel_bytes_total", () => Both(mesh.ReadStatus().Counts, c => c.BytesReceived, c => c.BytesSent), null, "Data of clients and endpoints carried, by direction.");
         _meter.CreateObservableCounter("edgemesh_tunnel_datagrams_dropped_total", () => mesh.ReadStatus().Counts.DatagramsDropped, null, "Datagrams dropped because the other side did not keep up, or that were too large.");
         _meter.CreateObservableCounter("edgemesh_tunnel_strangers_refused_total", () => mesh.ReadStatus().Counts.StrangersRefused, null, "Connections closed without a proof of the key, handshakes that failed, and peers that were not who they said.");

@@ -3,9 +3,13 @@ using EdgeMesh.Tunnel.Proxy;
 
 namespace EdgeMesh.Tunnel.Loop;
 
-/// <summary>What whoever sent a UDP flow into the tunnel is told; on the loop's thread, once.</summary>
+/// <summary>What whoever sent a UDP flow into the tunnel is told, on the loop's thread.</summary>
 internal abstract class FlowEvents
 {
+    /// <inheritdoc cref="ClientEvents.Moved"/>
+    public abstract void Moved(long now);
+
+    /// <summary>Once.</summary>
     /// <param name="flow">Its counts.</param>
     /// <param name="refusal">Why nobody took it; null when it was taken and is over.</param>
     public abstract void Ended(ClientDatagrams flow, TunnelRefusal? refusal);
@@ -46,6 +50,11 @@ internal sealed class ClientDatagrams(TunnelLoop loop, TunnelSession session, in
                 && Write(request) == request.Length;
         }
     }
+
+    /// <summary>Its place is another's by now. Whoever uses it learns that it has ended.</summary>
+    public void GiveWay() => Break();
+
+    protected override void OnMoved() => events.Moved(Loop.Now);
 
     protected override void OnData(Span<byte> data)
     {

@@ -14,6 +14,10 @@ internal abstract class ClientEvents
     /// <summary>An endpoint has taken it.</summary>
     public abstract void Taken();
 
+    /// <summary>Bytes moved, either way.</summary>
+    /// <param name="now">In the loop's milliseconds.</param>
+    public abstract void Moved(long now);
+
     /// <summary>The connection is over and its descriptor closed.</summary>
     public abstract void Ended(TunnelEnd end, long bytesToEndpoint, long bytesToClient);
 }
@@ -30,6 +34,7 @@ internal sealed class ClientStream(TunnelLoop loop, TunnelSession session, Tunne
     private AnswerReader _answer;
     private bool _told;
     private bool _isLost;
+    private bool _givesWay;
     private int _firstBytes;
 
     public bool IsDone => _told || IsCarrying;
@@ -42,6 +47,17 @@ internal sealed class ClientStream(TunnelLoop loop, TunnelSession session, Tunne
         _firstBytes = client.FirstBytes.Length;
         deadlines.Add(this);
         TryOpen();
+    }
+
+    /// <summary>Its place is another's by now.</summary>
+    public void GiveWay()
+    {
+        if (_told)
+            return;
+        _givesWay = true;
+        _request?.Dispose();
+        _request = null;
+        Break(TunnelEndOf.Local);
     }
 
     public void OnOverdue()
@@ -113,6 +129,8 @@ internal sealed class ClientStream(TunnelLoop loop, TunnelSession session, Tunne
         LoseBeforeAnswer("the stream ended before the answer");
     }
 
+    protected override void OnMoved() => events.Moved(Loop.Now);
+
     protected override void OnClosed(TunnelEndOf by)
     {
         if (_told)
@@ -120,6 +138,7 @@ internal sealed class ClientStream(TunnelLoop loop, TunnelSession session, Tunne
         _told = true;
         var end = by switch
         {
+            _ when _givesWay => TunnelEnd.GaveWay,
             TunnelEndOf.Both => TunnelEnd.Completed,
             TunnelEndOf.Local => TunnelEnd.ClientReset,
             _ => !_isLost && Drive?.Connection.Failure is null ? TunnelEnd.EndpointReset : TunnelEnd.SessionLost,

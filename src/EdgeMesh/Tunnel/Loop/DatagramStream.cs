@@ -63,6 +63,11 @@ internal abstract unsafe class DatagramStream(TunnelLoop loop) : StreamSink, ISo
     /// <summary>The local socket is closed, for good.</summary>
     protected abstract void OnClosed();
 
+    /// <summary>Datagrams moved, either way.</summary>
+    protected virtual void OnMoved()
+    {
+    }
+
     /// <summary>Takes a connected datagram socket over. False if no more sockets can be watched.</summary>
     protected bool Own(int descriptor)
     {
@@ -81,7 +86,7 @@ internal abstract unsafe class DatagramStream(TunnelLoop loop) : StreamSink, ISo
     protected void TakeData(ReadOnlySpan<byte> data)
     {
         var length = data.Length;
-        _idleRounds = 0;
+        NoteMoved();
         while (!data.IsEmpty)
         {
             if (_partial is null && TryWhole(data, out var direct))
@@ -170,7 +175,7 @@ internal abstract unsafe class DatagramStream(TunnelLoop loop) : StreamSink, ISo
 
             if (gathered > 0)
             {
-                _idleRounds = 0;
+                NoteMoved();
                 // A datagram that is cut would be read as the length of the next: a flow that is out of step is over.
                 if (Write(new ReadOnlySpan<byte>(scratch, gathered)) < gathered)
                     ended = true;
@@ -184,6 +189,12 @@ internal abstract unsafe class DatagramStream(TunnelLoop loop) : StreamSink, ISo
             _hasTurn = true;
             session.WaitForRoom(this);
         }
+    }
+
+    private void NoteMoved()
+    {
+        _idleRounds = 0;
+        OnMoved();
     }
 
     protected void CloseLocal()

@@ -1,16 +1,13 @@
 namespace EdgeMesh.Tunnel.Loop;
 
 /// <summary>Has something to be done by a time.</summary>
-internal interface ITimed
+internal interface ITimed : IFallible
 {
     /// <summary>Done in time, or no longer of interest.</summary>
     bool IsDone { get; }
 
     /// <summary>The time is over. Called once.</summary>
     void OnOverdue();
-
-    /// <inheritdoc cref="ISocketOwner.OnFault"/>
-    void OnFault(Exception exception);
 }
 
 /// <summary>Deadlines of one length, so that the first to begin is the first to end. Almost all are met within

@@ -21,8 +21,6 @@ internal abstract unsafe partial class ProxiedStream(TunnelLoop loop) : StreamSi
 
     private const int Chunk = 64 * 1024;
 
-    private static readonly PeerWatch DefaultWatch = new();
-
     private int _slot = -1;
     private ByteQueue? _kept;
     private bool _carrying;
@@ -126,6 +124,11 @@ internal abstract unsafe partial class ProxiedStream(TunnelLoop loop) : StreamSi
     /// <summary>The local socket is closed, for good.</summary>
     protected abstract void OnClosed(TunnelEndOf by);
 
+    /// <summary>Bytes moved, either way.</summary>
+    protected virtual void OnMoved()
+    {
+    }
+
     /// <summary>The local socket, which this object closes; registered now or by <see cref="Watch"/>.</summary>
     protected void Own(int descriptor) => Descriptor = descriptor;
 
@@ -191,8 +194,10 @@ internal abstract unsafe partial class ProxiedStream(TunnelLoop loop) : StreamSi
             _kept.Append(data[taken..]);
         }
 
-        if (taken > 0)
-            Consumed(taken);
+        if (taken == 0)
+            return;
+        Consumed(taken);
+        OnMoved();
     }
 
     /// <summary>Gives the local socket away, open.</summary>
@@ -269,6 +274,7 @@ internal abstract unsafe partial class ProxiedStream(TunnelLoop loop) : StreamSi
                     Commit(count);
                     BytesOut += count;
                     loop.Count(count, 0);
+                    OnMoved();
                     left -= count;
                     if (count < space.Length)
                         TakeShortRead();
@@ -342,6 +348,7 @@ internal abstract unsafe partial class ProxiedStream(TunnelLoop loop) : StreamSi
             BytesIn += sent;
             loop.Count(0, sent);
             Consumed(sent);
+            OnMoved();
         }
 
         _kept = null;
@@ -382,6 +389,7 @@ internal abstract unsafe partial class ProxiedStream(TunnelLoop loop) : StreamSi
         }
 
         (_localEnded, _readable, _readOn, _endBehind) = (false, true, true, false);
+        WaitForDelivery();
     }
 }
 

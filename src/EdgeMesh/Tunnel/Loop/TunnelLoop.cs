@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Linux.Sockets;
 using Microsoft.Extensions.Logging;
@@ -13,10 +12,9 @@ namespace EdgeMesh.Tunnel.Loop;
 /// </code>
 /// Members belong to the loop's thread, unless they say otherwise.
 /// </summary>
-internal sealed class TunnelLoop : IDisposable
+internal sealed partial class TunnelLoop : IDisposable
 {
     private const int EventBatch = 256;
-    private const int TickMilliseconds = 100;
     private const ulong WakeData = ulong.MaxValue;
     private const ulong TimerData = ulong.MaxValue - 1;
 
@@ -35,14 +33,9 @@ internal sealed class TunnelLoop : IDisposable
     private readonly EventWait _wait;
     private readonly WakeEvent _wake = new();
     private readonly LoopTimer _timer = new();
-    private readonly ConcurrentQueue<(Action Work, Action<Exception> GiveUp)> _posted = new();
-    private readonly Lock _leftGate = new();
     private readonly Stack<byte[]> _inputs = new();
     private readonly Stack<byte[]> _unsent = new();
     private readonly Stack<int> _freeSlots = new();
-    private readonly List<DeadlineQueue> _deadlines = [];
-    private readonly List<IDelivery> _delivering = [];
-    private int _lookedAt;
     private readonly TaskCompletionSource _finished = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private (ISocketOwner? Owner, uint Generation)[] _slots = new (ISocketOwner?, uint)[256];
     private int _slotsUsed;
@@ -50,7 +43,6 @@ internal sealed class TunnelLoop : IDisposable
     private Queue<ITurnTaker> _turnsNow = new();
     private List<TunnelSession> _dirty = [];
     private List<TunnelSession> _dirtyNow = [];
-    private int _wakePending;
     private int _threadId;
     private long _bytesOut;
     private long _bytesIn;
@@ -72,6 +64,9 @@ internal sealed class TunnelLoop : IDisposable
         _epoll.Add(_wake.Descriptor, EpollEvents.In, WakeData);
         _epoll.Add(_timer.Descriptor, EpollEvents.In | EpollEvents.EdgeTriggered, TimerData);
     }
+
+    /// <summary>When a silent peer of a local socket is given up.</summary>
+    internal PeerWatch Watch { get; init; } = new();
 
     /// <summary>Where sessions encrypt to; what the socket does not take is kept by the session.</summary>
     internal byte[] SealBuffer { get; } = GC.AllocateUninitializedArray<byte>(SealSize, pinned: true);
@@ -123,18 +118,6 @@ internal sealed class TunnelLoop : IDisposable
     {
         _stopping = true;
         _wake.Set();
-    }
-
-    /// <summary>From any thread: run this on the loop's. What comes after its end runs on the caller's, and finds every session
-    /// gone and no socket registered.</summary>
-    /// <param name="giveUp">Called when the work failed in a way that nobody foresaw.</param>
-    public void Post(Action work, Action<Exception> giveUp)
-    {
-        _posted.Enqueue((work, giveUp));
-        if (Interlocked.Exchange(ref _wakePending, 1) == 0)
-            _wake.Set();
-        if (Volatile.Read(ref _over) != 0)
-            RunLeft();
     }
 
     /// <summary>Registers a socket and returns its slot, or a negated errno.</summary>
@@ -189,17 +172,6 @@ internal sealed class TunnelLoop : IDisposable
 
     internal void TakeTurnLater(ITurnTaker taker) => _turns.Enqueue(taker);
 
-    /// <summary>Looks at each tick whether everything has been delivered.</summary>
-    internal void AwaitDelivery(IDelivery delivery) => _delivering.Add(delivery);
-
-    /// <summary>Deadlines of one length; made before the loop starts.</summary>
-    internal DeadlineQueue AddDeadlines(TimeSpan length)
-    {
-        var queue = new DeadlineQueue(this, (long)length.TotalMilliseconds);
-        _deadlines.Add(queue);
-        return queue;
-    }
-
     public void Dispose()
     {
         _timer.Dispose();
@@ -240,21 +212,6 @@ internal sealed class TunnelLoop : IDisposable
         _finished.TrySetResult();
     }
 
-    private void RunLeft()
-    {
-        lock (_leftGate)
-        {
-            while (_posted.TryDequeue(out var posted))
-                Run(posted.Work, posted.GiveUp);
-            // Who waited for room or for a stream of a session that ends here learns of it by a turn.
-            while (_dirty.Count > 0 || _turns.Count > 0)
-            {
-                ServeDirty();
-                TakeTurns();
-            }
-        }
-    }
-
     private void TakeEvents(int count)
     {
         Now = Milliseconds();
@@ -279,100 +236,13 @@ internal sealed class TunnelLoop : IDisposable
                 }
                 catch (Exception e)
                 {
-                    Fault(e);
-                    GiveUp(owner.OnFault, e);
+                    GiveUp(owner, e);
                 }
             }
         }
     }
 
-    private void RunPosted()
-    {
-        Volatile.Write(ref _wakePending, 0);
-        // What is posted meanwhile wakes the loop again.
-        for (var left = _posted.Count; left > 0 && _posted.TryDequeue(out var posted); left--)
-            Run(posted.Work, posted.GiveUp);
-        if (!_posted.IsEmpty && Interlocked.Exchange(ref _wakePending, 1) == 0)
-            _wake.Set();
-    }
-
-    /// <summary>One fault costs what it happened to, never the loop.</summary>
-    private void Run(Action work, Action<Exception> giveUp)
-    {
-        try
-        {
-            work();
-        }
-        catch (Exception e)
-        {
-            Fault(e);
-            GiveUp(giveUp, e);
-        }
-    }
-
-    private void GiveUp(Action<Exception> giveUp, Exception reason)
-    {
-        try
-        {
-            giveUp(reason);
-        }
-        catch (Exception e)
-        {
-            Fault(e);
-        }
-    }
-
-    /// <summary>From any thread.</summary>
-    internal void Fault(Exception fault)
-    {
-        if (_faulted is { } faulted)
-            faulted(fault);
-        else
-            LoopLog.LogFault(_logger, fault);
-    }
-
     private long Milliseconds() => _time.GetTimestamp() / (_time.TimestampFrequency / 1_000);
-
-    private void Tick()
-    {
-        foreach (var queue in _deadlines)
-        {
-            while (queue.Overdue(Now) is { } timed)
-                Run(timed.OnOverdue, timed.OnFault);
-        }
-
-        LookAtDeliveries();
-        LookAtLocalPeers();
-
-        _timer.Set(TickMilliseconds);
-    }
-
-    private void LookAtDeliveries()
-    {
-        for (var i = _delivering.Count - 1; i >= 0; i--)
-        {
-            var delivery = _delivering[i];
-            var goesOn = false;
-            Run(() => goesOn = delivery.LookAtDelivery(), delivery.OnFault);
-            if (goesOn)
-                continue;
-            _delivering[i] = _delivering[^1];
-            _delivering.RemoveAt(_delivering.Count - 1);
-        }
-    }
-
-    /// <summary>A few at each tick, every one about every half minute.</summary>
-    private void LookAtLocalPeers()
-    {
-        const int TicksPerRound = 300;
-        var count = Math.Min(_slotsUsed, (_slotsUsed / TicksPerRound) + 1);
-        for (var i = 0; i < count; i++)
-        {
-            _lookedAt = _lookedAt + 1 < _slotsUsed ? _lookedAt + 1 : 0;
-            if (_slots[_lookedAt].Owner is ProxiedStream stream)
-                Run(stream.LookAtLocal, stream.OnFault);
-        }
-    }
 
     private void TakeTurns()
     {
@@ -380,17 +250,7 @@ internal sealed class TunnelLoop : IDisposable
             return;
         (_turns, _turnsNow) = (_turnsNow, _turns);
         while (_turnsNow.TryDequeue(out var taker))
-        {
-            try
-            {
-                taker.OnTurn();
-            }
-            catch (Exception e)
-            {
-                Fault(e);
-                GiveUp(taker.OnFault, e);
-            }
-        }
+            Guard(taker, static t => t.OnTurn());
     }
 
     /// <summary>A session over another's stream comes before that one, so this goes on until nothing is left to send.</summary>
@@ -414,13 +274,4 @@ internal sealed class TunnelLoop : IDisposable
             _dirtyNow.Clear();
         }
     }
-}
-
-internal static partial class LoopLog
-{
-    [LoggerMessage(6101, LogLevel.Error, "A connection over the tunnel was given up because of a fault in this program")]
-    internal static partial void LogFault(ILogger logger, Exception exception);
-
-    [LoggerMessage(6100, LogLevel.Error, "The tunnel's loop failed and ended; connections over the tunnel do not work until the agent is restarted")]
-    internal static partial void LogFailed(ILogger logger, Exception exception);
 }

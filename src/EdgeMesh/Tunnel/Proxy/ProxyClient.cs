@@ -21,9 +21,12 @@ namespace EdgeMesh.Tunnel.Proxy;
 /// </summary>
 internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLink?> linkOf, ProxyLoop loop)
 {
-    private readonly StreamBudget _budget = new(mesh.Options.Limits.StreamsOut, mesh.Options.Limits.StreamsOutPerPeer);
+    private readonly OutgoingStreams _streams = new(mesh.Options.Limits.StreamsOut, mesh.Options.Limits.StreamsOutPerPeer);
 
-    internal int Count => _budget.Count;
+    internal int Count => _streams.Count;
+
+    /// <summary>Streams that were closed for others.</summary>
+    internal long GaveWay => _streams.GaveWay;
 
     /// <summary>Takes the connection over: on the loop if a session stands there, else by a task, which is returned.</summary>
     internal Task Carry(TunnelledClient client)
@@ -41,11 +44,21 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
 
     private void StartOnLoop(TunnelledClient client, MeshSession session)
     {
-        if (_budget.TryTake(client.Destination.Node))
-            loop.Start(client, (TunnelSession)session.Connection.DrivenBy!, new CarriedClient(this, client));
+        if (TryTakePlace(client) is { } place)
+            loop.Start(client, (TunnelSession)session.Connection.DrivenBy!, new CarriedClient(this, client, place));
         else
             Refuse(client, TunnelRefusal.Limit);
     }
+
+    /// <summary>A place that gives way when the client is told to, and by whose own word the client is.</summary>
+    private StreamPlace? TryTakePlace(TunnelledClient client)
+    {
+        var place = new StreamPlace(client.Destination);
+        place.GivingWay.WhenAsked(client.GiveWay);
+        return _streams.TryTake(place, Now()) ? place : null;
+    }
+
+    private long Now() => mesh.Time.GetTimestamp() / (mesh.Time.TimestampFrequency / 1_000);
 
     /// <summary>The descriptor is the giver's again.</summary>
     private void Refuse(TunnelledClient client, TunnelRefusal refusal)
@@ -74,6 +87,7 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
         var destination = client.Destination;
         MeshSession? onLoop = null;
         PeerStream? stream = null;
+        StreamPlace? place = null;
         var refusal = TunnelRefusal.NoSession;
         TunnelEnd? lost = null;
         try
@@ -81,6 +95,8 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
             var session = await FindAsync(destination.Node);
             if (session is not null && IsOnLoop(session))
                 onLoop = session;
+            else if (session is not null && (place = TryTakePlace(client)) is null)
+                refusal = TunnelRefusal.Limit;
             else if (session is not null)
                 (stream, refusal) = await OpenAsync(session, destination, client.FirstBytes, client.Ended);
         }
@@ -94,6 +110,8 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
             lost = LostBy(e, destination);
         }
 
+        if (stream is null && place is not null)
+            _streams.Return(place);
         if (lost is { } end)
         {
             TcpSocket.Abort(client.Descriptor);
@@ -109,16 +127,17 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
         }
         else
         {
-            await RelayAsync(client, stream);
+            await RelayAsync(client, place!, stream);
         }
     }
 
     /// <summary>Never throws.</summary>
-    private async Task RelayAsync(TunnelledClient client, PeerStream stream)
+    private async Task RelayAsync(TunnelledClient client, StreamPlace place, PeerStream stream)
     {
         mesh.Counters.CountCarried();
         var socket = SocketEnds.Own(client.Descriptor);
-        var relay = new ProxyRelay(socket, stream, mesh.Counters);
+        var relay = new ProxyRelay(socket, stream, mesh.Counters, () => client.LastActive = place.LastActive = Now());
+        client.OnGivingWay(() => relay.Break(RelayEnd.GaveWay));
         TunnelEnd end;
         try
         {
@@ -128,6 +147,7 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
                 RelayEnd.SocketReset => TunnelEnd.ClientReset,
                 RelayEnd.StreamReset => TunnelEnd.EndpointReset,
                 RelayEnd.SessionLost => TunnelEnd.SessionLost,
+                RelayEnd.GaveWay => TunnelEnd.GaveWay,
                 _ => TunnelEnd.Stopped,
             };
         }
@@ -137,7 +157,7 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
             socket.Abort();
         }
 
-        _budget.Return(client.Destination.Node);
+        _streams.Return(place);
         Finish(client, new TunnelOutcome(client.Destination, end, relay.ToStream + client.FirstBytes.Length, relay.ToSocket));
     }
 
@@ -159,12 +179,12 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
         if (linkOf(destination.Node) is not { Best: { } session } link || !IsOnLoop(session) || mesh.Stopping.IsCancellationRequested)
             return CarryDatagramsAsync(descriptor, destination);
         link.Need();
-        var carried = new CarriedFlow(this, destination);
+        var place = new StreamPlace(destination);
         mesh.Counters.Of(destination.Service).Begun();
-        if (_budget.TryTake(destination.Node))
+        if (_streams.TryTake(place, Now()))
         {
             mesh.Counters.CountCarried();
-            loop.Start(descriptor, destination, (TunnelSession)session.Connection.DrivenBy!, carried);
+            loop.Start(descriptor, (TunnelSession)session.Connection.DrivenBy!, place, new CarriedFlow(this, place));
         }
         else
         {
@@ -198,26 +218,28 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
                 first = first[..DatagramRelay.Frame(first, count)];
             }
 
-            var (stream, refusal) = await FindAsync(destination.Node) is { } session
-                ? await OpenAsync(session, destination, first, ended: false)
-                : (null, TunnelRefusal.NoSession);
-            if (stream is null)
-            {
-                mesh.Counters.CountRefusedOut(refusal);
-                LogRefused(mesh.Logger, destination.Node, destination.Endpoint, destination.Service, refusal);
-                return;
-            }
-
+            var place = new StreamPlace(destination);
             try
             {
+                var (stream, refusal) = await FindAsync(destination.Node) is not { } session ? (null, TunnelRefusal.NoSession)
+                    : !_streams.TryTake(place, Now()) ? (null, TunnelRefusal.Limit)
+                    : await OpenAsync(session, destination, first, ended: false);
+                if (stream is null)
+                {
+                    mesh.Counters.CountRefusedOut(refusal);
+                    LogRefused(mesh.Logger, destination.Node, destination.Endpoint, destination.Service, refusal);
+                    return;
+                }
+
                 mesh.Counters.CountCarried();
                 var relay = new DatagramRelay(socket, stream, stream.Protocol == OpenMessage.ProtocolName, mesh.Options.DatagramIdle, mesh.Time, mesh.Counters);
+                place.GivingWay.WhenAsked(stream.Reset);
                 await relay.RunAsync(mesh.Stopping);
                 outcome = new TunnelOutcome(destination, TunnelEnd.Completed, relay.ToStream + first.Length - 2, relay.ToSocket);
             }
             finally
             {
-                _budget.Return(destination.Node);
+                _streams.Return(place);
             }
         }
         catch (Exception e) when (e is IOException or TimeoutException or SocketException or ObjectDisposedException or OperationCanceledException)
@@ -237,30 +259,20 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
     private async Task<MeshSession?> FindAsync(string node) =>
         linkOf(node) is { } link ? await link.FindAsync(mesh.Options.SessionWait, mesh.Stopping) : null;
 
-    /// <summary>A stream that the destination has taken, with a place in the budget that the caller gives back; or why not.</summary>
+    /// <summary>A stream that the destination has taken; or why not.</summary>
     /// <exception cref="IOException">The stream was lost after bytes had been sent.</exception>
     private async Task<(PeerStream? Stream, TunnelRefusal Refusal)> OpenAsync(MeshSession session, TunnelDestination destination, ReadOnlyMemory<byte> firstBytes, bool ended)
     {
-        if (!_budget.TryTake(destination.Node))
-            return (null, TunnelRefusal.Limit);
-        var taken = false;
         try
         {
-            var (stream, refusal) = session.SpeaksProxy2
+            return session.SpeaksProxy2
                 ? await OpenEagerlyAsync(session, destination, firstBytes, ended)
                 : await OpenLegacyAsync(session, destination, firstBytes);
-            taken = stream is not null;
-            return (stream, refusal);
         }
         catch (Exception e) when (firstBytes.IsEmpty && e is IOException or TimeoutException)
         {
             // Nothing of the client's was in it, so that another try does no harm.
             return (null, TunnelRefusal.NoSession);
-        }
-        finally
-        {
-            if (!taken)
-                _budget.Return(destination.Node);
         }
     }
 
@@ -326,32 +338,36 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
     private CancellationTokenSource Limit() => new(mesh.Options.EndpointTimeout + mesh.Options.SessionWait, mesh.Time);
 
     /// <summary>A connection on the loop.</summary>
-    private sealed class CarriedClient(ProxyClient owner, TunnelledClient client) : ClientEvents
+    private sealed class CarriedClient(ProxyClient owner, TunnelledClient client, StreamPlace place) : ClientEvents
     {
         public override void Refused(TunnelRefusal refusal, string reason)
         {
-            owner._budget.Return(client.Destination.Node);
+            owner._streams.Return(place);
             owner.Refuse(client, refusal);
         }
 
         public override void Taken() => owner.CountCarried();
 
+        public override void Moved(long now) => client.LastActive = place.LastActive = now;
+
         public override void Ended(TunnelEnd end, long bytesToEndpoint, long bytesToClient)
         {
-            owner._budget.Return(client.Destination.Node);
+            owner._streams.Return(place);
             owner.Finish(client, new TunnelOutcome(client.Destination, owner.IsStopping ? TunnelEnd.Stopped : end, bytesToEndpoint, bytesToClient));
         }
     }
 
-    private sealed class CarriedFlow(ProxyClient owner, TunnelDestination destination) : FlowEvents
+    private sealed class CarriedFlow(ProxyClient owner, StreamPlace place) : FlowEvents
     {
+        public override void Moved(long now) => place.LastActive = now;
+
         public override void Ended(ClientDatagrams flow, TunnelRefusal? refusal)
         {
-            owner._budget.Return(destination.Node);
+            owner._streams.Return(place);
             if (refusal is { } reason)
-                owner.NoteRefused(destination, reason);
+                owner.NoteRefused(place.Destination, reason);
             else
-                owner.FlowEnded(new TunnelOutcome(destination, TunnelEnd.Completed, flow.BytesOut, flow.BytesIn));
+                owner.FlowEnded(new TunnelOutcome(place.Destination, TunnelEnd.Completed, flow.BytesOut, flow.BytesIn));
         }
     }
 

@@ -23,11 +23,13 @@ internal sealed class ProxyLoop
     {
         var stream = new ClientStream(_loop, session, client, events);
         _loop.Post(() => stream.Start(_answers), stream.OnFault);
+        client.OnGivingWay(() => _loop.Post(stream.GiveWay, stream.OnFault));
     }
 
-    public void Start(int descriptor, TunnelDestination destination, TunnelSession session, FlowEvents events)
+    public void Start(int descriptor, TunnelSession session, StreamPlace place, FlowEvents events)
     {
-        var flow = new ClientDatagrams(_loop, session, descriptor, destination, _flows, events);
+        var flow = new ClientDatagrams(_loop, session, descriptor, place.Destination, _flows, events);
         _loop.Post(flow.Start, flow.OnFault);
+        place.GivingWay.WhenAsked(() => _loop.Post(flow.GiveWay, flow.OnFault));
     }
 }

@@ -11,12 +11,14 @@ internal enum RelayEnd
     SocketReset,
     StreamReset,
     SessionLost,
+    GaveWay,
     Stopped,
 }
 
 /// <summary>Bytes both ways between a TCP socket and a stream, each end passed on by itself. Holds no buffer while nothing
 /// comes. Owns both: they are closed when it is done, and reset if either was.</summary>
-internal sealed class ProxyRelay(Socket socket, PeerStream stream, MeshCounters counters)
+/// <param name="moved">Told whenever bytes moved.</param>
+internal sealed class ProxyRelay(Socket socket, PeerStream stream, MeshCounters counters, Action? moved = null)
 {
     private const int Chunk = 64 * 1024;
 
@@ -83,6 +85,7 @@ internal sealed class ProxyRelay(Socket socket, PeerStream stream, MeshCounters 
     {
         await stream.WriteAsync(bytes);
         Interlocked.Add(ref _toStream, bytes.Length);
+        moved?.Invoke();
         counters.CountSent(bytes.Length);
     }
 
@@ -102,6 +105,7 @@ internal sealed class ProxyRelay(Socket socket, PeerStream stream, MeshCounters 
                     for (var sent = 0; sent < count;)
                         sent += await socket.SendAsync(buffer.AsMemory(sent, count - sent));
                     Interlocked.Add(ref _toSocket, count);
+                    moved?.Invoke();
                     counters.CountReceived(count);
                 }
                 finally
@@ -123,7 +127,8 @@ internal sealed class ProxyRelay(Socket socket, PeerStream stream, MeshCounters 
     }
 
     /// <summary>Resets both, so that neither direction waits any longer. The first reason counts.</summary>
-    private void Break(RelayEnd reason)
+    /// <summary>Ends both sides with a reset, once.</summary>
+    internal void Break(RelayEnd reason)
     {
         lock (_gate)
         {

@@ -226,6 +226,7 @@ internal sealed partial class AgentService
     [
         .. _rules!.Choice.Missing,
         .. _rules.FoundAtFirstSync(),
+        .. _reconciler?.State.Incomplete is { } incomplete ? (string[])[$"{incomplete} It is tried again."] : [],
         .. _backend!.LeftBehind.Select(left => $"rules of ours in a backend that is not in use could not be removed yet: {left}"),
     ];
 

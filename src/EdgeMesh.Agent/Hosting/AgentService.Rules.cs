@@ -72,6 +72,7 @@ internal sealed partial class AgentService
             ClusterRanges = [.. _options.Proxy.ClusterRanges.Select(range => new AddressRange(InetAddress.From(range.BaseAddress), range.PrefixLength))],
             PodRanges = [.. ranges.Select(text => AddressRange.TryParse(text, out var range) ? range : null).OfType<AddressRange>()],
             MasqueradeAll = _options.Proxy.MasqueradeAll,
+            Listeners = [.. ListenerAddresses.Of(_options.DeviceAddress)],
             OwnFilterIsLegacy = rules.Backend.Name switch
             {
                 "iptables-nft" => false,

@@ -236,6 +236,8 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
         var old = _feed.Current;
         return old is not null && ReferenceEquals(old.Services, facts.Services) && ReferenceEquals(old.EndpointSlices, facts.EndpointSlices)
             && ReferenceEquals(old.Endpoints, facts.Endpoints) && ReferenceEquals(old.NodeLabels, facts.NodeLabels)
+            // The cloud's first word on what only a local database had told: the cache must have it, whatever becomes of this process.
+            && !facts.Cloud.Any(word => word.Value.Version is not null && old.Cloud.GetValueOrDefault(word.Key)?.Version is null)
             && old.NodePodRanges.AsSpan().SequenceEqual(facts.NodePodRanges.AsSpan())
             ? null
             : facts;

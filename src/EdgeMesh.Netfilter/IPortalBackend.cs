@@ -35,12 +35,19 @@ public interface IPortalBackend
 }
 
 /// <param name="Changed">False when the kernel already stood as desired and nothing was sent.</param>
-public sealed record SyncResult(bool Changed, int RulesAdded, int RulesRemoved);
+public sealed record SyncResult(bool Changed, int RulesAdded, int RulesRemoved)
+{
+    /// <summary>What the portals do without meanwhile and why, in words; null: all that was desired stands. Whoever calls repairs soon.</summary>
+    public string? Incomplete { get; init; }
+}
 
 /// <param name="Repairs">One line per repair for the log, each naming family, chain and what was found; empty when all was in order.</param>
 public sealed record RepairResult(ImmutableArray<string> Repairs)
 {
     public static RepairResult InOrder { get; } = new([]);
+
+    /// <summary>As <see cref="SyncResult.Incomplete"/>.</summary>
+    public string? Incomplete { get; init; }
 }
 
 /// <param name="Position">1-based place among the rules of <paramref name="HookChain"/>; 0: missing.

@@ -86,7 +86,7 @@ internal static class HealthRules
         {
             reasons.Add(facts.Reconciler.Facts is null
                 ? "services and endpoints have not both been listed yet" + (facts.SourceFault is { } fault ? $": {fault}" : "")
-                : "rules have not been applied yet");
+                : "rules have not been applied yet" + (facts.Reconciler.Fault is { } why ? $": {why}" : ""));
         }
         else if (facts.Handles && !facts.HasBeaten)
         {

@@ -45,7 +45,7 @@ internal sealed record HostFamilyStatus
 {
     public required string Family { get; init; }
 
-    /// <summary>Carries, CarriesWithRules, NotForwarding, ForwardDropped or Unknown: docs/hosts.md.</summary>
+    /// <summary>Carries, CarriesWithRules, NotForwarding, ForwardDropped, Shut or Unknown: docs/hosts.md.</summary>
     public required string Code { get; init; }
 
     public required string Sentence { get; init; }

@@ -17,14 +17,15 @@ internal sealed partial class AgentService
 
     private void PrepareForwarding(ImmutableArray<InetEndpoint> listeners, long descriptors)
     {
-        var connections = ConnectionBudget.Connections(
-            descriptors, _options.Proxy.MaxConnections, _options.Proxy.MaxUdpFlows * listeners.Length, ForwarderOptions.DefaultPipes * Environment.ProcessorCount);
+        var budget = ConnectionBudget.Of(
+            descriptors, _options.Proxy.MaxConnections, _options.Proxy.MaxUdpFlows, listeners.Length, ForwarderOptions.DefaultPipes, Environment.ProcessorCount);
         _heart = new HeartbeatGate(_rules!.Heartbeat);
         _tcp = new TcpForwarder(
             new ForwarderOptions
             {
                 Listeners = listeners,
-                MaxConnections = connections,
+                MaxConnections = budget.Connections,
+                PipesPerLoop = budget.PipesPerLoop,
                 MaxPendingDials = _options.Proxy.MaxPendingDials,
                 DialMark = OwnMark,
                 PollingLimit = Polling.Limit,
@@ -39,7 +40,7 @@ internal sealed partial class AgentService
                 new UdpForwarderOptions
                 {
                     Listeners = listeners,
-                    MaxFlows = _options.Proxy.MaxUdpFlows,
+                    MaxFlows = budget.Flows,
                     IdleTimeout = timeouts.UdpStream,
                     UnassuredTimeout = timeouts.Udp,
                     // Before conntrack may have forgotten the flow.
@@ -49,7 +50,7 @@ internal sealed partial class AgentService
                 },
                 Volatile.Read(ref _routes), time, loggers.CreateLogger<UdpForwarder>(), _supervisor);
             _metrics = new ForwardingMetrics(_tcp, _udp);
-            LogListening(string.Join(", ", listeners), connections);
+            LogListening(string.Join(", ", listeners), budget.Connections);
         };
     }
 
@@ -61,7 +62,7 @@ internal sealed partial class AgentService
         }
         catch (IOException fault)
         {
-            throw new AgentStartException($"The user-mode listener could not be started: {fault.Message} If another program has the port, change modules.edgeProxy.listenPort or stop that program.", fault);
+            throw new AgentStartException($"The user-mode listener could not be started: {fault.Message} If another program has the port, change modules.edgeProxy.listenPort or stop that program; if too few files may be open, raise LimitNOFILE of the service.", fault);
         }
     }
 

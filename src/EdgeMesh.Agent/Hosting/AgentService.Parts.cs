@@ -294,13 +294,16 @@ internal sealed partial class AgentService
         _tcp!.BeatSoon();
     }
 
-    private static async Task<int> CleanConntrackAsync(ConntrackCleaner cleaner, UdpStaleness stale, CancellationToken cancellationToken)
+    private static async Task<int> CleanConntrackAsync(ConntrackCleaner cleaner, StaleFlows stale, CancellationToken cancellationToken)
     {
         try
         {
-            var cleaning = await cleaner.DeleteUdpAsync(
-                (in ConntrackFlow flow) => stale.IsStale(flow.OriginalDestination, flow.ReplySource), cancellationToken);
-            return cleaning.Deleted;
+            var deleted = 0;
+            if (stale.Udp is { } udp)
+                deleted += (await cleaner.DeleteUdpAsync((in ConntrackFlow flow) => udp.IsStale(flow.OriginalDestination, flow.ReplySource), cancellationToken)).Deleted;
+            if (stale.UnansweredTcp is { Count: > 0 } tcp)
+                deleted += (await cleaner.DeleteUnansweredTcpAsync((in ConntrackFlow flow) => tcp.Contains(flow.OriginalDestination), cancellationToken)).Deleted;
+            return deleted;
         }
         catch (NetlinkException fault)
         {

@@ -74,7 +74,7 @@ internal sealed partial class AgentService
             ClusterRanges = [.. _options.Proxy.ClusterRanges.Select(range => new AddressRange(InetAddress.From(range.BaseAddress), range.PrefixLength))],
             PodRanges = [.. ranges.Select(text => AddressRange.TryParse(text, out var range) ? range : null).OfType<AddressRange>()],
             MasqueradeAll = _options.Proxy.MasqueradeAll,
-            Listener = new ListenerPlace(_options.DeviceName, _options.DeviceAddress.ToString(), _listenPort),
+            Listeners = [.. ListenerAddresses.Of(_options.DeviceAddress)],
             OwnFilterIsLegacy = rules.Backend.Name switch
             {
                 "iptables-nft" => false,
@@ -229,6 +229,7 @@ internal sealed partial class AgentService
     [
         .. _rules!.Choice.Missing,
         .. _rules.FoundAtFirstSync(),
+        .. _reconciler?.State.Incomplete is { } incomplete ? (string[])[$"{incomplete} It is tried again."] : [],
         .. _backend!.LeftBehind.Select(left => $"rules of ours in a backend that is not in use could not be removed yet: {left}"),
     ];
 

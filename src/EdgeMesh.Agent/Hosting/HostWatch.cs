@@ -29,7 +29,7 @@ internal sealed partial class HostWatch(string device, Func<HostPolicy> policy, 
     private long _lookedAt;
     private TimeSpan _took;
     private readonly Lock _gate = new();
-    private readonly ImmutableArray<IPNetwork>[] _routes = [[], []];
+    private readonly FamilyRoutes[] _routes = [new(), new()];
 
     public HostCarriages Carriages { get; private set; } = HostCarriages.Unasked;
 
@@ -63,7 +63,7 @@ internal sealed partial class HostWatch(string device, Func<HostPolicy> policy, 
                     changed(Carriages);
             }
 
-            KeepRoutes(reconciler.State.Plan);
+            KeepRoutes(reconciler.State.Plan, again: due);
         }
     }
 
@@ -85,7 +85,7 @@ internal sealed partial class HostWatch(string device, Func<HostPolicy> policy, 
             {
                 BridgeFilterIPv4 = HostReader.ReadBridgeFilter(ipv6: false),
                 BridgeFilterIPv6 = HostReader.ReadBridgeFilter(ipv6: true),
-                FilterChains = _observation is null || everything ? FilterChainReader.Read(NftablesBackend.TableName) : _observation.FilterChains,
+                FilterChains = _observation is null || everything ? FilterChainReader.Read(NftablesBackend.TableName, policy().Listeners) : _observation.FilterChains,
             };
             var rules = policy();
             if (_observation is null || !observation.IsSameAs(_observation) || !ReferenceEquals(rules, _decidedWith))
@@ -124,40 +124,47 @@ internal sealed partial class HostWatch(string device, Func<HostPolicy> policy, 
     }
 
     /// <summary>Routes for the node's own requests, where it has none that would do.</summary>
-    public void KeepRoutes(ForwardingPlan plan)
+    /// <param name="again">Those that should stand already are set too: somebody may have taken them, or the kernel refused them.</param>
+    public void KeepRoutes(ForwardingPlan plan, bool again = false)
     {
         lock (_gate)
-            KeepRoutesOf(plan);
+        {
+            foreach (var family in Enum.GetValues<IpFamily>())
+                KeepRoutesOf(family, plan, again);
+        }
     }
 
-    private void KeepRoutesOf(ForwardingPlan plan)
+    private void KeepRoutesOf(IpFamily family, ForwardingPlan plan, bool again)
     {
-        foreach (var family in Enum.GetValues<IpFamily>())
+        var ipv6 = family == IpFamily.IPv6;
+        var asked = _routes[(int)family];
+        var networks = Carriages.Of(family).NeedsServiceRoute && _observation is not null ? plan.ServiceNetworks(family) : [];
+        var index = networks.IsEmpty ? 0 : _observation!.Links.FirstOrDefault(link => link.Name == device).Index;
+        var source = networks.IsEmpty ? null : Source(_observation!, ipv6);
+        var same = networks.AsSpan().SequenceEqual(asked.Networks.AsSpan()) && (index, source) == (asked.Device, asked.Source);
+        if (same && !(again && (!networks.IsEmpty || asked.Fault is not null)))
+            return;
+        (asked.Networks, asked.Device, asked.Source) = (networks, index, source);
+        try
         {
-            var ipv6 = family == IpFamily.IPv6;
-            var wanted = Carriages.Of(family).NeedsServiceRoute && _observation is not null ? plan.ServiceNetworks(family) : [];
-            ref var stands = ref _routes[(int)family];
-            if (wanted.AsSpan().SequenceEqual(stands.AsSpan()))
-                continue;
-            try
-            {
-                if (wanted.IsEmpty)
-                {
-                    ServiceRoutes.Remove(ipv6);
-                }
-                else
-                {
-                    var index = _observation!.Links.FirstOrDefault(link => link.Name == device).Index;
-                    ServiceRoutes.Set(ipv6, index, Source(_observation, ipv6), wanted, stands);
-                    LogRoutes(family.ToString(), ServiceRoutes.Table, string.Join(", ", wanted));
-                }
-
-                stands = wanted;
-            }
-            catch (NetlinkException fault)
-            {
+            if (networks.IsEmpty)
+                ServiceRoutes.Remove(ipv6);
+            else
+                ServiceRoutes.Set(ipv6, index, source, networks, asked.Written);
+            // What is left in the table when nobody looks into it goes when somebody does again.
+            if (!networks.IsEmpty)
+                asked.Written = networks;
+            if (!networks.IsEmpty && (!same || asked.Fault is not null))
+                LogRoutes(family.ToString(), ServiceRoutes.Table, string.Join(", ", networks));
+            asked.Fault = null;
+        }
+        catch (NetlinkException fault)
+        {
+            // Any of them may stand.
+            asked.Written = [.. asked.Written.Union(networks)];
+            if (asked.Fault != fault.Message)
                 LogRoutesFailed(fault.Message);
-            }
+            asked.Fault = fault.Message;
         }
     }
 
@@ -171,5 +178,19 @@ internal sealed partial class HostWatch(string device, Func<HostPolicy> policy, 
         }
 
         return null;
+    }
+
+    /// <summary>What was last asked for in one family, and what may stand of it.</summary>
+    private sealed class FamilyRoutes
+    {
+        public ImmutableArray<IPNetwork> Networks { get; set; } = [];
+
+        public int Device { get; set; }
+
+        public InetAddress? Source { get; set; }
+
+        public ImmutableArray<IPNetwork> Written { get; set; } = [];
+
+        public string? Fault { get; set; }
     }
 }

@@ -89,9 +89,31 @@ internal sealed class RuleBackends(EdgeProxyOptions options, OwnSenders senders,
         var faults = new List<string>();
         faults.AddRange(await IptablesPortals.RemoveEverywhereAsync(new HostCommands(time), cancellationToken));
         faults.AddRange(await RemoveNftablesAsync(time, runs: null, cancellationToken));
-        foreach (var ipv6 in (bool[])[false, true])
-            ServiceRoutes.Remove(ipv6);
+        try
+        {
+            foreach (var ipv6 in (bool[])[false, true])
+                ServiceRoutes.Remove(ipv6);
+            // The kernel is asked itself: a program that is missing, or of another kind than wrote the rules, has removed nothing.
+            faults.AddRange(StandingChains.Find(IsOurs).GroupBy(chain => (chain.IsLegacy, chain.Family, chain.Table)).Select(LeftIn));
+        }
+        catch (NetlinkException fault)
+        {
+            faults.Add($"what is left of the agent's rules could not be looked at: {fault.Message}");
+        }
+
         return [.. faults];
+    }
+
+    private static bool IsOurs(string table, string chain) =>
+        table == NftablesBackend.TableName || (table is "nat" or "filter" && (chain.StartsWith("EDGEMESH-", StringComparison.Ordinal) || chain == "EDGE-MESH"));
+
+    private static string LeftIn(IEnumerable<StandingChain> chains)
+    {
+        var first = chains.First();
+        var program = first.Table == NftablesBackend.TableName ? "nft"
+            : $"{(first.Family == "ip6" ? "ip6tables" : "iptables")}-{(first.IsLegacy ? "legacy" : "nft")}";
+        return $"{chains.Count()} chains of the agent are left in table {first.Family} {first.Table} of {(first.IsLegacy ? "iptables-legacy" : "nf_tables")}, {first.Name} for one; "
+            + $"the program {program} removes them: see that it is installed and works, and run this again";
     }
 
     private static async Task<List<string>> RemoveNftablesAsync(TimeProvider time, ProgramRuns? runs, CancellationToken cancellationToken)

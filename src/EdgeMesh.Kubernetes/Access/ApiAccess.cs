@@ -163,7 +163,7 @@ internal sealed class ApiAccess
             MaxResponseHeadersLength = 64,
             UseProxy = Proxy is not null,
             Proxy = Proxy is null ? null : new WebProxy(Proxy),
-            ConnectCallback = async (context, cancellationToken) => await ConnectAsync(context.DnsEndPoint, onSocket, cancellationToken),
+            ConnectCallback = async (context, cancellationToken) => await Connecting.ConnectAsync(context.DnsEndPoint, onSocket, cancellationToken),
         };
         handler.SslOptions = new()
         {
@@ -172,35 +172,6 @@ internal sealed class ApiAccess
             LocalCertificateSelectionCallback = Certificate is null && Exec is null ? null : (_, _, _, _, _) => Certificate?.Get() ?? Exec?.Certificate!,
         };
         return handler;
-    }
-
-    private static async ValueTask<Stream> ConnectAsync(DnsEndPoint target, Action<Socket>? onSocket, CancellationToken cancellationToken)
-    {
-        var addresses = await Dns.GetHostAddressesAsync(target.Host, cancellationToken);
-        for (var i = 0; ; i++)
-        {
-            var socket = new Socket(addresses[i].AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
-            try
-            {
-                // A link that went away is noticed by HTTP/2 pings, and on HTTP/1.1 by these: 15 s + 3 probes of 5 s.
-                socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, optionValue: true);
-                socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, 15);
-                socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, 5);
-                socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveRetryCount, 3);
-                onSocket?.Invoke(socket);
-                await socket.ConnectAsync(addresses[i], target.Port, cancellationToken);
-                return new NetworkStream(socket, ownsSocket: true);
-            }
-            catch (SocketException) when (i + 1 < addresses.Length)
-            {
-                socket.Dispose();
-            }
-            catch
-            {
-                socket.Dispose();
-                throw;
-            }
-        }
     }
 
     private static ApiAccess FromKubeConfig(KubeConfig config, ImmutableArray<(DateTime, long)> then, ApiAccessOptions options, TimeProvider time)

@@ -5,8 +5,8 @@ namespace EdgeMesh.Linux.Netlink;
 public sealed partial class ConntrackCleaner
 {
     [LoggerMessage(2101, LogLevel.Debug,
-        "Connection tracking: deleted {Deleted} of {Matched} stale UDP entries ({Scanned} UDP entries looked at, {Failed} refused)")]
-    private partial void LogCleaned(int deleted, int matched, int scanned, int failed);
+        "Connection tracking: deleted {Deleted} of {Matched} stale {Kind} entries ({Scanned} looked at, {Failed} refused)")]
+    private partial void LogCleaned(int deleted, int matched, string kind, int scanned, int failed);
 
     [LoggerMessage(2102, LogLevel.Warning,
         "UDP clients stay pinned to endpoints that are gone until their entries expire. {Reason}")]

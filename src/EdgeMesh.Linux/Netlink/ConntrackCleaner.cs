@@ -4,14 +4,14 @@ namespace EdgeMesh.Linux.Netlink;
 
 public delegate bool ConntrackPredicate(in ConntrackFlow flow);
 
-/// <param name="Scanned">UDP entries looked at.</param>
+/// <param name="Scanned">Entries of the protocol that were looked at.</param>
 /// <param name="Matched">Entries that were to go.</param>
 /// <param name="Deleted">Entries that this call deleted; the rest of the matched had expired meanwhile.</param>
 /// <param name="Failed">Entries that the kernel refused to delete.</param>
 public readonly record struct ConntrackCleaning(int Scanned, int Matched, int Deleted, int Failed);
 
-/// <summary>Deletes UDP entries of the connection tracking table, so that flows that are pinned to an old choice are
-/// translated anew with their next datagram. TCP entries are never touched: deleting one would break its connection.</summary>
+/// <summary>Deletes entries of the connection tracking table, so that what is pinned to an old choice is translated anew with its next
+/// packet: UDP flows, and TCP connections that nobody has answered. An answered one is never touched: that would break it.</summary>
 public sealed partial class ConntrackCleaner(ILogger<ConntrackCleaner> logger)
 {
     private const int Attempts = 3;
@@ -25,17 +25,28 @@ public sealed partial class ConntrackCleaner(ILogger<ConntrackCleaner> logger)
     public Task<ConntrackCleaning> DeleteUdpAsync(ConntrackPredicate isStale, CancellationToken cancellationToken) =>
         Task.Run(() => DeleteUdp(isStale, cancellationToken), cancellationToken);
 
+    /// <summary>As <see cref="DeleteUdpAsync"/>, of TCP: entries that have seen no answer.</summary>
+    /// <exception cref="NetlinkException">As for UDP.</exception>
+    public Task<ConntrackCleaning> DeleteUnansweredTcpAsync(ConntrackPredicate isStale, CancellationToken cancellationToken) =>
+        Task.Run(() => DeleteUnansweredTcp(isStale, cancellationToken), cancellationToken);
+
     /// <summary>As <see cref="DeleteUdpAsync"/>, on the calling thread and in its network namespace.</summary>
-    internal ConntrackCleaning DeleteUdp(ConntrackPredicate isStale, CancellationToken cancellationToken)
+    internal ConntrackCleaning DeleteUdp(ConntrackPredicate isStale, CancellationToken cancellationToken) =>
+        Delete(new CleaningPass(ConntrackMessages.ProtocolUdp, isStale), "UDP", cancellationToken);
+
+    /// <summary>As <see cref="DeleteUnansweredTcpAsync"/>, on the calling thread and in its network namespace.</summary>
+    internal ConntrackCleaning DeleteUnansweredTcp(ConntrackPredicate isStale, CancellationToken cancellationToken) =>
+        Delete(new CleaningPass(ConntrackMessages.ProtocolTcp, (in ConntrackFlow flow) => !flow.IsAnswered && isStale(flow)), "unanswered TCP", cancellationToken);
+
+    private ConntrackCleaning Delete(CleaningPass pass, string kind, CancellationToken cancellationToken)
     {
         try
         {
-            var pass = new CleaningPass(isStale);
             pass.Run(ipv6: false, cancellationToken);
             pass.Run(ipv6: true, cancellationToken);
             var result = pass.Result;
             if (result.Matched > 0)
-                LogCleaned(result.Deleted, result.Matched, result.Scanned, result.Failed);
+                LogCleaned(result.Deleted, result.Matched, kind, result.Scanned, result.Failed);
             return result;
         }
         catch (NetlinkException failure) when (failure.IsPermissionDenied)
@@ -46,7 +57,7 @@ public sealed partial class ConntrackCleaner(ILogger<ConntrackCleaner> logger)
         }
     }
 
-    private sealed class CleaningPass(ConntrackPredicate isStale)
+    private sealed class CleaningPass(byte protocol, ConntrackPredicate isStale)
     {
         private int _scanned;
         private int _matched;
@@ -89,7 +100,7 @@ public sealed partial class ConntrackCleaner(ILogger<ConntrackCleaner> logger)
             Span<byte> deletes = stackalloc byte[DeletesPerSend * 192];
             var writer = new NetlinkWriter(deletes);
             var sequence = reader.NextSequence();
-            var errno = reader.Send(request[..ConntrackMessages.WriteUdpDump(request, sequence, ipv6, filter)]);
+            var errno = reader.Send(request[..ConntrackMessages.WriteDump(request, sequence, protocol, ipv6, filter)]);
             var done = false;
             while (errno == 0 && !done)
             {
@@ -105,7 +116,7 @@ public sealed partial class ConntrackCleaner(ILogger<ConntrackCleaner> logger)
                         done = true;
                     else if (messages.Type is NetlinkMessages.TypeError)
                         errno = messages.Errno;
-                    else if (ConntrackMessages.TryParse(messages.Payload, out var flow) && flow.Protocol == ConntrackMessages.ProtocolUdp)
+                    else if (ConntrackMessages.TryParse(messages.Payload, out var flow) && flow.Protocol == protocol)
                         errno = Judge(deleter, deletes, ref writer, flow);
                 }
             }

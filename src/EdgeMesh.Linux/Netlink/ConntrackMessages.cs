@@ -18,6 +18,9 @@ public readonly record struct ConntrackFlow
     /// <summary>Where the answers go, which is the client as the answering side sees it.</summary>
     public required InetEndpoint ReplyDestination { get; init; }
 
+    /// <summary>A packet of the answering side was seen.</summary>
+    public bool IsAnswered { get; init; }
+
     internal byte Protocol { get; init; }
 
     internal ushort Zone { get; init; }
@@ -30,13 +33,16 @@ internal static class ConntrackMessages
 {
     internal const int Get = (1 << 8) | 1;
     internal const int Delete = (1 << 8) | 2;
+    internal const byte ProtocolTcp = 6;
     internal const byte ProtocolUdp = 17;
 
     private const int TupleOriginal = 1;
     private const int TupleReply = 2;
+    private const int EntryStatus = 3;
     private const int EntryId = 12;
     private const int EntryZone = 18;
     private const int Filter = 25;
+    private const uint SeenReply = 1 << 1;
     private const int FilterOriginalFlags = 1;
     private const uint FilterByProtocol = 1 << 3;
 
@@ -52,13 +58,13 @@ internal static class ConntrackMessages
         var writer = new NetlinkWriter(buffer);
         writer.BeginMessage(Get, NetlinkSocket.FlagRequest, sequence);
         writer.NetfilterHeader(source.Address.IsIPv6 ? NetlinkCalls.AfInet6 : NetlinkCalls.AfInet);
-        WriteTuple(ref writer, TupleReply, source, destination);
+        WriteTuple(ref writer, TupleReply, ProtocolUdp, source, destination);
         writer.EndMessage();
         return writer.Length;
     }
 
-    /// <param name="filter">Let the kernel (5.8 and newer) leave out what is not UDP; an older one ignores it.</param>
-    internal static int WriteUdpDump(Span<byte> buffer, uint sequence, bool ipv6, bool filter)
+    /// <param name="filter">Let the kernel (5.8 and newer) leave out other protocols; an older one ignores it.</param>
+    internal static int WriteDump(Span<byte> buffer, uint sequence, byte number, bool ipv6, bool filter)
     {
         var writer = new NetlinkWriter(buffer);
         writer.BeginMessage(Get, NetlinkSocket.FlagRequest | NetlinkSocket.FlagDump, sequence);
@@ -67,7 +73,7 @@ internal static class ConntrackMessages
         {
             var tuple = writer.BeginNest(TupleOriginal);
             var protocol = writer.BeginNest(TupleProtocol);
-            writer.AttributeByte(ProtocolNumber, ProtocolUdp);
+            writer.AttributeByte(ProtocolNumber, number);
             writer.EndNest(protocol);
             writer.EndNest(tuple);
             var nest = writer.BeginNest(Filter);
@@ -83,7 +89,7 @@ internal static class ConntrackMessages
     {
         writer.BeginMessage(Delete, NetlinkSocket.FlagRequest, sequence);
         writer.NetfilterHeader(flow.OriginalSource.Address.IsIPv6 ? NetlinkCalls.AfInet6 : NetlinkCalls.AfInet);
-        WriteTuple(ref writer, TupleOriginal, flow.OriginalSource, flow.OriginalDestination);
+        WriteTuple(ref writer, TupleOriginal, flow.Protocol, flow.OriginalSource, flow.OriginalDestination);
         // The id makes sure that an entry made anew since the dump is not hit.
         Span<byte> id = stackalloc byte[4];
         BinaryPrimitives.WriteUInt32BigEndian(id, flow.Id);
@@ -102,7 +108,7 @@ internal static class ConntrackMessages
         InetEndpoint originalSource = default, originalDestination = default, replySource = default, replyDestination = default;
         byte protocol = 0, ignored = 0;
         ushort zone = 0;
-        uint id = 0;
+        uint id = 0, status = 0;
         bool haveOriginal = false, haveReply = false;
         var attributes = new NetlinkAttributes(payload[4..]);
         while (attributes.MoveNext())
@@ -114,6 +120,9 @@ internal static class ConntrackMessages
                     break;
                 case TupleReply:
                     haveReply = TryParseTuple(attributes.Value, out replySource, out replyDestination, out ignored);
+                    break;
+                case EntryStatus when attributes.Value.Length >= 4:
+                    status = BinaryPrimitives.ReadUInt32BigEndian(attributes.Value);
                     break;
                 case EntryId when attributes.Value.Length >= 4:
                     id = BinaryPrimitives.ReadUInt32BigEndian(attributes.Value);
@@ -134,6 +143,7 @@ internal static class ConntrackMessages
             OriginalDestination = originalDestination,
             ReplySource = replySource,
             ReplyDestination = replyDestination,
+            IsAnswered = (status & SeenReply) != 0,
             Protocol = protocol,
             Zone = zone,
             Id = id,
@@ -141,7 +151,7 @@ internal static class ConntrackMessages
         return true;
     }
 
-    private static void WriteTuple(ref NetlinkWriter writer, int type, in InetEndpoint source, in InetEndpoint destination)
+    private static void WriteTuple(ref NetlinkWriter writer, int type, byte number, in InetEndpoint source, in InetEndpoint destination)
     {
         var tuple = writer.BeginNest(type);
         var addresses = writer.BeginNest(TupleAddresses);
@@ -150,7 +160,7 @@ internal static class ConntrackMessages
         writer.AttributeAddress(source.Address.IsIPv6 ? 4 : 2, destination.Address);
         writer.EndNest(addresses);
         var protocol = writer.BeginNest(TupleProtocol);
-        writer.AttributeByte(ProtocolNumber, ProtocolUdp);
+        writer.AttributeByte(ProtocolNumber, number);
         writer.AttributeNetwork16(ProtocolSourcePort, source.Port);
         writer.AttributeNetwork16(ProtocolDestinationPort, destination.Port);
         writer.EndNest(protocol);

@@ -11,12 +11,17 @@ public static class FilterChainReader
     private const int Subsystem = 10, GetChain = 4, GetRule = 7;
     private const int HookInput = 1, HookForward = 2;
     private const int FamilyInet = 1;
-    private const uint Drop = 0;
+    private const uint Drop = 0, Accept = 1;
+
+    /// <summary>What our chains in tables of others begin with.</summary>
+    internal static ReadOnlySpan<byte> OwnChains => "EDGEMESH-"u8;
+
     private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(5);
 
     /// <param name="except">The table whose chains are left out: our own.</param>
+    /// <param name="addresses">Our addresses, which somebody may have opened such a chain to.</param>
     /// <exception cref="NetlinkException">The kernel did not answer.</exception>
-    public static ImmutableArray<FilterChain> Read(string except)
+    public static ImmutableArray<FilterChain> Read(string except, ImmutableArray<InetAddress> addresses)
     {
         var chains = new List<FilterChain>();
         try
@@ -25,16 +30,16 @@ public static class FilterChainReader
             foreach (var chain in BaseChains(socket))
             {
                 if (chain.Table != except)
-                    chains.Add(chain with { EndsInDrop = EndsInDrop(socket, chain) });
+                    chains.Add(Opened(socket, chain with { EndsInDrop = EndsInDrop(socket, chain) }, addresses));
             }
         }
-        catch (NetlinkException fault) when (fault.Errno is 0 or NetlinkCalls.Einval or NetlinkCalls.Eopnotsupp or 93)
+        catch (NetlinkException fault) when (fault.Errno is 0 or NetlinkCalls.Einval or NetlinkCalls.Eopnotsupp or NetlinkCalls.Eprotonosupport)
         {
-            // A kernel without nf_tables has no chains of it; 93 is EPROTONOSUPPORT, without nfnetlink.
+            // A kernel without nf_tables has no chains of it, nor one without nfnetlink.
         }
 
         foreach (var ipv6 in (bool[])[false, true])
-            chains.AddRange(LegacyFilter.Read(ipv6));
+            chains.AddRange(LegacyFilter.Read(ipv6, addresses));
         return [.. chains.OrderBy(chain => chain.ToString(), StringComparer.Ordinal).ThenBy(chain => chain.Hook)];
     }
 
@@ -87,28 +92,76 @@ public static class FilterChainReader
     private static bool EndsInDrop(NetlinkSocket socket, FilterChain chain)
     {
         var ends = false;
+        Rules(socket, chain, chain.Name, payload => ends |= DropsAll(payload));
+        return ends;
+    }
+
+    /// <summary>Only a chain that drops has to be open to anybody.</summary>
+    private static FilterChain Opened(NetlinkSocket socket, FilterChain chain, ImmutableArray<InetAddress> addresses)
+    {
+        if (chain is not { Hook: FilterHook.Input, Blocks: true })
+            return chain;
+        bool four = false, six = false;
+        Rules(socket, chain, null, payload =>
+        {
+            foreach (var address in addresses)
+            {
+                if (AcceptsFor(payload, address))
+                    (four, six) = (four || !address.IsIPv6, six || address.IsIPv6);
+            }
+        });
+        return chain with { OpenToIPv4 = four, OpenToIPv6 = six };
+    }
+
+    private delegate void RuleAction(ReadOnlySpan<byte> payload);
+
+    /// <param name="name">Null: the rules of all chains of the table.</param>
+    private static void Rules(NetlinkSocket socket, FilterChain chain, string? name, RuleAction look)
+    {
         Span<byte> buffer = stackalloc byte[1024];
         var writer = new NetlinkWriter(buffer);
         var sequence = socket.NextSequence();
         writer.BeginMessage((Subsystem << 8) | GetRule, NetlinkSocket.FlagRequest | NetlinkSocket.FlagDump, sequence);
         writer.NetfilterHeader(chain.Family switch { "ip" => NetlinkCalls.AfInet, "ip6" => NetlinkCalls.AfInet6, _ => FamilyInet });
         writer.AttributeText(1, chain.Table);
-        writer.AttributeText(2, chain.Name);
+        if (name is not null)
+            writer.AttributeText(2, name);
         writer.EndMessage();
-        var errno = socket.Query(
+        // A chain that has gone meanwhile drops nothing; the next look sees what is there.
+        _ = socket.Query(
             writer.Written,
             sequence,
             dump: true,
             (_, payload) =>
             {
                 // Older kernels do not filter what they list.
-                if (payload.Length >= 4 && Text(Find(payload[4..], 1)) == chain.Table && Text(Find(payload[4..], 2)) == chain.Name)
-                    ends |= DropsAll(payload);
+                if (payload.Length >= 4 && Text(Find(payload[4..], 1)) == chain.Table && (name is null || Text(Find(payload[4..], 2)) == name))
+                    look(payload);
             },
             out _);
-        // A chain that has gone meanwhile drops nothing; the next look sees what is there.
-        return errno == 0 && ends;
     }
+
+    /// <summary>Whether the rule is somebody else's, holds the address as a value, and accepts.</summary>
+    internal static bool AcceptsFor(ReadOnlySpan<byte> payload, InetAddress address)
+    {
+        Span<byte> value = stackalloc byte[16];
+        value = value[..address.WriteBytes(value)];
+        var attributes = payload[4..];
+        if (Find(attributes, 2).StartsWith(OwnChains) || Find(attributes, 4).IndexOf(value) < 0)
+            return false;
+        var expressions = new NetlinkAttributes(Find(attributes, 4));
+        while (expressions.MoveNext())
+        {
+            if (Text(Find(expressions.Value, 1)) == "immediate" && Verdict(Find(expressions.Value, 2)) == Accept)
+                return true;
+        }
+
+        return false;
+    }
+
+    /// <returns>Null for what is no verdict.</returns>
+    private static uint? Verdict(ReadOnlySpan<byte> immediate) =>
+        Find(Find(Find(immediate, 2), 2), 1) is { Length: >= 4 } code ? BinaryPrimitives.ReadUInt32BigEndian(code) : null;
 
     /// <summary>Whether the rule has no condition, and drops or rejects.</summary>
     internal static bool DropsAll(ReadOnlySpan<byte> payload)
@@ -129,7 +182,7 @@ public static class FilterChainReader
                 case "target" when Text(Find(data, 1)) == "REJECT":
                     drops = true;
                     break;
-                case "immediate" when Find(Find(Find(data, 2), 2), 1) is { Length: >= 4 } code && BinaryPrimitives.ReadUInt32BigEndian(code) == Drop:
+                case "immediate" when Verdict(data) == Drop:
                     drops = true;
                     break;
                 default:

@@ -33,6 +33,14 @@ public readonly record struct FilterChain(string Family, string Table, string Na
 {
     public bool Blocks => PolicyDrops || EndsInDrop;
 
+    /// <summary>A rule of somebody in its table names one of our IPv4 addresses, and accepts.</summary>
+    public bool OpenToIPv4 { get; init; }
+
+    /// <summary>The same for IPv6.</summary>
+    public bool OpenToIPv6 { get; init; }
+
+    public bool IsOpenTo(bool ipv6) => ipv6 ? OpenToIPv6 : OpenToIPv4;
+
     public bool IsOf(bool ipv6) => Family == "inet" || Family == (ipv6 ? "ip6" : "ip");
 
     public override string ToString() => $"{(IsLegacy ? "iptables-legacy " : "")}{Family} {Table} {Name}";

@@ -46,6 +46,7 @@ internal static unsafe partial class NetlinkCalls
     internal const int Enodev = 19;
     internal const int Einval = 22;
     internal const int Erange = 34;
+    internal const int Eprotonosupport = 93;
     internal const int Eopnotsupp = 95;
     internal const int Eafnosupport = 97;
     internal const int Eaddrnotavail = 99;

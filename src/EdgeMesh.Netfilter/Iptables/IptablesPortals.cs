@@ -63,7 +63,7 @@ public sealed class IptablesPortals : IPortalBackend
             result = new SyncResult(result.Changed || sent.Changed, result.RulesAdded + sent.RulesAdded, result.RulesRemoved + sent.RulesRemoved);
         }
 
-        return result;
+        return result with { Incomplete = Incomplete };
     }
 
     public Task<RepairResult> RepairAsync(CancellationToken cancellationToken) => RepairAsync([], cancellationToken);
@@ -87,7 +87,7 @@ public sealed class IptablesPortals : IPortalBackend
             repairs.AddRange(found);
         }
 
-        return repairs.Count == 0 ? RepairResult.InOrder : new RepairResult(repairs.ToImmutable());
+        return repairs.Count == 0 && Incomplete is null ? RepairResult.InOrder : new RepairResult(repairs.ToImmutable()) { Incomplete = Incomplete };
     }
 
     public async Task<ImmutableArray<JumpPosition>> InspectAsync(CancellationToken cancellationToken)
@@ -143,7 +143,7 @@ public sealed class IptablesPortals : IPortalBackend
     {
         var listeners = Listeners();
         foreach (var state in families.Values)
-            (state.Applied, state.Filter) = (null, null);
+            (state.Applied, state.Filter, state.FilterFault) = (null, null, null);
         foreach (var either in Enum.GetValues<IptablesVariant>())
         {
             foreach (var family in Enum.GetValues<IpFamily>())
@@ -256,8 +256,10 @@ public sealed class IptablesPortals : IPortalBackend
         }
     }
 
+    private string? Incomplete => families.Values.Select(state => state.FilterFault).OfType<string>().FirstOrDefault();
+
     /// <summary>The few rules that do not translate but filter. That this table cannot be written must not keep the portals from
-    /// being in force; it is tried again with the next look.</summary>
+    /// being in force; whoever called is told, and tries again.</summary>
     private async Task KeepFilterAsync(
         FamilyState state, PortalTable portals, SavedTables? stood, ImmutableArray<string>.Builder? repairs, CancellationToken cancellationToken, bool look = false)
     {
@@ -265,8 +267,8 @@ public sealed class IptablesPortals : IPortalBackend
         var wanted = FilterRules.Of(source, portals.NeedsPostrouting);
         if (!look && state.Filter is { } known && known.IsSameAs(wanted))
             return;
-        // Merely asking for the table would make it where nobody needs it.
-        if (wanted.IsEmpty && (look || stood is null) && state.Filter is null or { IsEmpty: true })
+        // Merely asking for the table would make it where nobody needs it. After a fault nobody knows what it has.
+        if (wanted.IsEmpty && (look || stood is null) && state is { FilterFault: null, Filter: null or { IsEmpty: true } })
             return;
         try
         {
@@ -277,12 +279,11 @@ public sealed class IptablesPortals : IPortalBackend
                 await state.Commands.RestoreAsync(transaction, cancellationToken);
             if (look)
                 repairs?.AddRange(found);
-            state.Filter = wanted;
+            (state.Filter, state.FilterFault) = (wanted, null);
         }
         catch (NetfilterException e)
         {
-            state.Filter = null;
-            Notice($"{source.Family}: the rules of the filter table could not be set: {e.Message} They are tried again.");
+            (state.Filter, state.FilterFault) = (null, $"{source.Family}: the rules of the filter table could not be set: {e.Message}");
         }
     }
 
@@ -373,6 +374,9 @@ public sealed class IptablesPortals : IPortalBackend
 
         /// <summary>What of ours the filter table has; null before the first sync and after a failed one.</summary>
         public FilterRules? Filter { get; set; }
+
+        /// <summary>Why the filter table may not have what it should; null when it has.</summary>
+        public string? FilterFault { get; set; }
 
         public TimeSpan FullReadTook { get; set; }
 

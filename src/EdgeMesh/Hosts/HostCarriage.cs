@@ -32,14 +32,12 @@ public sealed record HostPolicy
 
     public bool MasqueradeAll { get; init; }
 
+    /// <summary>The agent's own addresses.</summary>
+    public ImmutableArray<Linux.InetAddress> Listeners { get; init; } = [];
+
     /// <summary>Which table's FORWARD chain rules of ours can stand in: iptables on the nft or on the legacy backend; null: in none.</summary>
     public bool? OwnFilterIsLegacy { get; init; }
-
-    /// <summary>Where the agent listens, for people.</summary>
-    public ListenerPlace Listener { get; init; } = new("edgemesh0", "169.254.96.16", 20007);
 }
-
-public sealed record ListenerPlace(string Device, string Address, int Port);
 
 /// <summary>Why a family's connections take the way that they take. The names are shown by <c>status</c>.</summary>
 public enum HostCode
@@ -55,6 +53,9 @@ public enum HostCode
 
     /// <summary>Somebody else's rules drop what is forwarded, as far as can be known.</summary>
     ForwardDropped,
+
+    /// <summary>Somebody else's rules drop both what is forwarded and what goes to this node itself, as far as can be known.</summary>
+    Shut,
 
     /// <summary>Nobody has looked.</summary>
     Unknown,
@@ -85,8 +86,8 @@ public sealed record HostCarriage
     /// <summary>The same for INPUT and the listener.</summary>
     public bool AcceptListener { get; init; }
 
-    /// <summary>Rules of others may drop what goes to this node itself, so the listener cannot be counted on.</summary>
-    public bool ListenerMayBeShut { get; init; }
+    /// <summary>Whose rules may drop what goes to this node itself, so that the listener cannot be counted on; null: nobody's.</summary>
+    public string? ListenerShutBy { get; init; }
 
     /// <summary>The node has no default route, so its own requests to a service address need one.</summary>
     public bool NeedsServiceRoute { get; init; }
@@ -107,13 +108,13 @@ public sealed record HostCarriage
 
     /// <summary>Whether services go the same ways; what else differs concerns rules that all of them share.</summary>
     public bool PlansServicesAs(HostCarriage other) =>
-        Carries == other.Carries && ListenerMayBeShut == other.ListenerMayBeShut && (Carries || Sentence == other.Sentence)
+        Carries == other.Carries && ListenerShutBy == other.ListenerShutBy && (Carries || Sentence == other.Sentence)
         && SelfThroughListener.AsSpan().SequenceEqual(other.SelfThroughListener.AsSpan());
 
     public bool IsSameAs(HostCarriage other) =>
         Code == other.Code && Sentence == other.Sentence && Masquerade.IsSameAs(other.Masquerade)
         && SelfThroughListener.AsSpan().SequenceEqual(other.SelfThroughListener.AsSpan())
-        && AcceptForwarded == other.AcceptForwarded && AcceptListener == other.AcceptListener && ListenerMayBeShut == other.ListenerMayBeShut && NeedsServiceRoute == other.NeedsServiceRoute
+        && AcceptForwarded == other.AcceptForwarded && AcceptListener == other.AcceptListener && ListenerShutBy == other.ListenerShutBy && NeedsServiceRoute == other.NeedsServiceRoute
         && Notices.AsSpan().SequenceEqual(other.Notices.AsSpan());
 }
 

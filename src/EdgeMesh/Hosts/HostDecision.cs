@@ -7,7 +7,8 @@ using EdgeMesh.Tunnel;
 namespace EdgeMesh.Hosts;
 
 /// <summary>Pure: from what the host is like to what its kernel can carry, and with which rules of ours. What is not known
-/// goes through the listener, which needs nothing but that this node answers its own address.</summary>
+/// goes through the listener, which needs nothing but that this node answers its own address; where that is in doubt too, it is left
+/// to kube-proxy.</summary>
 public static class HostDecision
 {
     private const int ShownRanges = 4;
@@ -46,7 +47,7 @@ public static class HostDecision
             closed = [];
         var notices = closed.IsEmpty
             ? ImmutableArray<string>.Empty
-            : [$"{family}: {Names(closed)} drops what no rule accepts on the way in: if services that go through the agent cannot be reached, accept packets to the device {policy.Listener.Device} there (iptables: -d {policy.Listener.Address} or fd0e:6d65:7368::10, TCP and UDP port {policy.Listener.Port})"];
+            : [$"{family}: {Names(closed)} drops what no rule accepts on the way in, so that services that need the agent are left to kube-proxy; add a rule there that names and accepts the destination {string.Join(", ", policy.Listeners.Where(address => address.IsIPv6 == ipv6).Select(address => address.ToIPAddress()))}"];
         var carriage = new HostCarriage
         {
             Code = HostCode.Carries,
@@ -57,7 +58,7 @@ public static class HostDecision
             SelfThroughListener = [.. withoutHairpin.SelectMany(bridge => bridge.Ranges)],
             AcceptForwarded = ourTurn,
             AcceptListener = opens,
-            ListenerMayBeShut = !closed.IsEmpty,
+            ListenerShutBy = closed.IsEmpty ? null : Names(closed),
             NeedsServiceRoute = !facts.HasDefaultRoute,
             Notices = notices,
         };
@@ -72,11 +73,12 @@ public static class HostDecision
             };
         }
 
-        // With both ways shut by rules that say by themselves what they let through, nobody can know which is open: the kernel
-        // path then is what kube-proxy's rules would be.
-        if (!blocked.IsEmpty && !ourTurn && closed.IsEmpty)
+        if (!blocked.IsEmpty && !ourTurn)
         {
-            return carriage with { Code = HostCode.ForwardDropped, Sentence = $"{Names(blocked)} drops what it does not know when this node forwards it" };
+            var sentence = $"{Names(blocked)} drops what it does not know when this node forwards it";
+            return closed.IsEmpty
+                ? carriage with { Code = HostCode.ForwardDropped, Sentence = sentence }
+                : carriage with { Code = HostCode.Shut, Sentence = $"{sentence}, and {Names(closed)} when it comes in" };
         }
 
         var rules = new List<string>();

@@ -24,7 +24,7 @@ public sealed record HostFamilyFacts
 
     public bool HasDefaultRoute { get; init; }
 
-    /// <summary>Chains of others that drop what no rule of theirs accepts.</summary>
+    /// <summary>Chains of others that drop what no rule of theirs accepts, and are not open to the listener.</summary>
     public ImmutableArray<FilterChain> Blockers { get; init; } = [];
 }
 
@@ -66,7 +66,7 @@ public sealed record HostFacts
             RoutedPods = Blocks(routed.Select(route => route.Destination), ipv6),
             NotForwarding = NotForwarding(observation, carriers, ipv6),
             HasDefaultRoute = routes.Exists(route => route.PrefixLength == 0),
-            Blockers = [.. observation.FilterChains.Where(chain => chain.IsOf(ipv6) && chain.Blocks)],
+            Blockers = [.. observation.FilterChains.Where(chain => chain.IsOf(ipv6) && chain.Blocks && !chain.IsOpenTo(ipv6))],
         };
     }
 

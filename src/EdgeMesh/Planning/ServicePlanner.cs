@@ -82,9 +82,7 @@ internal static class ServicePlanner
         if (endpoints.IsEmpty)
         {
             // What is refused by this node's own kernel has to come in first.
-            return host.ListenerMayBeShut
-                ? (ForwardingPath.NotCaught, $"{NoEndpoints(port)}; left to kube-proxy, since a firewall may drop what is redirected to this node")
-                : (ForwardingPath.Refused, NoEndpoints(port));
+            return host.ListenerShutBy is { } firewall ? (ForwardingPath.NotCaught, Left(NoEndpoints(port), firewall)) : (ForwardingPath.Refused, NoEndpoints(port));
         }
 
         var choice = Choice(port, options);
@@ -98,7 +96,7 @@ internal static class ServicePlanner
                 : (ForwardingPath.NotCaught, "SCTP can only be forwarded in the kernel");
         }
 
-        return options.DataPath switch
+        var chosen = options.DataPath switch
         {
             DataPath.Kernel when tunnelled is not null => (ForwardingPath.NotCaught, $"{tunnelled}, and dataPath is kernel"),
             _ when tunnelled is not null => (ForwardingPath.Listener, tunnelled),
@@ -109,7 +107,10 @@ internal static class ServicePlanner
             DataPath.Kernel => (ForwardingPath.NotCaught, $"the rule backend cannot express {choice}"),
             _ => (ForwardingPath.Listener, $"the rule backend cannot express {choice}"),
         };
+        return chosen.Item1 == ForwardingPath.Listener && host.ListenerShutBy is { } shut ? (ForwardingPath.NotCaught, Left(chosen.Item2, shut)) : chosen;
     }
+
+    private static string Left(string reason, string firewall) => $"{reason}; left to kube-proxy, since {firewall} may drop what is redirected to this node";
 
     private static string NoEndpoints(CatalogPort port) => port.Choice == EndpointChoice.LocalOnly
         ? "internalTrafficPolicy is Local and no endpoint is on this node"

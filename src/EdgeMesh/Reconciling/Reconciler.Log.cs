@@ -24,12 +24,18 @@ public sealed partial class Reconciler
     [LoggerMessage(2005, LogLevel.Warning, "Service {Service}: {Fault}")]
     private partial void LogServiceFault(string service, string fault);
 
-    [LoggerMessage(2006, LogLevel.Warning, "Stale UDP entries could not be removed from conntrack; clients of changed UDP services may keep their old endpoint until they pause. {Reason}")]
+    [LoggerMessage(2006, LogLevel.Warning, "Stale entries could not be removed from conntrack, which is tried again; until then clients of changed UDP services may keep their old endpoint. {Reason}")]
     private partial void LogConntrackFailed(string reason);
 
-    [LoggerMessage(2007, LogLevel.Debug, "Removed {Count} stale UDP entries from conntrack")]
+    [LoggerMessage(2007, LogLevel.Debug, "Removed {Count} stale entries from conntrack")]
     private partial void LogConntrackCleaned(int count);
 
     [LoggerMessage(2008, LogLevel.Information, "Withdrew the rules that need this process; new connections fall through to kube-proxy")]
     private partial void LogWithdrawn();
+
+    [LoggerMessage(2009, LogLevel.Warning, "The rules are in force, but not all that belongs to them; it is tried again. {Reason}")]
+    private partial void LogIncomplete(string reason);
+
+    [LoggerMessage(2010, LogLevel.Information, "What belonged to the rules and was missing stands now")]
+    private partial void LogComplete();
 }

@@ -3,6 +3,7 @@ using System.Runtime.ExceptionServices;
 using System.Threading.Channels;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
+using EdgeMesh.Hosts;
 using EdgeMesh.Kubernetes;
 using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Netfilter;
@@ -19,15 +20,13 @@ public sealed partial class Reconciler : IDisposable
     /// <summary>Whoever lost the order waits no longer than this.</summary>
     public static readonly TimeSpan LongestRestBeforeRepair = TimeSpan.FromMilliseconds(400);
 
-    private static readonly TimeSpan FirstRetry = TimeSpan.FromMilliseconds(500);
-    private static readonly TimeSpan LongestRetry = TimeSpan.FromSeconds(30);
     private const int RememberedRepairs = 10;
     private const int MostTouched = 64;
 
     private readonly IClusterSource _source;
     private readonly IPortalBackend _backend;
     private readonly Action<RouteTable> _setRoutes;
-    private readonly Func<UdpStaleness, CancellationToken, Task<int>> _cleanConntrack;
+    private readonly Func<StaleFlows, CancellationToken, Task<int>> _cleanConntrack;
     private readonly TimeProvider _time;
     private readonly ILogger<Reconciler> _logger;
     private readonly ReconcilerMetrics _metrics;
@@ -63,12 +62,20 @@ public sealed partial class Reconciler : IDisposable
     private ReconcilerOptions? _appliedOptions;
     private Reachability? _appliedReachability;
 
+    // Of which plan, and of which host, conntrack has no stale entry.
+    private ForwardingPlan _cleaned = ForwardingPlan.Empty;
+    private HostCarriages? _cleanedHost;
+    private string? _conntrackFault;
+
+    // Rules are in force, but something beside them is not as it should be.
+    private readonly RetryPace _unfinished;
+
     public Reconciler(
         IClusterSource source,
         IPortalBackend backend,
         ReconcilerOptions options,
         Action<RouteTable> setRoutes,
-        Func<UdpStaleness, CancellationToken, Task<int>> cleanConntrack,
+        Func<StaleFlows, CancellationToken, Task<int>> cleanConntrack,
         TimeProvider time,
         ILogger<Reconciler> logger)
     {
@@ -80,6 +87,7 @@ public sealed partial class Reconciler : IDisposable
         _time = time;
         _logger = logger;
         _metrics = new ReconcilerMetrics(() => _state);
+        _unfinished = new RetryPace(time);
     }
 
     public ReconcilerState State => _state;
@@ -163,7 +171,8 @@ public sealed partial class Reconciler : IDisposable
         await _backend.WithdrawListenersAsync(cancellationToken);
         _state = _state with { Withdrawn = true };
         LogWithdrawn();
-        await CleanConntrackAsync(UdpStaleness.WithoutListeners(_state.Plan), cancellationToken);
+        if (UdpStaleness.WithoutListeners(_state.Plan) is { } stale)
+            await TryCleanAsync(new StaleFlows(stale, []), cancellationToken);
     }
 
     public void Dispose() => _metrics.Dispose();
@@ -189,7 +198,7 @@ public sealed partial class Reconciler : IDisposable
 
     private async Task ReconcileAsync(CancellationToken cancellationToken)
     {
-        var retry = FirstRetry;
+        var retry = new RetryPace(_time);
         var pace = new SyncPace();
         var ended = _time.GetTimestamp();
         while (!cancellationToken.IsCancellationRequested)
@@ -197,11 +206,11 @@ public sealed partial class Reconciler : IDisposable
             TimeSpan pause;
             try
             {
-                await _wake.Reader.ReadAsync(cancellationToken);
+                await WokenAsync(cancellationToken);
                 var started = _time.GetTimestamp();
                 var isFirst = _state.LastSync is null;
                 await RoundAsync(cancellationToken);
-                retry = FirstRetry;
+                retry.Succeeded();
                 // The first round writes everything; the next one need not be like it.
                 var rest = pace.RestAfter(isFirst ? TimeSpan.Zero : _time.GetElapsedTime(started), _time.GetElapsedTime(ended, started));
                 ended = _time.GetTimestamp();
@@ -216,14 +225,30 @@ public sealed partial class Reconciler : IDisposable
             {
                 // Changes that arrive during the back-off wait for it too: a broken packet filter is not to be hammered.
                 _state = _state with { Fault = fault.Message, FaultSince = _state.FaultSince ?? _time.GetUtcNow(), FaultBegan = _state.FaultBegan ?? _time.GetTimestamp() };
-                pause = retry;
-                retry = retry * 2 < LongestRetry ? retry * 2 : LongestRetry;
+                pause = retry.Failed();
                 LogApplyFailed(_backend.Name, pause.TotalSeconds, fault.Message);
                 Wake();
             }
 
             await BackOffAsync(pause, cancellationToken);
         }
+    }
+
+    /// <summary>Until there is something to do, or what was left unfinished is due.</summary>
+    private async Task WokenAsync(CancellationToken cancellationToken)
+    {
+        if (_unfinished.Left is not { } left)
+        {
+            await _wake.Reader.ReadAsync(cancellationToken);
+            return;
+        }
+
+        using var enough = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        await Task.WhenAny(Task.Delay(left, _time, enough.Token), _wake.Reader.WaitToReadAsync(enough.Token).AsTask());
+        await enough.CancelAsync();
+        cancellationToken.ThrowIfCancellationRequested();
+        _wake.Reader.TryRead(out _);
+        _repairRequested |= _unfinished.Left == TimeSpan.Zero;
     }
 
     private async Task BackOffAsync(TimeSpan pause, CancellationToken cancellationToken)
@@ -296,6 +321,11 @@ public sealed partial class Reconciler : IDisposable
         syncFault?.Throw();
         if (_state.Fault is not null)
             _state = _state with { Fault = null, FaultSince = null, FaultBegan = null };
+        await CleanConntrackAsync(options.Planning.Host, cancellationToken);
+        if (_state.Incomplete is null && _conntrackFault is null)
+            _unfinished.Succeeded();
+        else
+            _unfinished.Unfinished();
     }
 
     private async Task SyncAsync(ClusterFacts facts, ReconcilerOptions options, Reachability? reachability, CancellationToken cancellationToken)
@@ -306,7 +336,6 @@ public sealed partial class Reconciler : IDisposable
         else if (facts.Origin == FactsOrigin.Live && _state.Facts?.Origin == FactsOrigin.Cache)
             LogSourceAnswered(_source.Description);
         _state = _state with { Facts = facts, Syncs = _state.Syncs + 1 };
-        var before = _state.Plan;
         var catalog = _catalog.Build(facts, options.Catalog);
         if (!ReferenceEquals(catalog, _saidCatalog))
         {
@@ -345,6 +374,7 @@ public sealed partial class Reconciler : IDisposable
             FaultBegan = null,
             SyncsWithChanges = _state.SyncsWithChanges + (result.Changed ? 1 : 0),
         };
+        Said(result.Incomplete);
         _firstSync.TrySetResult();
         _metrics.SyncDuration.Record(elapsed.TotalSeconds);
         if (facts is { Origin: FactsOrigin.Live, Arrived: { } arrived } && !ReferenceEquals(facts, _appliedFacts))
@@ -356,8 +386,17 @@ public sealed partial class Reconciler : IDisposable
                 plan.Services.Sum(s => s.Ports.Count(p => p.Rule is not null)),
                 handled, plan.Services.Length - handled, result.RulesAdded, result.RulesRemoved, _backend.Name, elapsed.TotalMilliseconds);
         }
+    }
 
-        await CleanConntrackAsync(UdpStaleness.Between(before, plan), cancellationToken);
+    private void Said(string? incomplete)
+    {
+        if (incomplete == _state.Incomplete)
+            return;
+        if (incomplete is null)
+            LogComplete();
+        else
+            LogIncomplete(incomplete);
+        _state = _state with { Incomplete = incomplete };
     }
 
     private async Task RepairAsync(string[] touched, CancellationToken cancellationToken)
@@ -365,6 +404,7 @@ public sealed partial class Reconciler : IDisposable
         var started = _time.GetTimestamp();
         var result = await _backend.RepairAsync(touched, cancellationToken);
         Volatile.Write(ref _checkTicks, _time.GetElapsedTime(started).Ticks);
+        Said(result.Incomplete);
         if (result.Repairs.IsEmpty)
             return;
         foreach (var repair in result.Repairs)
@@ -380,19 +420,33 @@ public sealed partial class Reconciler : IDisposable
         };
     }
 
-    private async Task CleanConntrackAsync(UdpStaleness? stale, CancellationToken cancellationToken)
+    /// <summary>After the rules: an entry that is removed before them comes back as it was.</summary>
+    private async Task CleanConntrackAsync(HostCarriages host, CancellationToken cancellationToken)
     {
-        if (stale is null)
+        var plan = _state.Plan;
+        if (_state.LastSync is null || (ReferenceEquals(plan, _cleaned) && ReferenceEquals(host, _cleanedHost)))
             return;
+        var stale = StaleFlows.Between(_cleaned, plan, hostChanged: _cleanedHost is not null && !host.IsSameAs(_cleanedHost));
+        if (stale is null || await TryCleanAsync(stale, cancellationToken))
+            (_cleaned, _cleanedHost) = (plan, host);
+    }
+
+    private async Task<bool> TryCleanAsync(StaleFlows stale, CancellationToken cancellationToken)
+    {
         try
         {
             var removed = await _cleanConntrack(stale, cancellationToken);
             if (removed > 0)
                 LogConntrackCleaned(removed);
+            _conntrackFault = null;
+            return true;
         }
         catch (IOException fault)
         {
-            LogConntrackFailed(fault.Message);
+            if (fault.Message != _conntrackFault)
+                LogConntrackFailed(fault.Message);
+            _conntrackFault = fault.Message;
+            return false;
         }
     }
 

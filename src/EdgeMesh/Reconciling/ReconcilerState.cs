@@ -35,6 +35,9 @@ public sealed record ReconcilerState
     /// <summary>The same by the clock that nobody sets; what decides goes by this one.</summary>
     public long? FaultBegan { get; init; }
 
+    /// <summary>What the rules in force do without meanwhile and why; null when they have all they should.</summary>
+    public string? Incomplete { get; init; }
+
     public long Syncs { get; init; }
 
     public long SyncsWithChanges { get; init; }

@@ -23,6 +23,11 @@ public sealed class ApiChurnTests(ITestOutputHelper output)
             Patience = TimeSpan.FromSeconds(45),
             Write = service => node.Api.Put(service),
             Remove = service => node.Api.Remove(service),
+            RestoreAsync = () =>
+            {
+                node.Api.Calm();
+                return Task.CompletedTask;
+            },
             DisturbAsync = async random =>
             {
                 switch (random.Next(5))

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Text.Json.Nodes;
 using EdgeMesh.Testing.Lab;
 using Xunit;
 
@@ -52,7 +53,8 @@ internal sealed class Churn(HybridNode node, ManifestService[] services, ChurnSo
     /// <summary>Brings every object back to how the test began.</summary>
     public async Task RestoreAsync()
     {
-        foreach (var service in (ManifestService[])[HybridNode.Web, HybridNode.Dns, .. services])
+        ManifestService[] all = [HybridNode.Web, HybridNode.Dns, .. services];
+        foreach (var service in all)
             source.Write(service);
         _webIsLabelled = false;
         await source.RestoreAsync();
@@ -62,7 +64,17 @@ internal sealed class Churn(HybridNode node, ManifestService[] services, ChurnSo
             await node.UntilRuleAsync($"demo/{service.Name}:http", stands: true, source.Patience);
         await node.UntilRuleAsync("demo/web:http", stands: true);
         await node.UntilRuleAsync("demo/dns:dns", stands: true);
+        // A rule that stands may be that of the endpoints before, which a source that backs off still believes in.
+        var written = Lines(all.Select(service => $"{service.Namespace}/{service.Name} {string.Join(' ', service.Endpoints.Select(ip => $"{ip}:{service.Ports[0].TargetPort}"))}"));
+        await Eventually.SeesAsync(InForceAsync, seen => seen == written, source.Patience, $"in force is what was written:\n{written}");
     }
+
+    /// <summary>Each handled service and its endpoints, as the agent says that they are in force.</summary>
+    private async Task<string> InForceAsync() => Lines(JsonNode.Parse((await node.Agent.GetAsync("/status")).Body)!["services"]!.AsArray()
+        .Where(service => (bool)service!["handled"]!)
+        .Select(service => $"{service!["name"]} {string.Join(' ', service["ports"]![0]!["endpoints"]!.AsArray())}"));
+
+    private static string Lines(IEnumerable<string> lines) => string.Join('\n', lines.Order(StringComparer.Ordinal));
 
     /// <summary>Churns with clients at work all the time, and compares the agent and the node with how they were.</summary>
     public async Task<string> LeavesNothingAsync(TimeSpan period)

@@ -141,6 +141,9 @@ public sealed partial class TestApiServer : IAsyncDisposable
     /// <summary>The next request for this kind gets this instead. Key: the plural, and "watch:" before it for watches.</summary>
     public void Next(string key, Misbehaviour misbehaviour) => _next.GetOrAdd(key, _ => new()).Enqueue(misbehaviour);
 
+    /// <summary>Whatever was still to come by <see cref="Next"/> is not.</summary>
+    public void Calm() => _next.Clear();
+
     /// <summary>Each request gets this instead, until called with null.</summary>
     public void Always(string key, Misbehaviour? misbehaviour)
     {

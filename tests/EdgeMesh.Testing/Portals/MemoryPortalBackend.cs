@@ -26,6 +26,9 @@ public sealed class MemoryPortalBackend : IPortalBackend
         set => _fault = value;
     }
 
+    /// <summary>While set, what is asked for stands but for this.</summary>
+    public string? Incomplete { get; set; }
+
     /// <summary>What happened, in order: <c>sync +1 -0</c>, <c>sync failed</c>, <c>repair 2</c>, <c>withdraw</c>, <c>remove</c>,
     /// and whatever a test notes between.</summary>
     public ImmutableArray<string> Journal
@@ -104,7 +107,7 @@ public sealed class MemoryPortalBackend : IPortalBackend
         }
 
         Note($"sync +{added} -{removed}");
-        return Task.FromResult(new SyncResult(added + removed > 0, added, removed));
+        return Task.FromResult(new SyncResult(added + removed > 0, added, removed) { Incomplete = Incomplete });
     }
 
     public Task<RepairResult> RepairAsync(CancellationToken cancellationToken)
@@ -123,7 +126,7 @@ public sealed class MemoryPortalBackend : IPortalBackend
         }
 
         Note($"repair {repairs.Length}");
-        return Task.FromResult(repairs.IsEmpty ? RepairResult.InOrder : new RepairResult(repairs));
+        return Task.FromResult(new RepairResult(repairs) { Incomplete = Incomplete });
     }
 
     public Task<ImmutableArray<JumpPosition>> InspectAsync(CancellationToken cancellationToken) =>

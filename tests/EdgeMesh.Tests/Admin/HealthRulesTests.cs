@@ -74,6 +74,8 @@ public sealed class HealthRulesTests
         };
         Assert.Equal(["services and endpoints have not both been listed yet"], HealthRules.NotReady(nothing));
         Assert.Equal(["rules have not been applied yet"], HealthRules.NotReady(facts));
+        facts = facts with { Reconciler = facts.Reconciler with { Fault = "another program holds the lock" } };
+        Assert.Equal(["rules have not been applied yet: another program holds the lock"], HealthRules.NotReady(facts));
         AssertStates(nothing, alive: true, ready: false, healthy: false);
     }
 

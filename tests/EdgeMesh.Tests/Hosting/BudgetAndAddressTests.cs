@@ -9,12 +9,15 @@ namespace EdgeMesh.Tests.Hosting;
 public sealed class BudgetAndAddressTests
 {
     [Theory]
-    [InlineData(1_048_576, null, 16_384, 515_840)]
-    [InlineData(1_048_576, 1_000, 16_384, 1_000)]
-    [InlineData(20_000, 100_000, 16_384, 1_552)]
-    [InlineData(1_024, null, 16_384, 1)]
-    public void ConnectionsAreAsManyAsDescriptorsAllow(long descriptors, int? configured, int flows, int expected) =>
-        Assert.Equal(expected, ConnectionBudget.Connections(descriptors, configured, flows));
+    [InlineData(1_048_576, null, 507_520, 16_384, 64)]
+    [InlineData(1_048_576, 1_000, 1_000, 16_384, 64)]
+    [InlineData(20_000, 100_000, 4_744, 4_872, 64)]
+    [InlineData(1_024, null, 96, 128, 16)]
+    [InlineData(100, null, 11, 12, 1)]
+    [InlineData(30, null, 4, 3, 0)]
+    [InlineData(0, null, 1, 1, 0)]
+    public void DescriptorsAreSharedOut(long descriptors, int? configured, int connections, int flows, int pipes) =>
+        Assert.Equal(new ConnectionBudget(connections, flows, pipes), ConnectionBudget.Of(descriptors, configured, 16_384, listeners: 2, 64, loops: 2));
 
     [Theory]
     [InlineData(true, true, "169.254.96.16:20007 [fd0e:6d65:7368::10]:20007")]

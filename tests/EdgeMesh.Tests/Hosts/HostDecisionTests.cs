@@ -148,11 +148,31 @@ public sealed class HostDecisionTests
         var shut = new FilterChain("inet", "firewalld", "in", FilterHook.Input, IsLegacy: false, PolicyDrops: true, EndsInDrop: false);
         var host = Ordinary.WithChain(shut).Decide();
         Assert.Equal(HostCode.Carries, host.IPv4.Code);
-        Assert.True(host.IPv4.ListenerMayBeShut);
-        Assert.Contains("inet firewalld in", Assert.Single(host.IPv4.Notices), StringComparison.Ordinal);
+        Assert.Equal("inet firewalld in", host.IPv4.ListenerShutBy);
+        Assert.Equal(
+            "IPv4: inet firewalld in drops what no rule accepts on the way in, so that services that need the agent are left to kube-proxy; add a rule there that names and accepts the destination 169.254.96.16",
+            Assert.Single(host.IPv4.Notices));
+        Assert.EndsWith("fd0e:6d65:7368::10", Assert.Single(host.IPv6.Notices), StringComparison.Ordinal);
+    }
 
-        // Both ways shut: as kube-proxy's rules would have it.
-        Assert.True(Ordinary.WithChain(shut).WithChain(Forward with { IsLegacy = true }).Decide().IPv4.Carries);
+    [Fact]
+    public void AFirewallThatIsOpenToTheListenerIsNoFirewall()
+    {
+        var open = new FilterChain("inet", "firewalld", "in", FilterHook.Input, IsLegacy: false, PolicyDrops: true, EndsInDrop: false) { OpenToIPv4 = true };
+        var host = Ordinary.WithChain(open).WithChain(Forward with { IsLegacy = true }).Decide();
+        Assert.Null(host.IPv4.ListenerShutBy);
+        Assert.Equal(HostCode.ForwardDropped, host.IPv4.Code);
+        Assert.Equal("inet firewalld in", host.IPv6.ListenerShutBy);
+    }
+
+    [Fact]
+    public void WithBothWaysShutNothingIsCarried()
+    {
+        var shut = new FilterChain("ip", "filter", "INPUT", FilterHook.Input, IsLegacy: true, PolicyDrops: true, EndsInDrop: false);
+        var host = Ordinary.WithChain(shut).WithChain(Forward with { IsLegacy = true }).Decide();
+        Assert.Equal(HostCode.Shut, host.IPv4.Code);
+        Assert.Equal(
+            "iptables-legacy ip filter FORWARD drops what it does not know when this node forwards it, and iptables-legacy ip filter INPUT when it comes in", host.IPv4.Sentence);
     }
 
     [Fact]
@@ -160,7 +180,7 @@ public sealed class HostDecisionTests
     {
         var host = Ordinary.WithChain(Forward with { Name = "INPUT", Hook = FilterHook.Input }).Decide();
         Assert.True(host.IPv4.AcceptListener);
-        Assert.False(host.IPv4.ListenerMayBeShut);
+        Assert.Null(host.IPv4.ListenerShutBy);
         Assert.Empty(host.IPv4.Notices);
     }
 

@@ -62,6 +62,19 @@ public sealed class HostPlanTests
         Assert.Equal(ForwardingPath.Kernel, ports["web"].Path);
     }
 
+    [Theory]
+    [InlineData(DataPath.Userspace, FilterHook.Input, "dataPath is userspace; left to kube-proxy, since inet fw in may drop what is redirected to this node")]
+    [InlineData(DataPath.Auto, FilterHook.Forward, "inet fw out drops what it does not know when this node forwards it, and inet fw in when it comes in; left to kube-proxy, since inet fw in may drop what is redirected to this node")]
+    public void WhatWouldNotReachTheListenerIsLeftToKubeProxy(DataPath allowed, FilterHook also, string reason)
+    {
+        var shut = Ordinary.WithChain(new FilterChain("inet", "fw", "in", FilterHook.Input, IsLegacy: false, PolicyDrops: true, EndsInDrop: false));
+        if (also == FilterHook.Forward)
+            shut = shut.WithChain(new FilterChain("inet", "fw", "out", FilterHook.Forward, IsLegacy: false, PolicyDrops: true, EndsInDrop: false));
+        var port = Port(shut, TestOptions.Planning with { DataPath = allowed });
+        Assert.Equal((ForwardingPath.NotCaught, reason), (port.Path, port.Reason));
+        Assert.Null(port.Route);
+    }
+
     [Fact]
     public void AChangeOfNetworksKeepsEveryPlannedService()
     {

@@ -56,5 +56,9 @@ internal static class TestHost
         observation with { FilterChains = observation.FilterChains.Add(chain) };
 
     public static HostCarriages Decide(this HostObservation observation, HostPolicy? policy = null) =>
-        HostDecision.Decide(HostFacts.From(observation, "edgemesh0"), policy ?? new HostPolicy { OwnFilterIsLegacy = false });
+        HostDecision.Decide(HostFacts.From(observation, "edgemesh0"), policy ?? new HostPolicy
+        {
+            OwnFilterIsLegacy = false,
+            Listeners = [InetAddress.Parse("169.254.96.16"), InetAddress.Parse("fd0e:6d65:7368::10")],
+        });
 }

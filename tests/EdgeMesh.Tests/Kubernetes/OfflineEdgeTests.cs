@@ -102,11 +102,24 @@ public sealed class OfflineEdgeTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task TheCloudsFirstWordIsPublishedThoughNoObjectDiffers()
+    {
+        _server.Edge.Freeze();
+        _server.Edge.Disconnect();
+        await using var running = RunningSource.OfMetaServer(_server);
+        var local = await running.SeesAsync(f => f.Services.Count == 3 && f.Endpoints.Count == 3);
+        Assert.All(local.Cloud.Values, word => Assert.Null(word.Version));
+        _server.Edge.Connect();
+        var said = await running.SeesAsync(f => f.Cloud.Values.All(word => word.Version is not null));
+        Assert.Same(local.Services, said.Services);
+    }
+
+    [Fact]
     public async Task AClusterRestoredFromABackupIsBelievedAfterAWhile()
     {
         await using var running = RunningSource.OfMetaServer(_server, Sample.Quick with { PromptRelist = TimeSpan.FromMilliseconds(300) });
         await running.SeesAsync(f => f.Services.Count == 3);
-        _server.Always("services", Misbehave.Body(List("900", Sample.Service("restored").Replace("\"namespace\"", "\"resourceVersion\":\"890\",\"namespace\"", StringComparison.Ordinal))));
+        _server.Always("services", Misbehave.Body(List("900", Versioned(Sample.Service("restored"), "890"))));
         await running.FaultAsync("services", "not above what the cloud said");
         Assert.Equal(3, running.Source.Current!.Services.Count);
         var facts = await running.SeesAsync(f => f.Services.Count == 1);
@@ -149,6 +162,68 @@ public sealed class OfflineEdgeTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task WhatAWatchSaidWasDeletedStaysSoAcrossARestartWithoutTheCloud()
+    {
+        using var folder = new TemporaryFolder();
+        var path = Path.Combine(folder.Path, "facts.json");
+        await using (var first = Cached(path))
+        {
+            await first.SeesAsync(f => f.Services.Count == 3);
+            await RunningSource.UntilAsync(() => _server.OpenWatches == 2, "watches");
+            // The cloud lists no more: the deletion is known by the watch alone.
+            _server.Always("services", Misbehave.Status(503));
+            _server.Edge.Freeze();
+            _server.Delete("services", "demo", "old");
+            var facts = await first.SeesAsync(f => f.Services.Count == 2);
+            Assert.Contains(Name("old"), facts.Cloud["services"].Deleted.Keys);
+        }
+
+        _server.Always("services", null);
+        _server.Edge.Disconnect();
+        await using var again = Cached(path);
+        await again.SeesAsync(f => f.Origin == FactsOrigin.Live);
+        var lists = again.Kind("services").Lists;
+        await RunningSource.UntilAsync(() => again.Kind("services").Lists > lists + 2, "local lists, which still name it");
+        Assert.Equal(["shop", "web"], again.Source.Current!.Services.Keys.Select(key => key.Name).Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public async Task FarFewerObjectsThanBeforeAreBelievedTheThirdTime()
+    {
+        for (var i = 0; i < 12; i++)
+            _server.Put(Sample.Service($"more-{i}"));
+        await using var running = RunningSource.OfMetaServer(_server);
+        await running.SeesAsync(f => f.Services.Count == 15);
+        var few = Misbehave.Body(List("99999", string.Join(',', Enumerable.Range(0, 5).Select(i => Versioned(Sample.Service($"more-{i}"), "99998")))));
+        _server.Next("services", few);
+        await running.FaultAsync("services", "far fewer services than there were");
+        Assert.Equal(15, running.Source.Current!.Services.Count);
+        _server.Always("services", few);
+        await running.SeesAsync(f => f.Services.Count == 5);
+    }
+
+    [Theory]
+    [InlineData("abc")]
+    [InlineData("12.5")]
+    [InlineData("-1")]
+    public async Task AVersionThatIsNoNumberIsNeitherOlderNorNewer(string version)
+    {
+        await using var running = RunningSource.OfMetaServer(_server);
+        await running.SeesAsync(f => f.Services.Count == 3);
+        await RunningSource.UntilAsync(() => _server.OpenWatches == 2, "watches");
+        var events = running.Kind("services").Events;
+        foreach (var what in (string[])["MODIFIED", "DELETED"])
+            _server.Next("watch:services", Misbehave.Body($$"""{"type":"{{what}}","object":{{Versioned(Sample.Service("web", "10.96.0.77"), version)}} }""" + "\n"));
+        _server.DropConnections();
+        await RunningSource.UntilAsync(() => running.Kind("services").Events >= events + 2, "both events");
+        Assert.NotEqual("10.96.0.77", Ip(running.Source.Current!, "web"));
+        Assert.Equal(3, running.Source.Current!.Services.Count);
+        _server.Next("services", Misbehave.Body(List(version, Versioned(Sample.Service("other"), "7"))));
+        await running.FaultAsync("services", "not above what the cloud said");
+        Assert.Equal(3, running.Source.Current!.Services.Count);
+    }
+
+    [Fact]
     public async Task ACacheOfTheFormatBeforeIsReadAndKnowsNoWordOfTheCloud()
     {
         const string lines = "{\"format\":\"edgemesh-facts\",\"version\":2,\"source\":{\"configured\":\"m\",\"server\":\"http://m/\"},\"asOf\":\"2026-01-01T00:00:00+00:00\"}\n";
@@ -165,6 +240,8 @@ public sealed class OfflineEdgeTests : IAsyncLifetime
         return new(new CachedSource(
             source, path, source.Identity, _ => Task.FromResult(source.Identity), TimeSpan.FromMilliseconds(10), TimeProvider.System, new LogLines(), kept => source.Seed(kept.Facts)));
     }
+
+    private static string Versioned(string json, string version) => json.Replace("\"namespace\"", $"\"resourceVersion\":\"{version}\",\"namespace\"", StringComparison.Ordinal);
 
     private static string List(string version, string item) => $$"""{"apiVersion":"v1","kind":"ServiceList","items":[{{item}}],"metadata":{"resourceVersion":"{{version}}"} }""";
 

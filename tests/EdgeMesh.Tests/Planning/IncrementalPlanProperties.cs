@@ -30,6 +30,7 @@ public sealed class IncrementalPlanProperties
         Assert.Equal(PlanText.Of(freshPlan), PlanText.Of(state.Plan));
         Assert.Equal(Rules(freshPlan), Rules(state.Plan));
         Assert.Equal(Routes(freshPlan), Routes(state.Plan));
+        Assert.Equal(Networks(freshPlan), Networks(state.Plan));
     });
 
     [Fact]
@@ -168,6 +169,9 @@ public sealed class IncrementalPlanProperties
     private static string Target(EdgeMesh.Netfilter.PortalRule rule) => rule.Target is EdgeMesh.Netfilter.PortalTarget.Backends backends
         ? $"{string.Join(',', backends.Endpoints)} {backends.Choice} {backends.AffinityTimeout}"
         : rule.Target.GetType().Name;
+
+    private static IEnumerable<string> Networks(ForwardingPlan plan) => plan.Portals.Select(p =>
+        $"{p.Family} endpoints {string.Join(' ', p.Invalid!.Endpoints)} services {string.Join(' ', p.Invalid.Services)} caught {string.Join(' ', plan.ServiceNetworks(p.Family))}");
 
     private static IEnumerable<string> Routes(ForwardingPlan plan) => plan.Routes.Routes
         .Select(r => $"{r.Key} {r.Value.Service} {string.Join(',', r.Value.Endpoints)} {string.Join(',', r.Value.Endpoints.Select(e => r.Value.NodeOf(e)))} {r.Value.ClientIPAffinity}")

@@ -1,4 +1,5 @@
 using EdgeMesh.Catalog;
+using EdgeMesh.Hosts;
 using EdgeMesh.Kubernetes;
 using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Planning;
@@ -183,6 +184,66 @@ public sealed class ReconcilerTests
         await run.PauseAsync();
         Assert.Null(run.State.Fault);
         Assert.Equal(1, run.State.OrderRepairs);
+    }
+
+    [Fact]
+    public async Task WhatASyncLeftUndoneIsTriedAgainSoonAndThenLessOften()
+    {
+        await using var run = new RunningReconciler();
+        run.Backend.Incomplete = "the filter table is held";
+        await run.PublishAsync(Facts(_web));
+        await run.EndPauseAsync();
+        Assert.Equal("the filter table is held", run.State.Incomplete);
+        Assert.Null(run.State.Fault);
+        double[] delays = [0.5, 1, 2, 4, 8, 16, 30, 30];
+        for (var i = 0; i < delays.Length; i++)
+        {
+            // The rest after the round before counts.
+            Assert.Equal(delays[i], (await run.PauseAsync() + SyncPace.LeastRest).TotalSeconds);
+            run.Backend.Incomplete = i < delays.Length - 1 ? run.Backend.Incomplete : null;
+            await run.EndPauseAsync();
+            await run.Backend.WroteAsync("repair 0", i + 1, RunningReconciler.Deadline);
+            Assert.Equal(SyncPace.LeastRest, await run.PauseAsync());
+            await run.EndPauseAsync();
+        }
+
+        Assert.Null(run.State.Incomplete);
+        Assert.Equal((1, 1), (run.Said("the filter table is held"), run.Said("stands now")));
+        Assert.Equal(1, run.Count("sync"));
+    }
+
+    [Fact]
+    public async Task ConntrackThatCouldNotBeCleanedIsCleanedOfEverythingSince()
+    {
+        await using var run = new RunningReconciler { ConntrackFault = new IOException("no buffer space") };
+        await run.PublishAsync(Facts(Service("demo/dns", "10.0.0.1", "dns:53/UDP")));
+        await run.EndPauseAsync();
+        run.Source.Publish(Facts(Service("demo/dns", "10.0.0.1", "dns:53/UDP"), Service("demo/more", "10.0.0.2", "dns:53/UDP")));
+        await run.Backend.WroteAsync("conntrack 2", 1, RunningReconciler.Deadline);
+        await run.EndPauseAsync();
+        run.ConntrackFault = null;
+        await run.EndPauseAsync();
+        await run.Backend.WroteAsync("conntrack 2", 2, RunningReconciler.Deadline);
+        await run.EndPauseAsync();
+        Assert.Equal(1, run.Said("no buffer space"));
+        Assert.Equal(3, run.Count("conntrack"));
+    }
+
+    [Fact]
+    public async Task ConnectionsThatNobodyAnsweredBeginAnewWhenTheHostCarriesOthers()
+    {
+        await using var run = new RunningReconciler();
+        await run.PublishAsync(Facts(_web, _webSlice, Service("demo/two", "10.0.0.2", "80")));
+        Assert.Equal(0, run.Count("conntrack"));
+        await run.EndPauseAsync();
+        var stopped = HostCarriage.Unasked with { Code = HostCode.NotForwarding, Sentence = "this node does not forward IPv4" };
+        run.Reconciler.Change(new ReconcilerOptions(TestOptions.Policy, TestOptions.Planning with { Host = new(stopped, stopped) }));
+        await run.Backend.WroteAsync("conntrack 2", 1, RunningReconciler.Deadline);
+        await run.EndPauseAsync();
+        run.Reconciler.RequestRepair();
+        await run.Backend.WroteAsync("repair", 1, RunningReconciler.Deadline);
+        await run.PauseAsync();
+        Assert.Equal(1, run.Count("conntrack"));
     }
 
     [Fact]

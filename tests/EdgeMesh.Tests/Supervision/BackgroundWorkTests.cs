@@ -22,6 +22,7 @@ public sealed partial class BackgroundWorkTests
         ("EdgeMesh.Linux/Netlink/RuleChangeMonitor.cs", "new Thread(Listen)", "its fault goes to the order guard's wait, which runs under the supervisor"),
         ("EdgeMesh.Linux/Netlink/NftHeartbeat.cs", "new Thread(Write)", "survives every fault, and tells it to the loop that beats"),
         ("EdgeMesh.Linux/Netlink/ConntrackCleaner.cs", "Task.Run(() => DeleteUdp(", "returned to its caller, which waits for it"),
+        ("EdgeMesh.Linux/Netlink/ConntrackCleaner.cs", "Task.Run(() => DeleteUnansweredTcp(", "returned to its caller, which waits for it"),
     ];
 
     [Fact]

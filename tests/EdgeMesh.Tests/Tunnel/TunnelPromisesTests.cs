@@ -25,8 +25,8 @@ public sealed class TunnelPromisesTests : IAsyncDisposable
         var (paused, sendsToPaused) = await CarryAsync(near);
         var (gone, sendsToGone) = await CarryAsync(near);
         var floods = new[] { FloodAsync(sendsToPaused), FloodAsync(sendsToGone) };
-        Assert.Equal(1, (await paused.ReceiveAsync(1)).Length);
-        Assert.Equal(1, (await gone.ReceiveAsync(1)).Length);
+        Assert.Single(await paused.ReceiveAsync(1));
+        Assert.Single(await gone.ReceiveAsync(1));
         // Both take no more from here on, and one of them answers nothing either.
         Deafen(gone.Socket);
         _clock.Leap(TimeSpan.FromHours(1));

@@ -89,6 +89,48 @@ public sealed class FakeIptablesLegacyTests : IptablesCases
         await (await NewAsync()).SyncAsync([Family([Portal(1, 0)])], Cancel);
         Assert.Contains(await SaveAsync(IpFamily.IPv4, "nat"), l => l.StartsWith(":KUBE-PORTALS-HOST", StringComparison.Ordinal));
     }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task AFilterTableThatIsHeldIsSaidAndFilledOrEmptiedByTheNextRepair(bool withdrawn)
+    {
+        var held = new FilterTableIsHeld(kernel);
+        var portals = await new IptablesChoice(held, TimeProvider.System).CreateAsync(ChainPrefix.EdgeMesh, Variant, Cancel);
+        var guarded = Family([Portal(1, 1)]) with { Invalid = new InvalidGuard([System.Net.IPNetwork.Parse("10.244.3.0/24")], []) };
+        Assert.Null((await portals.SyncAsync([guarded], Cancel)).Incomplete);
+        held.IsHeld = true;
+        var next = withdrawn ? Family([]) : guarded with { Invalid = new InvalidGuard([System.Net.IPNetwork.Parse("10.244.0.0/24")], []) };
+        Assert.Contains("xtables lock", (await portals.SyncAsync([next], Cancel)).Incomplete);
+        Assert.Contains("xtables lock", (await portals.RepairAsync(Cancel)).Incomplete);
+        Assert.Contains("xtables lock", (await portals.SyncAsync([next], Cancel)).Incomplete);
+        Assert.Contains(await SaveAsync(IpFamily.IPv4, "filter"), line => line.Contains("10.244.3.0/24", StringComparison.Ordinal));
+
+        held.IsHeld = false;
+        Assert.Null((await portals.RepairAsync(Cancel)).Incomplete);
+        var filter = await SaveAsync(IpFamily.IPv4, "filter");
+        Assert.DoesNotContain(filter, line => line.Contains("10.244.3.0/24", StringComparison.Ordinal));
+        Assert.Equal(!withdrawn, filter.Any(line => line.Contains("-s 10.244.0.0/24", StringComparison.Ordinal)));
+    }
+}
+
+/// <summary>While somebody else holds its lock, nothing reads or writes the filter table.</summary>
+internal sealed class FilterTableIsHeld(ICommands inner) : ICommands
+{
+    public bool IsHeld { get; set; }
+
+    public bool Exists(string command) => inner.Exists(command);
+
+    public Task<IReadOnlyList<string>?> ReadProcAsync(string path, CancellationToken cancellationToken) => inner.ReadProcAsync(path, cancellationToken);
+
+    public Task<CommandResult> RunAsync(
+        string command, IReadOnlyList<string> arguments, IEnumerable<ReadOnlyMemory<char>>? input, TimeSpan deadline, CancellationToken cancellationToken)
+    {
+        var text = input?.ToArray();
+        return IsHeld && (arguments.Contains("filter") || text is not null && string.Concat(text).StartsWith("*filter", StringComparison.Ordinal))
+            ? Task.FromResult(new CommandResult(4, "", "Another app is currently holding the xtables lock. Perhaps you want to use the -w option?\n"))
+            : inner.RunAsync(command, arguments, text, deadline, cancellationToken);
+    }
 }
 
 /// <summary>Writing takes a second.</summary>

@@ -21,6 +21,7 @@ case "$#${1:-}" in
   --clean  remove what --keep left standing" ;;
 esac
 need_root "it makes network namespaces and loads rules into them; nothing outside of these is touched" "${1:-}"
+need_bridge_netfilter
 need_dotnet
 need_programs ip:iproute2 iptables:iptables iptables-restore:iptables curl:curl nginx:nginx-light sysctl:procps socat:socat
 

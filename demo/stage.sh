@@ -12,7 +12,7 @@ inside() {
     ip netns exec "$stage-$where" "$@"
 }
 
-# Pods are routed, each on its own wire: on one common bridge the answers of a pod would not pass the node.
+# Pods stand on one bridge, as the CNI plug-ins of most clusters make it: with hairpin mode, and what goes from pod to pod passes netfilter.
 set_stage() {
     files=$(mktemp -d "/tmp/$stage.XXXXXX")
     local place
@@ -33,7 +33,8 @@ set_stage() {
 
     ip -n "$stage-node" link add cni0 type bridge
     ip -n "$stage-node" link set cni0 up
-    ip -n "$stage-node" address add 10.244.0.1/32 dev cni0
+    ip -n "$stage-node" address add 10.244.0.1/24 dev cni0
+    inside node sysctl -qw net.bridge.bridge-nf-call-iptables=1
     wire_pod client 10.244.0.100
     wire_pod pod-1 10.244.0.11 10.244.0.41
     wire_pod pod-2 10.244.0.12 10.244.0.42
@@ -43,14 +44,13 @@ wire_pod() {
     local pod=$1 address
     shift
     ip -n "$stage-node" link add "to-$pod" type veth peer name eth0 netns "$stage-$pod"
-    ip -n "$stage-node" link set "to-$pod" up
+    ip -n "$stage-node" link set "to-$pod" master cni0 up
+    ip -n "$stage-node" link set "to-$pod" type bridge_slave hairpin on
     ip -n "$stage-$pod" link set eth0 up
     for address in "$@"; do
-        ip -n "$stage-$pod" address add "$address/32" dev eth0
-        ip -n "$stage-node" route add "$address/32" dev "to-$pod" src 10.244.0.1
+        ip -n "$stage-$pod" address add "$address/24" dev eth0
     done
-    ip -n "$stage-$pod" route add 10.244.0.1/32 dev eth0 scope link
-    ip -n "$stage-$pod" route add default via 10.244.0.1 dev eth0
+    ip -n "$stage-$pod" route add default via 10.244.0.1
 }
 
 load_kube_proxy() {

@@ -17,6 +17,11 @@ need_root() {
     [ "$(id -u)" = 0 ] || fail "this needs root, because $1. Run: sudo $0${2:+ $2}"
 }
 
+# On a stage with pods on one bridge. kubeadm asks for it too: without it kube-proxy's rules do not hold from pod to pod.
+need_bridge_netfilter() {
+    [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ] || fail "its pods stand on one bridge, which needs bridge netfilter, as a node of Kubernetes does. Run: modprobe br_netfilter"
+}
+
 need_dotnet() {
     # A program for another machine would be made without a word, and would not start here.
     [ "$(uname -m)" = x86_64 ] || fail "the program is built for x86-64 only so far, and this machine is $(uname -m)."

@@ -137,6 +137,35 @@ public sealed class TcpTests
     }
 
     [Fact]
+    public async Task AnAnswerThatComesWhileTheClientStillUploadsIsReadByEveryClient()
+    {
+        await using var node = await HybridNode.StartAsync(NodeSetup.Userspace, HybridNode.Web);
+        for (var i = 0; i < 20; i++)
+        {
+            using var client = await node.Lab.ConnectAsync("client", HybridNode.WebAddress);
+            await UploadAsync(client, (byte[])[.. "EARLY\n"u8, .. new byte[20_000_000]]);
+            var answer = new byte[256];
+            var length = await client.ReceiveAsync(answer);
+            Assert.Equal(HybridNode.ByAgent, Answer.Parse(Encoding.ASCII.GetString(answer, 0, length)).Port);
+        }
+    }
+
+    /// <summary>A pager, a paused player, a suspended machine. The long form pauses for longer than any timer of a connection.</summary>
+    [Fact]
+    public async Task AClientThatPausesGetsTheRestHoweverLongItPaused()
+    {
+        await using var node = await HybridNode.StartAsync(NodeSetup.Userspace, HybridNode.Web);
+        using var pausing = await node.Lab.ConnectAsync("client", HybridNode.WebAddress);
+        await pausing.SendAsync("SEND 40000000\n"u8.ToArray());
+        pausing.Shutdown(SocketShutdown.Send);
+
+        await Eventually.StaysAsync(
+            () => node.Agent.MetricAsync("edgemesh_tcp_connections_active"), active => active == 1, TimeSpan.FromSeconds(LongForm.IsAsked ? 150 : 1.5));
+
+        Assert.Equal(40_000_000, await ReadPatternAsync(pausing));
+    }
+
+    [Fact]
     public async Task AClientThatDoesNotReadHoldsUpNobodyElse()
     {
         await using var node = await HybridNode.StartAsync(NodeSetup.Userspace, HybridNode.Web);
@@ -211,6 +240,21 @@ public sealed class TcpTests
 
         // A pod that is reached in user mode sees the node.
         Assert.Equal("nginx in pod a, asked by 10.244.0.1\n", page.Output);
+    }
+
+    /// <summary>Until all is sent, or the reset behind the answer has come.</summary>
+    private static async Task UploadAsync(Socket client, ReadOnlyMemory<byte> upload)
+    {
+        using var timeout = new CancellationTokenSource(TimeSpan.FromSeconds(20));
+        try
+        {
+            while (upload.Length > 0)
+                upload = upload[await client.SendAsync(upload, timeout.Token)..];
+        }
+        catch (SocketException)
+        {
+            // As on the direct path.
+        }
     }
 
     private static async Task<long> ReadPatternAsync(Socket socket)

@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
@@ -23,6 +24,17 @@ public sealed class TunnelFixture : IAsyncLifetime
             Lab.Publish($"acted-{node.Name}", address, ActedServer.Port, "TCP", node);
         Lab[Lab.Edge2.Name].SetSysctl("netfilter/nf_conntrack_udp_timeout_stream", $"{SecondsOfUdpAtEdge2}");
         Lab.Publish("docker", "10.96.0.17", 8080, "TCP", [("172.17.0.2", Lab.Edge2)]);
+        // Two pods that have one address, each on its node.
+        var twins = new ManifestService
+        {
+            Name = "twins",
+            ClusterIPs = ["10.96.0.18"],
+            Ports = [new ManifestPort("main", 8080, 8080)],
+            Endpoints = ["172.17.0.2"],
+        };
+        var slice = twins.ToYaml();
+        slice = slice[slice.IndexOf("---", StringComparison.Ordinal)..].Replace("peer-node", Lab.Edge2.Name, StringComparison.Ordinal).Replace("twins-v4", "twins-v4-2", StringComparison.Ordinal);
+        Lab.Manifests.WriteText("demo-twins.yaml", twins.ToYaml().Replace("peer-node", Lab.Edge1.Name, StringComparison.Ordinal) + slice);
         await Lab.StartAgentsAsync(Lab.Cloud);
         await Services.UntilEverySessionStandsAsync(Lab);
     }
@@ -140,6 +152,35 @@ public sealed class TunnelPathTests(TunnelFixture fixture) : IClassFixture<Tunne
 
         // On the node itself the very same address is its own pod, straight through the kernel.
         Assert.StartsWith("kernel local: ", await _lab.Edge2.WayOfAsync("docker"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task OnePodAddressOnTwoNodesIsTwoEndpointsAndOnEachOfTheseItsOwn()
+    {
+        var fromCloud = new List<string>();
+        for (var i = 0; i < 8; i++)
+            fromCloud.Add((await _lab.Cloud.AskAsync("10.96.0.18:8080")).Pod);
+        Assert.Equal(["edge-1", "edge-2"], fromCloud.Distinct().Order());
+        // On their nodes the pods themselves ask.
+        foreach (var node in new[] { _lab.Edge1, _lab.Edge2 })
+        {
+            for (var i = 0; i < 4; i++)
+                Assert.Equal(node.Name, await AskFromTheAddressOfAllAsync(node, "10.96.0.18:8080"));
+        }
+    }
+
+    [Fact]
+    public async Task AClientThatHasTheAddressOfTheEndpointItAsksForReachesTheOtherNode() =>
+        Assert.Equal("edge-2", await AskFromTheAddressOfAllAsync(_lab.Edge1, "10.96.0.17:8080"));
+
+    /// <summary>As a pod that has the address which a pod of every node has.</summary>
+    private static async Task<string> AskFromTheAddressOfAllAsync(MeshLabNode node, string target)
+    {
+        using var socket = node.Pod.NewSocket(AddressFamily.InterNetwork, SocketType.Stream);
+        socket.Bind(new IPEndPoint(IPAddress.Parse("172.17.0.2"), 0));
+        using var timeout = new CancellationTokenSource(TimeSpan.FromSeconds(10));
+        await socket.ConnectAsync(IPEndPoint.Parse(target), timeout.Token);
+        return (await NamespaceLab.AskAsync(socket, "WHO")).Pod;
     }
 
     [Fact]

@@ -21,6 +21,11 @@ public static class LabAddresses
 
     /// <summary>The third endpoint of <c>demo/web</c>, a pod of another node.</summary>
     public const string RemotePod = "10.244.1.13";
+    public const string RemotePod6 = "fd00:10:244:1::13";
+
+    /// <summary>A machine beside the node that is none of the cluster's; only in labs that have it.</summary>
+    public const string Lan = "10.200.0.9";
+    public const string Lan6 = "fd00:10:200::9";
 
     /// <summary>Addresses of pod "a": the first endpoint of each service of the fixture.</summary>
     public static ImmutableArray<string> PodA { get; } = ["10.244.0.11", "10.244.0.21", "10.244.0.31", "10.244.0.41", "10.244.0.51", "fd00:10:244::11"];

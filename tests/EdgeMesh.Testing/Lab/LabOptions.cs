@@ -21,6 +21,11 @@ public sealed record LabOptions
 {
     public KubeProxyRules KubeProxy { get; init; } = KubeProxyRules.IptablesNft;
 
+    /// <summary>What kube-proxy knows instead of the services of the fixture: each with one endpoint per family.</summary>
+    public IReadOnlyList<ManifestService> KubeProxyServices { get; init; } = [];
+
+    public LabHost Host { get; init; } = LabHost.Routed;
+
     /// <summary>Starts <see cref="PodServer"/> on the ports of the fixture's services in both pods and outside.</summary>
     public bool PodServers { get; init; } = true;
 }

@@ -11,7 +11,8 @@ public sealed record Answer(string Pod, string Endpoint, string Client)
     /// <summary>The port on which the pod was reached.</summary>
     public int Port => IPEndPoint.Parse(Endpoint).Port;
 
-    internal static Answer Parse(string line) =>
+    /// <exception cref="FormatException">Not what a pod says to WHO.</exception>
+    public static Answer Parse(string line) =>
         line.Trim().Split(' ') is [var pod, var endpoint, "from", var client]
             ? new Answer(pod, endpoint, client)
             : throw new FormatException($"Not an answer of a pod: '{line}'");

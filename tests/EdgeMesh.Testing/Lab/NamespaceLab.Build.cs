@@ -2,8 +2,6 @@ namespace EdgeMesh.Testing.Lab;
 
 public sealed partial class NamespaceLab
 {
-    private static readonly string[] _roles = ["node", "client", "a", "b", "outside"];
-
     private static string FixtureFolder { get; } = Path.Combine(AppContext.BaseDirectory, "fixtures", "kube-proxy");
 
     /// <summary>A kube-proxy starts: its recorded rules are added to what stands, and its nat jumps go in at position 1,
@@ -25,6 +23,18 @@ public sealed partial class NamespaceLab
             .Replace("-A OUTPUT ", "-I OUTPUT ", StringComparison.Ordinal)
             .Replace("-A POSTROUTING ", "-I POSTROUTING ", StringComparison.Ordinal);
         (await RunWithInputAsync("node", inserted, RestoreProgram(rules), "--noflush", "-w", "5")).Succeeded();
+    }
+
+    /// <summary>A kube-proxy starts that knows these services, each with one endpoint per family, and works as <paramref name="rules"/> says.</summary>
+    public async Task StartKubeProxyAsync(KubeProxyRules rules, IReadOnlyList<ManifestService> services)
+    {
+        foreach (var ipv6 in (bool[])[false, true])
+        {
+            if (rules == KubeProxyRules.Nftables)
+                (await RunWithInputAsync("node", KubeProxyText.Nftables(services, ipv6), "nft", "-f", "-")).Succeeded();
+            else
+                (await RunWithInputAsync("node", KubeProxyText.Iptables(services, ipv6), (ipv6 ? "ip6" : "ip") + RestoreProgram(rules)[2..], "--noflush", "-w", "5")).Succeeded();
+        }
     }
 
     /// <summary>A kube-proxy ends and another starts: in nftables mode its hooks are registered anew, behind all others of
@@ -68,17 +78,17 @@ public sealed partial class NamespaceLab
         }
 
         // Outside answers what it has no route for with ICMP, so that a connection that nobody takes fails at once.
-        foreach (var role in (string[])["node", "outside"])
+        foreach (var role in (string[])[.. Host.Forwards ? ["node"] : (string[])[], "outside"])
         {
             this[role].SetSysctl("ipv4/ip_forward", "1");
             this[role].SetSysctl("ipv6/conf/all/forwarding", "1");
         }
 
         await BuildNodeAsync();
-        await BuildPodAsync("client", [LabAddresses.Client, LabAddresses.Client6]);
-        await BuildPodAsync("a", LabAddresses.PodA);
-        await BuildPodAsync("b", LabAddresses.PodB);
+        foreach (var (pod, addresses) in new[] { ("client", [LabAddresses.Client, LabAddresses.Client6]), ("a", LabAddresses.PodA), ("b", LabAddresses.PodB) })
+            await (Host.OnBridge ? BuildPodOnBridgeAsync(pod, addresses) : BuildPodAsync(pod, addresses));
         await BuildOutsideAsync();
+        await BuildHostAsync();
     }
 
     private Task BuildNodeAsync() => IpAsync(
@@ -86,8 +96,8 @@ public sealed partial class NamespaceLab
             "link set lo up",
             "link add cni0 type bridge",
             "link set cni0 up",
-            $"addr add {LabAddresses.Gateway}/32 dev cni0",
-            $"addr add {LabAddresses.Gateway6}/128 dev cni0 nodad",
+            $"addr add {LabAddresses.Gateway}/{(Host.OnBridge ? 24 : 32)} dev cni0",
+            $"addr add {LabAddresses.Gateway6}/{(Host.OnBridge ? 64 : 128)} dev cni0 nodad",
             $"link add uplink type veth peer name eth0 netns {NameOf("outside")}",
             "link set uplink up",
             $"addr add {LabAddresses.Node}/24 dev uplink",
@@ -131,6 +141,7 @@ public sealed partial class NamespaceLab
                 $"addr add {LabAddresses.Outside}/24 dev eth0",
                 $"addr add {LabAddresses.Outside6}/64 dev eth0 nodad",
                 $"addr add {LabAddresses.RemotePod}/32 dev lo",
+                $"addr add {LabAddresses.RemotePod6}/128 dev lo nodad",
                 $"route add 10.244.0.0/24 via {LabAddresses.Node}",
                 $"route add fd00:10:244::/64 via {LabAddresses.Node6}",
             ],

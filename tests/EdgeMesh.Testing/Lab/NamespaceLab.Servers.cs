@@ -38,5 +38,21 @@ public sealed partial class NamespaceLab
         }
 
         Serve("outside", LabAddresses.Outside, 6443);
+        if (!Host.HasLan)
+            return;
+        // A pod of the node's own network, and the pod next door.
+        foreach (var port in (int[])[8080, 8081])
+        {
+            Serve("node", LabAddresses.Node, port);
+            Serve("node", LabAddresses.Node6, port);
+        }
+
+        foreach (var port in _udpPorts)
+        {
+            ServeUdp("node", LabAddresses.Node, port);
+            ServeUdp("node", LabAddresses.Node6, port);
+            ServeUdp("outside", LabAddresses.RemotePod, port);
+            ServeUdp("outside", LabAddresses.RemotePod6, port);
+        }
     }
 }

@@ -9,20 +9,25 @@ namespace EdgeMesh.Testing.Lab;
 ///   a      10.244.0.11 … ┼─ node (10.244.0.1, 10.200.0.2) ─ outside (10.200.0.1, 10.244.1.13)
 ///   b      10.244.0.12 … ┘
 /// </code>
-/// Pods are routed, each on its own veth: on a common bridge the answer of a pod would not pass the node,
-/// and its address translation would not be undone.</summary>
+/// <see cref="LabOptions.Host"/> says how: pods routed one by one, or on one bridge; and what else the node is like.</summary>
 public sealed partial class NamespaceLab : IAsyncDisposable
 {
     private readonly Dictionary<string, NetworkNamespace> _namespaces = new(StringComparer.Ordinal);
     private readonly List<IAsyncDisposable> _running = [];
 
-    private NamespaceLab(string name)
+    private readonly string[] _roles;
+
+    private NamespaceLab(string name, LabHost host)
     {
         Name = name;
+        Host = host;
+        _roles = host.HasLan ? ["node", "client", "a", "b", "outside", "lan"] : ["node", "client", "a", "b", "outside"];
         Folder = Directory.CreateTempSubdirectory(name + "-").FullName;
     }
 
     public string Name { get; }
+
+    public LabHost Host { get; }
 
     /// <summary>Files of this lab; removed with it.</summary>
     public string Folder { get; }
@@ -38,11 +43,12 @@ public sealed partial class NamespaceLab : IAsyncDisposable
         options ??= new LabOptions();
         await LabRequirements.CheckAsync();
         await LabLeftovers.RemoveAsync();
-        var lab = new NamespaceLab(LabLeftovers.NewName());
+        var lab = new NamespaceLab(LabLeftovers.NewName(), options.Host);
         try
         {
             await lab.BuildAsync();
-            await lab.StartKubeProxyAsync(options.KubeProxy);
+            await lab.RaiseFirewallAsync(options.Host.Firewall, options.KubeProxy == KubeProxyRules.IptablesLegacy ? IptablesVariant.Legacy : IptablesVariant.Nft);
+            await (options.KubeProxyServices.Count == 0 ? lab.StartKubeProxyAsync(options.KubeProxy) : lab.StartKubeProxyAsync(options.KubeProxy, options.KubeProxyServices));
             if (options.PodServers)
                 lab.StartPodServers();
             return lab;
@@ -55,7 +61,7 @@ public sealed partial class NamespaceLab : IAsyncDisposable
     }
 
     /// <summary>Runs a program inside, to its end.</summary>
-    /// <param name="role">node, client, a, b or outside.</param>
+    /// <param name="role">node, client, a, b, outside, or lan where the lab has one.</param>
     public Task<CommandResult> RunAsync(string role, string file, params string[] arguments) =>
         CommandResult.RunAsync("ip", ["netns", "exec", this[role].Name, file, .. arguments]);
 

@@ -7,7 +7,8 @@ namespace EdgeMesh.Testing.Lab;
 
 /// <summary>A TCP server in a pod that does what the first line of a connection says:
 /// <c>WHO</c> names the pod, <c>ECHO</c> sends back everything until the client shuts down,
-/// <c>SEND n</c> waits for the client to shut down and then sends n bytes, <c>HOLD</c> answers a line and stays;
+/// <c>SEND n</c> waits for the client to shut down and then sends n bytes, <c>HOLD</c> answers a line and stays,
+/// <c>EARLY</c> answers and closes while the client still sends, which resets the connection behind the answer;
 /// an HTTP request gets the name of the pod as a page.</summary>
 public sealed class PodServer : IAsyncDisposable
 {
@@ -110,6 +111,9 @@ public sealed class PodServer : IAsyncDisposable
                 for (int read; (read = await connection.ReceiveAsync(buffer, _stop.Token)) > 0;)
                     await SendAsync(connection, buffer.AsMemory(0, read));
                 break;
+            case "EARLY":
+                await SendAsync(connection, Encoding.ASCII.GetBytes(who));
+                return;
             case "HOLD":
                 await SendAsync(connection, Encoding.ASCII.GetBytes(who));
                 while (await connection.ReceiveAsync(buffer, _stop.Token) > 0)

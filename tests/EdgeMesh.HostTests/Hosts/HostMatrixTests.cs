@@ -1,0 +1,55 @@
+using System.Globalization;
+using EdgeMesh.Testing.Lab;
+using EdgeMesh.Tests.Deploy;
+using Xunit;
+
+namespace EdgeMesh.HostTests.Hosts;
+
+/// <summary>Every kind of host, every kind of client, every backend, both families and protocols.</summary>
+public sealed class HostMatrixTests(ITestOutputHelper output)
+{
+    private const string Document = "docs/hosts.md";
+
+    /// <summary>Run with UPDATE_GOLDEN=1 to write both tables into the document.</summary>
+    [Fact]
+    public async Task NoHostServesWorseThanWithKubeProxyAloneAndTheDocumentShowsWhatIsSeen()
+    {
+        var started = TimeProvider.System.GetTimestamp();
+        var matrix = await HostMatrix.SeeAsync();
+        var (alone, together) = (MatrixTable.Of(matrix.KubeProxyAlone), MatrixTable.Of(matrix.WithAgent));
+        output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{HostMatrix.Fields.Length} fields in {TimeProvider.System.GetElapsedTime(started).TotalSeconds:0} s\n{alone}\n{together}"));
+
+        var worse = HostMatrix.Fields.Where(field => matrix.KubeProxyAlone(field).Served && !matrix.WithAgent(field).Served);
+        Assert.Empty(worse.Select(field => field.ToString()));
+
+        var path = Repository.PathOf(Document);
+        var text = await File.ReadAllTextAsync(path);
+        if (Environment.GetEnvironmentVariable("UPDATE_GOLDEN") == "1")
+        {
+            text = With(With(text, "kube-proxy alone", alone), "with the agent", together);
+            await File.WriteAllTextAsync(path, text);
+        }
+
+        Assert.Equal(alone, Between(text, "kube-proxy alone"));
+        Assert.Equal(together, Between(text, "with the agent"));
+    }
+
+    private static string Between(string text, string name)
+    {
+        var (begin, end) = Place(text, name);
+        return text[begin..end];
+    }
+
+    private static string With(string text, string name, string table)
+    {
+        var (begin, end) = Place(text, name);
+        return text[..begin] + table + text[end..];
+    }
+
+    private static (int Begin, int End) Place(string text, string name)
+    {
+        var begin = $"<!-- {name}: begin -->\n";
+        var from = text.IndexOf(begin, StringComparison.Ordinal) + begin.Length;
+        return (from, text.IndexOf($"<!-- {name}: end -->", StringComparison.Ordinal));
+    }
+}

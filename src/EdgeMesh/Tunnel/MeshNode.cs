@@ -72,7 +72,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
         _identity = options.Keys.DeriveOwn(options.NodeName);
         var admission = options.Keys.DeriveAdmission(_identity.PeerId);
         _door = new Doorkeeper(admission, options.DialTimeout, counters.Door, known, debts, faults, logger, time, fault => supervisor.Report("tunnel-door", fault));
-        _loop = new TunnelLoop(logger, time, options.PollingLimit, fault => supervisor.Report("tunnel-loop", fault));
+        _loop = new TunnelLoop(logger, time, options.PollingLimit, fault => supervisor.Report("tunnel-loop", fault)) { Watch = options.PeerWatch };
         counters.Loop = _loop;
         var flows = _loop.AddDeadlines(options.DatagramIdle / DatagramStream.IdleRounds);
         var service = new LoopProxyService(() => sessions, () => _server!, counters)

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using EdgeMesh.Linux;
+using EdgeMesh.Linux.Sockets;
 using EdgeMesh.Tunnel.Identity;
 
 namespace EdgeMesh.Tunnel;
@@ -79,8 +80,12 @@ public sealed record MeshOptions
     /// <summary>How long a connection waits for a session to its node.</summary>
     public TimeSpan SessionWait { get; init; } = TimeSpan.FromSeconds(5);
 
-    /// <summary>A UDP flow without a datagram for so long is closed.</summary>
+    /// <summary>A UDP flow without a datagram for so long is closed (net.netfilter.nf_conntrack_udp_timeout_stream). The client's
+    /// node closes flows earlier that did not go both ways for a while, as it does without a tunnel.</summary>
     public TimeSpan DatagramIdle { get; init; } = TimeSpan.FromSeconds(120);
+
+    /// <summary>When a client or an endpoint of this node that has fallen silent is given up.</summary>
+    public PeerWatch PeerWatch { get; init; } = new();
 
     /// <summary>How long the tunnel's loop, busy with small messages, looks for the next one before it sleeps; zero: never.</summary>
     public TimeSpan PollingLimit { get; init; } = TimeSpan.FromMicroseconds(200);

@@ -112,6 +112,7 @@ internal sealed partial class TunnelPart : IAsyncDisposable
                 Heartbeat = tunnel.HeartbeatPeriod < LongestHeartbeat ? tunnel.HeartbeatPeriod : LongestHeartbeat,
                 DialMark = mark,
                 PollingLimit = Polling.TunnelLimit,
+                DatagramIdle = ConntrackTimeouts.Read().UdpStream,
             },
             loggers, time, supervisor);
         return new TunnelPart(mesh, options, time, loggers.CreateLogger<TunnelPart>()) { _advertised = addresses.Ranges };

@@ -47,7 +47,7 @@ internal sealed class EndpointStream(TunnelLoop loop, OpenMessage open, ProxySer
             return;
         }
 
-        TcpSocket.WatchPeer(Descriptor, service.Watch);
+        TcpSocket.WatchPeer(Descriptor, Loop.Watch);
         Carry(events, localEnded: false);
     }
 

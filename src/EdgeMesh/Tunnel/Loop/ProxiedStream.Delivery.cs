@@ -14,8 +14,10 @@ internal abstract partial class ProxiedStream
     {
         if (!_delivering)
             return false;
-        if (_localGone || (_kept is null && TcpSocket.Unacknowledged(Descriptor) == 0))
-            return CloseAfterDelivery(abort: _localGone || _streamGone);
+        if (_localGone)
+            return LookAtLastBytes();
+        if (_kept is null && TcpSocket.Unacknowledged(Descriptor) == 0)
+            return CloseAfterDelivery(abort: _streamGone);
         var left = (_kept?.Count ?? 0) + TcpSocket.Unacknowledged(Descriptor);
         if (left < _undelivered)
             _deliveredAt = loop.Now;
@@ -25,6 +27,18 @@ internal abstract partial class ProxiedStream
         return true;
     }
 
+    /// <summary>What a local side sent before it was reset goes out as the stream takes it. Nobody waits for an answer any more, so
+    /// a reader that pauses cannot keep the place for as long as it likes.</summary>
+    private bool LookAtLastBytes()
+    {
+        if (BytesOut != _undelivered)
+            (_undelivered, _deliveredAt) = (BytesOut, loop.Now);
+        if (loop.Now - _deliveredAt < DeliveryLimitMilliseconds)
+            return true;
+        Break(TunnelEndOf.Local);
+        return false;
+    }
+
     /// <summary>Now and then: a local side that is gone while bytes are on their way to it is given up.</summary>
     public void LookAtLocal()
     {
@@ -32,11 +46,11 @@ internal abstract partial class ProxiedStream
             Break(TunnelEndOf.Local);
     }
 
-    private bool IsLocalSilent() => TcpSocket.ReadPeer(Descriptor).IsGone(DefaultWatch);
+    private bool IsLocalSilent() => TcpSocket.ReadPeer(Descriptor).IsGone(loop.Watch);
 
     private bool CloseAfterDelivery(bool abort)
     {
-        CloseLocal(_localGone ? TunnelEndOf.Local : _streamGone ? TunnelEndOf.Stream : TunnelEndOf.Both, abort);
+        CloseLocal(_streamGone ? TunnelEndOf.Stream : TunnelEndOf.Both, abort);
         return false;
     }
 

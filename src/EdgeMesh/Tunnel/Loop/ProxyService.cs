@@ -1,5 +1,4 @@
 using EdgeMesh.LibP2P.Connections;
-using EdgeMesh.Linux.Sockets;
 using EdgeMesh.Tunnel.Proxy;
 
 namespace EdgeMesh.Tunnel.Loop;
@@ -15,8 +14,6 @@ internal abstract class ProxyService
 
     /// <summary>A quarter of how long a UDP flow may stand without a datagram.</summary>
     public required DeadlineQueue Flows { get; init; }
-
-    public PeerWatch Watch { get; init; } = new();
 
     /// <summary>Whether it is known which node the peer is; until then its streams wait elsewhere.</summary>
     public abstract bool Knows(PeerConnection connection);

@@ -261,6 +261,82 @@ public sealed class UdpForwarderTests
     }
 
     [Fact]
+    public async Task AFlowThatWentBothWaysForTwoSecondsIsKeptAsLongAsConntrackKeepsItAndOthersAreNot()
+    {
+        using var echo = new EchoServer("127.0.0.1");
+        // Takes everything and answers nothing, as syslog does.
+        using var silent = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
+        silent.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        var clock = new TurnableClock();
+        var other = InetEndpoint.Parse("10.96.0.11:514");
+        var routes = new RouteTable(Routes(echo.Endpoint).Routes.Append(new(
+            new RouteKey(other, TransportProtocol.Udp),
+            new Route { Service = _name with { Name = "syslog" }, Endpoints = [Place(InetEndpoint.Parse(silent.LocalEndPoint!.ToString()!))] })).ToFrozenDictionary());
+        await using var forwarder = Start(routes, clock: clock);
+        using var asked = Client(_listener);
+        using var talking = Client(_listener);
+        using var oneWay = Client(_listener);
+        await NamespaceLab.ExchangeAsync(talking, [1]);
+        _original = other;
+        oneWay.Send([1]);
+        await Eventually.HoldsAsync(() => forwarder.Statistics().FlowsActive == 2, _deadline);
+        _original = _service;
+        clock.Turn(TimeSpan.FromSeconds(2.5));
+        await NamespaceLab.ExchangeAsync(talking, [1]);
+        await NamespaceLab.ExchangeAsync(asked, [1]);
+        oneWay.Send([1]);
+        await Eventually.HoldsAsync(() => forwarder.Statistics().DatagramsToEndpoints == 5, _deadline);
+
+        // A question and its answer, and what goes one way however long, last half a minute.
+        clock.Turn(TimeSpan.FromSeconds(20));
+        forwarder.Use(routes);
+        await NamespaceLab.ExchangeAsync(asked, [1]);
+        Assert.Equal(3, forwarder.Statistics().FlowsActive);
+        clock.Turn(TimeSpan.FromSeconds(12));
+        await IdleAsync(1);
+        Assert.Equal([2], await NamespaceLab.ExchangeAsync(asked, [2]));
+        Assert.Equal(3, forwarder.Statistics().FlowsOpened);
+
+        // By now the second is a stream too, and the first has been silent for longer.
+        clock.Turn(TimeSpan.FromSeconds(75));
+        forwarder.Use(routes);
+        _original = other;
+        oneWay.Send([1]);
+        await Eventually.HoldsAsync(() => forwarder.Statistics().FlowsOpened == 4, _deadline);
+        Assert.Equal(3, forwarder.Statistics().FlowsActive);
+        clock.Turn(TimeSpan.FromSeconds(15));
+        await IdleAsync(2);
+        Assert.Equal(2, forwarder.Statistics().FlowsActive);
+
+        Task IdleAsync(int flows) => Eventually.SeesAsync(
+            () => forwarder.Statistics(), seen => seen.FlowsClosed[(int)UdpCloseReason.Idle] == flows, _deadline);
+    }
+
+    [Fact]
+    public async Task TheTimesAreThoseThatThisNodeHas()
+    {
+        using var echo = new EchoServer("127.0.0.1");
+        var clock = new TurnableClock();
+        await using var forwarder = Start(
+            Routes(echo.Endpoint), options => options with { IdleTimeout = TimeSpan.FromSeconds(600), UnassuredTimeout = TimeSpan.FromSeconds(5) }, clock: clock);
+        using var asked = Client(_listener);
+        using var talking = Client(_listener);
+        await NamespaceLab.ExchangeAsync(talking, [1]);
+        clock.Turn(TimeSpan.FromSeconds(3));
+        await NamespaceLab.ExchangeAsync(talking, [1]);
+        await NamespaceLab.ExchangeAsync(asked, [1]);
+
+        clock.Turn(TimeSpan.FromSeconds(6));
+
+        await Eventually.HoldsAsync(() => forwarder.Statistics().FlowsClosed[(int)UdpCloseReason.Idle] == 1, _deadline);
+        clock.Turn(TimeSpan.FromSeconds(580));
+        await NamespaceLab.ExchangeAsync(asked, [1]);
+        Assert.Equal((2, 3), (forwarder.Statistics().FlowsActive, forwarder.Statistics().FlowsOpened));
+        clock.Turn(TimeSpan.FromSeconds(30));
+        await Eventually.HoldsAsync(() => forwarder.Statistics().FlowsActive == 0, _deadline);
+    }
+
+    [Fact]
     public async Task AfterAPauseAClientPortThatNowBelongsToAnotherServiceGoesThere()
     {
         using var first = new EchoServer("127.0.0.1", "first");

@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
+using System.Runtime.InteropServices;
 using EdgeMesh.LibP2P.Noise;
 using EdgeMesh.LibP2P.Wire;
 using EdgeMesh.Testing.Lab;
@@ -28,7 +29,7 @@ internal enum KeylessAttack
 }
 
 /// <summary>Two threads in a network namespace that attack one address at full speed, from as many addresses as asked.</summary>
-internal sealed class KeylessAttackers : IDisposable
+internal sealed partial class KeylessAttackers : IDisposable
 {
     private const string OtherKeyText = "TN5djU0LvTrty/WhYU2wMHo7RnKNDvpOTuVngmI0Tsc=";
     private const int HeldPerAddress = 33;
@@ -39,9 +40,13 @@ internal sealed class KeylessAttackers : IDisposable
     private readonly byte[] _otherKey;
     private readonly byte[] _openAndReset;
 
-    public KeylessAttackers(string space, IPEndPoint target)
+    /// <param name="onlyIdle">They take only processor time that nobody else wants, so that what others lose they lose to what the
+    /// attack has its victim do.</param>
+    public KeylessAttackers(string space, IPEndPoint target, bool onlyIdle = false)
     {
         _threads = [new NetworkNamespace(space), new NetworkNamespace(space)];
+        foreach (var thread in onlyIdle ? _threads : [])
+            thread.Run(TakeIdleTimeOnly);
         _target = target;
         _otherKey = Flight(isProven: true);
         var frames = new byte[2 * 12 * 1_000];
@@ -54,18 +59,18 @@ internal sealed class KeylessAttackers : IDisposable
         _openAndReset = [.. Flight(isProven: false), .. frames];
     }
 
-    /// <summary>Attacks for so long, and says how many connections were tried.</summary>
-    public async Task<long> RunAsync(KeylessAttack kind, string[] addresses, TimeSpan time)
+    /// <summary>Attacks for so long, or until told, and says how many connections were tried.</summary>
+    public async Task<long> RunAsync(KeylessAttack kind, string[] addresses, TimeSpan time, CancellationToken enough = default)
     {
         var tried = await Task.WhenAll(_threads.Select((thread, part) => Task.Run(() =>
         {
             var mine = addresses.Where((_, i) => addresses.Length == 1 || i % _threads.Length == part).Select(IPAddress.Parse).ToArray();
             var count = 0L;
             var watch = Stopwatch.StartNew();
-            while (watch.Elapsed < time)
+            while (watch.Elapsed < time && !enough.IsCancellationRequested)
             {
                 var left = time - watch.Elapsed;
-                count += thread.Run(() => Attack(kind, mine, left < Slice ? left : Slice));
+                count += thread.Run(() => Attack(kind, mine, left < Slice ? left : Slice, enough));
             }
 
             return count;
@@ -73,14 +78,14 @@ internal sealed class KeylessAttackers : IDisposable
         return tried.Sum();
     }
 
-    private long Attack(KeylessAttack kind, IPAddress[] from, TimeSpan time)
+    private long Attack(KeylessAttack kind, IPAddress[] from, TimeSpan time, CancellationToken enough)
     {
         var held = new Dictionary<IPAddress, Queue<Socket>>();
         var watch = Stopwatch.StartNew();
         var tried = 0;
         try
         {
-            for (; watch.Elapsed < time; tried++)
+            for (; watch.Elapsed < time && !enough.IsCancellationRequested; tried++)
             {
                 var address = from[tried % from.Length];
                 if (kind == KeylessAttack.Hold)
@@ -154,6 +159,17 @@ internal sealed class KeylessAttackers : IDisposable
             // Closed already.
         }
     }
+
+    private static unsafe void TakeIdleTimeOnly()
+    {
+        const int SCHED_IDLE = 5;
+        var priority = 0;
+        if (SetScheduler(0, SCHED_IDLE, &priority) != 0)
+            throw new InvalidOperationException("sched_setscheduler(2) refused SCHED_IDLE");
+    }
+
+    [LibraryImport("libc", EntryPoint = "sched_setscheduler")]
+    private static unsafe partial int SetScheduler(int thread, int policy, int* priority);
 
     private static byte[] Flight(bool isProven)
     {

@@ -10,12 +10,18 @@ namespace EdgeMesh.HostTests.Tunnel;
 /// <summary>The lab with all agents running and services on every node, for tests that change nothing.</summary>
 public sealed class TunnelFixture : IAsyncLifetime
 {
+    /// <summary>How long that node's connection tracking keeps a UDP flow that goes both ways.</summary>
+    private const int SecondsOfUdpAtEdge2 = 3;
+
     public MeshLab Lab { get; private set; } = null!;
 
     public async ValueTask InitializeAsync()
     {
         Lab = await MeshLab.CreateAsync();
         Services.PublishAll(Lab);
+        foreach (var (address, node) in new[] { ("10.96.0.21", Lab.Cloud), ("10.96.0.23", Lab.Edge2) })
+            Lab.Publish($"acted-{node.Name}", address, ActedServer.Port, "TCP", node);
+        Lab[Lab.Edge2.Name].SetSysctl("netfilter/nf_conntrack_udp_timeout_stream", $"{SecondsOfUdpAtEdge2}");
         Lab.Publish("docker", "10.96.0.17", 8080, "TCP", [("172.17.0.2", Lab.Edge2)]);
         await Lab.StartAgentsAsync(Lab.Cloud);
         await Services.UntilEverySessionStandsAsync(Lab);
@@ -68,6 +74,58 @@ public sealed class TunnelPathTests(TunnelFixture fixture) : IClassFixture<Tunne
     {
         using var socket = await _lab.Edge1.ConnectAsync(Services.OnEdge2);
         await Transfer.EchoAsync(socket, 100 << 20, TimeSpan.FromSeconds(60));
+    }
+
+    /// <summary>Direct and over the relay, as without a tunnel.</summary>
+    [Theory]
+    [InlineData("cloud", "10.96.0.21")]
+    [InlineData("edge-2", "10.96.0.23")]
+    public async Task EndsAndResetsTravelAsWhatTheyAre(string node, string address)
+    {
+        using var acted = new ActedServer(_lab.Nodes.Single(n => n.Name == node), _lab.Edge1, address);
+
+        // The server ends first, and still reads.
+        var (client, server) = await acted.ConnectAsync();
+        server.Shutdown(SocketShutdown.Send);
+        Assert.Equal(0, await client.ReceiveAsync(new byte[1], acted.Deadline));
+        var reading = ActedServer.ReadAsync(server, acted.Deadline);
+        await client.SendAsync(new byte[300_000], acted.Deadline);
+        client.Shutdown(SocketShutdown.Send);
+        Assert.Equal((300_000, false), await reading);
+
+        // An answer that was sent before the upload ended, and the reset behind it.
+        for (var i = 0; i < 5; i++)
+        {
+            (client, server) = await acted.ConnectAsync();
+            var upload = Record.ExceptionAsync(() => client.SendAsync(new byte[20_000_000], acted.Deadline).AsTask());
+            await server.ReceiveAsync(new byte[1_000], acted.Deadline);
+            await server.SendAsync("HTTP/1.1 413 Payload Too Large\r\n\r\n"u8.ToArray(), acted.Deadline);
+            server.Close();
+            Assert.IsType<SocketException>(await upload);
+            Assert.Equal(34, (await ActedServer.ReadAsync(client, acted.Deadline)).Bytes);
+        }
+
+        // A reset of either side is one at the other.
+        foreach (var byServer in new[] { true, false })
+        {
+            (client, server) = await acted.ConnectAsync();
+            var (one, other) = byServer ? (server, client) : (client, server);
+            await one.SendAsync(new byte[10], acted.Deadline);
+            Assert.Equal(10, await other.ReceiveAsync(new byte[100], acted.Deadline));
+            one.Close(timeout: 0);
+            Assert.Equal((0, true), await ActedServer.ReadAsync(other, acted.Deadline));
+        }
+    }
+
+    [Fact]
+    public async Task AUdpFlowIsKeptAsLongAsItsNodesConnectionTrackingKeepsIt()
+    {
+        using var socket = await _lab.Edge1.OpenDatagramsAsync(Services.UdpOnEdge2);
+        Assert.Equal([1], await NamespaceLab.ExchangeAsync(socket, [1]));
+        await Eventually.SeesAsync(
+            () => _lab.Edge2.Agent.MetricAsync("edgemesh_tunnel_streams", "direction=\"in\""), streams => streams == 0, TimeSpan.FromSeconds(20));
+        // The next datagram opens another.
+        Assert.Equal([2], await NamespaceLab.ExchangeAsync(socket, [2]));
     }
 
     [Fact]

@@ -65,6 +65,12 @@ wire() {
 
 # nginx, an iperf3 and a sockperf server: the same ones for every path.
 start_servers() {
+    start_web
+    start inside backend iperf3 -s -p 5201
+    start inside backend sockperf server --tcp -i 0.0.0.0 -p 11111
+}
+
+start_web() {
     mkdir -p "$files/backend"
     cat >"$files/backend/nginx.conf" <<CONF
 pid $files/backend/nginx.pid;
@@ -78,8 +84,6 @@ http {
 }
 CONF
     inside backend nginx -e "$files/backend/error.log" -c "$files/backend/nginx.conf" </dev/null
-    start inside backend iperf3 -s -p 5201
-    start inside backend sockperf server --tcp -i 0.0.0.0 -p 11111
 }
 
 # start COMMAND... in the background; its output is shown only if something fails.

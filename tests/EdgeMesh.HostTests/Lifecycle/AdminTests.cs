@@ -104,6 +104,6 @@ public sealed class AdminTests
         await node.UntilAnsweredAsync("client", HybridNode.WebAddress, HybridNode.ByAgent);
     }
 
-    private static Task ReadyAsync(NamespaceLab lab) => Eventually.SeesAsync(
+    private static Task<CommandResult> ReadyAsync(NamespaceLab lab) => Eventually.SeesAsync(
         () => lab.AgentCommandAsync("probe", "readyz", "--config-file", lab.ConfigFile), probe => probe.ExitCode == 0, Deadline, "the probe says that the agent is ready");
 }

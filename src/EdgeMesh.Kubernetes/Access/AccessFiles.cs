@@ -45,6 +45,22 @@ internal static class AccessFiles
         }
     }
 
+    /// <summary>Changes when the file does. Kubernetes puts Secrets and ConfigMaps behind links of which only one in the middle is
+    /// replaced, so that the last one counts.</summary>
+    public static (DateTime Written, long Length) Stamp(string path)
+    {
+        try
+        {
+            var file = new FileInfo(File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName ?? path);
+            return file.Exists ? (file.LastWriteTimeUtc, file.Length) : default;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // Reading it will say so.
+            return default;
+        }
+    }
+
     /// <returns>A warning when users other than owner and group may read a secret; null when all is well.</returns>
     public static string? SecretWarning(string what, string? path)
     {

@@ -295,7 +295,7 @@ internal sealed class ApiAccess
     }
 
     private static ImmutableArray<(DateTime, long)> Stamps(ImmutableArray<string> files) =>
-        [.. files.Select(file => new FileInfo(file)).Select(file => file.Exists ? (file.LastWriteTimeUtc, file.Length) : default)];
+        [.. files.Select(AccessFiles.Stamp)];
 
     private static ImmutableArray<string> Filter(params ReadOnlySpan<string?> warnings)
     {

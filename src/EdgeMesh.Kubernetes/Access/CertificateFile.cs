@@ -10,7 +10,7 @@ internal sealed class CertificateFile
     private PemSource _certificate;
     private PemSource _key;
     private X509Certificate2 _loaded;
-    private (DateTime, DateTime, DateTime) _stamp;
+    private ((DateTime, long) Certificate, (DateTime, long) Key, (DateTime, long) KubeConfig) _stamp;
 
     /// <param name="kubeConfig">What names both, or holds them; null: the settings do.</param>
     public CertificateFile(PemSource certificate, PemSource key, string? kubeConfig)
@@ -60,8 +60,7 @@ internal sealed class CertificateFile
         }
     }
 
-    private (DateTime, DateTime, DateTime) Stamp() =>
-        (Written(_certificate), Written(_key), _kubeConfig is null ? default : File.GetLastWriteTimeUtc(_kubeConfig));
+    private ((DateTime, long), (DateTime, long), (DateTime, long)) Stamp() => (Stamp(_certificate.File), Stamp(_key.File), Stamp(_kubeConfig));
 
-    private static DateTime Written(PemSource source) => source.File is null ? default : File.GetLastWriteTimeUtc(source.File);
+    private static (DateTime, long) Stamp(string? file) => file is null ? default : AccessFiles.Stamp(file);
 }

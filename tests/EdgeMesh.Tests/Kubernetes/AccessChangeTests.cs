@@ -37,6 +37,32 @@ public sealed class AccessChangeTests : IDisposable
     }
 
     [Fact]
+    public async Task AKubeconfigOfASecretIsSeenToChangeAlthoughOnlyALinkOnTheWayDoes()
+    {
+        await using var first = await TlsServerAsync(_certificates, "web");
+        await using var second = await TlsServerAsync(_certificates, "api");
+        foreach (var (version, server) in ((string, TestApiServer)[])[("..1", first), ("..2", second)])
+        {
+            Directory.CreateDirectory(Path.Combine(_folder.Path, version));
+            File.Move(KubeConfig(server, _certificates, _certificates.ClientPem("agent")), Path.Combine(_folder.Path, version, "config"));
+        }
+
+        var data = Path.Combine(_folder.Path, "..data");
+        var config = Path.Combine(_folder.Path, "config");
+        Directory.CreateSymbolicLink(data, "..1");
+        File.CreateSymbolicLink(config, Path.Combine("..data", "config"));
+        await using var running = Run(config);
+        await running.SeesAsync(facts => facts.Services.Keys.Single().Name == "web");
+
+        Directory.CreateSymbolicLink(data + ".new", "..2");
+        // As kubelet does it: a rename over the old link, which File.Move refuses for links to folders.
+        using (var rename = System.Diagnostics.Process.Start("mv", ["-T", data + ".new", data]))
+            await rename.WaitForExitAsync(TestContext.Current.CancellationToken);
+
+        await running.SeesAsync(facts => facts.Services.Keys.Single().Name == "api");
+    }
+
+    [Fact]
     public async Task ABrokenKubeconfigIsNamedOnceAndTheOldOneGoesOnToCount()
     {
         var log = new LogLines();

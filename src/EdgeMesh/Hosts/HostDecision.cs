@@ -47,7 +47,7 @@ public static class HostDecision
             closed = [];
         var notices = closed.IsEmpty
             ? ImmutableArray<string>.Empty
-            : [$"{family}: {Names(closed)} drops what no rule accepts on the way in, so that services that need the agent are left to kube-proxy; add a rule there that names and accepts the destination {string.Join(", ", policy.Listeners.Where(address => address.IsIPv6 == ipv6).Select(address => address.ToIPAddress()))}"];
+            : [$"{family}: {Names(closed)} drops what no rule accepts on the way in, so that services that need the agent are left to kube-proxy, unless only the tunnel reaches their endpoints; add a rule there that names and accepts the destination {string.Join(", ", policy.Listeners.Where(address => address.IsIPv6 == ipv6).Select(address => address.ToIPAddress()))}"];
         var carriage = new HostCarriage
         {
             Code = HostCode.Carries,

@@ -1,3 +1,4 @@
+using System.Collections.Frozen;
 using System.Collections.Immutable;
 using System.Net;
 using EdgeMesh.Catalog;
@@ -48,7 +49,7 @@ internal static class ServicePlanner
     {
         var (endpoints, tunnelled) = EndpointWays.Of(port, address.Address.IsIPv6, reachability);
         var host = options.Host.Of(address.Address.IsIPv6 ? IpFamily.IPv6 : IpFamily.IPv4);
-        var (path, reason) = ChoosePath(port, address, endpoints, EndpointWays.InWords(endpoints, tunnelled), host, options);
+        var (path, reason) = ChoosePath(port, address, endpoints, tunnelled, host, options);
         var key = new RouteKey(new InetEndpoint(address.Address, port.Port), port.Name.Protocol);
         var asking = path == ForwardingPath.Kernel ? ThroughListener(port, address, host) : [];
         var route = (path is ForwardingPath.Listener or ForwardingPath.Refused || !asking.IsEmpty) && port.Name.Protocol != TransportProtocol.Sctp
@@ -74,8 +75,9 @@ internal static class ServicePlanner
     }
 
     private static (ForwardingPath Path, string Reason) ChoosePath(
-        CatalogPort port, CatchAddress address, ImmutableArray<ServiceEndpoint> endpoints, string? tunnelled, HostCarriage host, PlanningOptions options)
+        CatalogPort port, CatchAddress address, ImmutableArray<ServiceEndpoint> endpoints, FrozenSet<ServiceEndpoint> ways, HostCarriage host, PlanningOptions options)
     {
+        var tunnelled = EndpointWays.InWords(endpoints, ways);
         var family = address.Address.IsIPv6 ? IpFamily.IPv6 : IpFamily.IPv4;
         if (!options.Listeners.ContainsKey(family))
             return (ForwardingPath.NotCaught, $"this node has no {family}");
@@ -107,7 +109,12 @@ internal static class ServicePlanner
             DataPath.Kernel => (ForwardingPath.NotCaught, $"the rule backend cannot express {choice}"),
             _ => (ForwardingPath.Listener, $"the rule backend cannot express {choice}"),
         };
-        return chosen.Item1 == ForwardingPath.Listener && host.ListenerShutBy is { } shut ? (ForwardingPath.NotCaught, Left(chosen.Item2, shut)) : chosen;
+        if (chosen.Item1 != ForwardingPath.Listener || host.ListenerShutBy is not { } shut)
+            return chosen;
+        // What kube-proxy could not bring there either loses nothing: the firewall may well let this node's pods in.
+        return ways.Count == endpoints.Length
+            ? (ForwardingPath.Listener, $"{chosen.Item2}; {shut} may drop what is redirected to this node")
+            : (ForwardingPath.NotCaught, Left(chosen.Item2, shut));
     }
 
     private static string Left(string reason, string firewall) => $"{reason}; left to kube-proxy, since {firewall} may drop what is redirected to this node";

@@ -150,7 +150,7 @@ public sealed class HostDecisionTests
         Assert.Equal(HostCode.Carries, host.IPv4.Code);
         Assert.Equal("inet firewalld in", host.IPv4.ListenerShutBy);
         Assert.Equal(
-            "IPv4: inet firewalld in drops what no rule accepts on the way in, so that services that need the agent are left to kube-proxy; add a rule there that names and accepts the destination 169.254.96.16",
+            "IPv4: inet firewalld in drops what no rule accepts on the way in, so that services that need the agent are left to kube-proxy, unless only the tunnel reaches their endpoints; add a rule there that names and accepts the destination 169.254.96.16",
             Assert.Single(host.IPv4.Notices));
         Assert.EndsWith("fd0e:6d65:7368::10", Assert.Single(host.IPv6.Notices), StringComparison.Ordinal);
     }

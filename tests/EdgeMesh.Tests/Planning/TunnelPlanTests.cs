@@ -1,5 +1,6 @@
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
+using EdgeMesh.Hosts;
 using EdgeMesh.Kubernetes;
 using EdgeMesh.Linux;
 using EdgeMesh.Planning;
@@ -52,6 +53,22 @@ public sealed class TunnelPlanTests
         Assert.Equal(
             (ForwardingPath.NotCaught, "2 of 3 endpoints on edge-b through the tunnel, and dataPath is kernel"),
             Path(Plan(Mixed, Reachability.Empty, TestOptions.Planning with { DataPath = DataPath.Kernel })));
+
+    [Fact]
+    public void AFirewallThatMayShutTheListenerLeavesToKubeProxyWhatThatCanReach()
+    {
+        var carriage = TestOptions.Planning.Host.IPv4 with { ListenerShutBy = "inet fw in" };
+        var options = TestOptions.Planning with { Host = new HostCarriages(carriage, carriage) };
+        Assert.Equal(
+            (ForwardingPath.NotCaught, "2 of 3 endpoints on edge-b through the tunnel; left to kube-proxy, since inet fw in may drop what is redirected to this node"),
+            Path(Plan(Mixed, Reachability.Empty, options)));
+
+        // Nobody else brings a connection there, and the firewall may let pods in.
+        var far = Facts(Service("demo/web", "10.0.0.1", "80"), Slice("demo/web-2", "demo/web", "8080", "10.244.2.1").On("edge-b"));
+        Assert.Equal(
+            (ForwardingPath.Listener, "1 of 1 endpoints on edge-b through the tunnel; inet fw in may drop what is redirected to this node"),
+            Path(Plan(far, Reachability.Empty, options)));
+    }
 
     [Fact]
     public void ManyNodesAreNamedUpToThree()

@@ -11,7 +11,7 @@ public static class FilterChainReader
     private const int Subsystem = 10, GetChain = 4, GetRule = 7;
     private const int HookInput = 1, HookForward = 2;
     private const int FamilyInet = 1;
-    private const uint Drop = 0, Accept = 1;
+    internal const uint Drop = 0, Accept = 1;
 
     /// <summary>What our chains in tables of others begin with.</summary>
     internal static ReadOnlySpan<byte> OwnChains => "EDGEMESH-"u8;
@@ -30,7 +30,7 @@ public static class FilterChainReader
             foreach (var chain in BaseChains(socket))
             {
                 if (chain.Table != except)
-                    chains.Add(Opened(socket, chain with { EndsInDrop = EndsInDrop(socket, chain) }, addresses));
+                    chains.Add(Opened(socket, WithRules(socket, chain), addresses));
             }
         }
         catch (NetlinkException fault) when (fault.Errno is 0 or NetlinkCalls.Einval or NetlinkCalls.Eopnotsupp or NetlinkCalls.Eprotonosupport)
@@ -89,11 +89,15 @@ public static class FilterChainReader
             IsLegacy: false, PolicyDrops: policy.Length >= 4 && BinaryPrimitives.ReadUInt32BigEndian(policy) == Drop, EndsInDrop: false);
     }
 
-    private static bool EndsInDrop(NetlinkSocket socket, FilterChain chain)
+    private static FilterChain WithRules(NetlinkSocket socket, FilterChain chain)
     {
-        var ends = false;
-        Rules(socket, chain, chain.Name, payload => ends |= DropsAll(payload));
-        return ends;
+        bool ends = false, translated = false;
+        Rules(socket, chain, chain.Name, payload =>
+        {
+            translated |= !ends && TranslatedRule.Accepts(Find(payload[4..], 4));
+            ends |= DropsAll(payload);
+        });
+        return chain with { EndsInDrop = ends, AcceptsTranslated = translated };
     }
 
     /// <summary>Only a chain that drops has to be open to anybody.</summary>
@@ -159,8 +163,9 @@ public static class FilterChainReader
         return false;
     }
 
+    /// <param name="immediate">The attributes of the expression.</param>
     /// <returns>Null for what is no verdict.</returns>
-    private static uint? Verdict(ReadOnlySpan<byte> immediate) =>
+    internal static uint? Verdict(ReadOnlySpan<byte> immediate) =>
         Find(Find(Find(immediate, 2), 2), 1) is { Length: >= 4 } code ? BinaryPrimitives.ReadUInt32BigEndian(code) : null;
 
     /// <summary>Whether the rule has no condition, and drops or rejects.</summary>
@@ -193,7 +198,7 @@ public static class FilterChainReader
         return drops;
     }
 
-    private static ReadOnlySpan<byte> Find(ReadOnlySpan<byte> attributes, int type)
+    internal static ReadOnlySpan<byte> Find(ReadOnlySpan<byte> attributes, int type)
     {
         var walk = new NetlinkAttributes(attributes);
         while (walk.MoveNext())
@@ -205,5 +210,5 @@ public static class FilterChainReader
         return default;
     }
 
-    private static string Text(ReadOnlySpan<byte> value) => System.Text.Encoding.UTF8.GetString(value.TrimEnd((byte)0));
+    internal static string Text(ReadOnlySpan<byte> value) => System.Text.Encoding.UTF8.GetString(value.TrimEnd((byte)0));
 }

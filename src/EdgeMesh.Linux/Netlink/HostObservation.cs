@@ -31,7 +31,11 @@ public enum FilterHook
 /// <param name="EndsInDrop">A rule without a condition drops or rejects what no rule before it decides.</param>
 public readonly record struct FilterChain(string Family, string Table, string Name, FilterHook Hook, bool IsLegacy, bool PolicyDrops, bool EndsInDrop)
 {
-    public bool Blocks => PolicyDrops || EndsInDrop;
+    /// <summary>Before it drops, a rule accepts every connection whose destination was translated, as firewalld and others have it:
+    /// all of ours are.</summary>
+    public bool AcceptsTranslated { get; init; }
+
+    public bool Blocks => (PolicyDrops || EndsInDrop) && !AcceptsTranslated;
 
     /// <summary>A rule of somebody in its table names one of our IPv4 addresses, and accepts.</summary>
     public bool OpenToIPv4 { get; init; }

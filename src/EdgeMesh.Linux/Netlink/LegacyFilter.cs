@@ -87,7 +87,7 @@ internal static class LegacyFilter
 
     internal static FilterChain Chain(ReadOnlySpan<byte> entries, bool ipv6, string name, FilterHook hook, uint first, uint policy)
     {
-        var ends = false;
+        bool ends = false, translated = false;
         var at = first;
         while (at < policy && at + EntryBytes(ipv6) <= entries.Length)
         {
@@ -95,12 +95,13 @@ internal static class LegacyFilter
             var next = NextOffset(entry, ipv6);
             if (next < EntryBytes(ipv6) || next > entry.Length)
                 break;
+            translated |= !ends && AcceptsTranslated(entry[..next], ipv6);
             ends |= IsUnconditional(entry, ipv6) && Blocks(entry[..next], ipv6);
             at += (uint)next;
         }
 
         var drops = policy + EntryBytes(ipv6) <= entries.Length && Blocks(entries[(int)policy..], ipv6);
-        return new FilterChain(ipv6 ? "ip6" : "ip", "filter", name, hook, IsLegacy: true, drops, ends);
+        return new FilterChain(ipv6 ? "ip6" : "ip", "filter", name, hook, IsLegacy: true, drops, ends) { AcceptsTranslated = translated };
     }
 
     private static FilterChain Opened(ReadOnlySpan<byte> entries, bool ipv6, FilterChain chain, ImmutableArray<InetAddress> addresses)
@@ -151,6 +152,19 @@ internal static class LegacyFilter
 
     private static bool IsUnconditional(ReadOnlySpan<byte> entry, bool ipv6) =>
         TargetOffset(entry, ipv6) == EntryBytes(ipv6) && entry[..AddressBytes(ipv6)].IndexOfAnyExcept((byte)0) < 0;
+
+    /// <summary>One match, of struct xt_entry_match (size, name[29], revision, data), and nothing asked of the addresses.</summary>
+    private static bool AcceptsTranslated(ReadOnlySpan<byte> entry, bool ipv6)
+    {
+        var match = EntryBytes(ipv6);
+        var target = TargetOffset(entry, ipv6);
+        return target > match + 32 && target <= entry.Length
+            && entry[..AddressBytes(ipv6)].IndexOfAnyExcept((byte)0) < 0
+            && MemoryMarshal.Read<ushort>(entry[match..]) == target - match
+            && entry[(match + 2)..].StartsWith("conntrack\0"u8)
+            && TranslatedRule.MatchesTranslated(entry[(match + 32)..target])
+            && TargetName(entry, ipv6) is { IsEmpty: false } name && name[0] == 0 && Verdict(entry, ipv6) == AcceptVerdict;
+    }
 
     private static bool Blocks(ReadOnlySpan<byte> entry, bool ipv6) => TargetName(entry, ipv6) is { IsEmpty: false } name
         && (name[0] == 0 ? Verdict(entry, ipv6) == DropVerdict : name.StartsWith("REJECT\0"u8));

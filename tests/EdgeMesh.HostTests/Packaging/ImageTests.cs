@@ -12,10 +12,10 @@ public sealed class ImageTests(ITestOutputHelper output)
     private const long MaxMegabytes = 60;
 
     [Theory]
-    [InlineData(KubeProxyRules.IptablesNft, Through.Kernel)]
-    [InlineData(KubeProxyRules.IptablesLegacy, Through.Userspace)]
-    [InlineData(KubeProxyRules.Nftables, Through.Kernel)]
-    public async Task TheAgentWorksInTheRootOfItsImage(KubeProxyRules kubeProxy, Through through)
+    [InlineData(KubeProxyRules.IptablesNft, Through.Kernel, "iptables-nft")]
+    [InlineData(KubeProxyRules.IptablesLegacy, Through.Userspace, "iptables-legacy")]
+    [InlineData(KubeProxyRules.Nftables, Through.Kernel, "nftables")]
+    public async Task TheAgentWorksInTheRootOfItsImage(KubeProxyRules kubeProxy, Through through, string backend)
     {
         await using var lab = await NamespaceLab.CreateAsync(new LabOptions { KubeProxy = kubeProxy });
         var root = Path.Combine(lab.Folder, "image");
@@ -27,6 +27,9 @@ public sealed class ImageTests(ITestOutputHelper output)
         lab.Manifests.Write(HybridNode.Web);
         var agent = await lab.StartAgentAsync(new AgentOptions { Config = NodeSetup.Beside(kubeProxy, through).Config, Launcher = Container(root, lab.Folder) });
         await Eventually.HoldsAsync(async () => (await lab.AskAsync("client", HybridNode.WebAddress)).Port == HybridNode.ByAgent, TimeSpan.FromSeconds(10));
+        // Without the program for it the agent would make do with another.
+        using var status = System.Text.Json.JsonDocument.Parse((await lab.AgentCommandAsync("status", "--config-file", lab.ConfigFile, "-o", "json")).Succeeded().Output);
+        Assert.Equal(backend, status.RootElement.GetProperty("rules").GetProperty("backend").GetString());
         Assert.Equal(0, await agent.StopAsync());
     }
 

@@ -73,7 +73,11 @@ public sealed partial class AbiTests
             Assert.Equal(names.Length - 1, fields.Length);
             expected[$"sizeof(struct {names[0]})"] = Marshal.SizeOf(type);
             foreach (var (field, name) in fields.Zip(names.Skip(1)))
+            {
                 expected[$"offsetof(struct {names[0]}, {name})"] = Marshal.OffsetOf(type, field.Name);
+                // A field that is too wide may hide in the padding behind it.
+                expected[$"sizeof(((struct {names[0]} *)0)->{name})"] = field.FieldType.IsPointer ? nint.Size : Marshal.SizeOf(field.FieldType);
+            }
         }
 
         foreach (var processor in Processors)

@@ -44,7 +44,7 @@ trap end EXIT
 trap 'echo; echo "Interrupted: cleaning up."; keep=""; exit 130' INT TERM
 
 echo "Building the agent"
-publish_agent || fail "the agent could not be built; the lines above say why."
+publish_agent "$(machine_arch)" || fail "the agent could not be built; the lines above say why."
 export PATH="$root/artifacts/edgemesh-agent:$PATH"
 begun=$SECONDS
 for each in "$root"/demo/steps/*.sh; do

@@ -8,7 +8,10 @@ source "$root/scripts/machine.sh"
 [ $# = 0 ] || fail "takes no arguments. To run some of the tests: tests/EdgeMesh.Tests/bin/Release/net10.0/EdgeMesh.Tests -class 'EdgeMesh.Tests.Catalog.*'"
 need_dotnet
 need_programs ip:iproute2 iptables-nft:iptables iptables-legacy:iptables nft:nftables conntrack:conntrack \
-    curl:curl nginx:nginx-light socat:socat ps:procps node:nodejs npm:npm
+    curl:curl nginx:nginx-light socat:socat ps:procps node:nodejs npm:npm \
+    qemu-aarch64-static:qemu-user-static systemd-analyze:systemd
+need_linker x64
+need_linker arm64
 # Real js-libp2p nodes, for the interop tests; what the lock file names, and only when that has changed.
 if ! cmp -s "$root/tests/interop-js/package-lock.json" "$root/tests/interop-js/node_modules/.edgemesh-lock.json"; then
     (cd "$root/tests/interop-js" && npm ci --no-progress --loglevel=error </dev/null) || fail "npm could not install the packages of tests/interop-js; the lines above say why."
@@ -19,10 +22,14 @@ started=$SECONDS
 begun=$SECONDS
 compile build "$root/EdgeMesh.slnx" -c Release -v quiet || fail "the build failed; the lines above say where."
 # The analyzers have just seen every line.
-publish_agent -p:RunAnalyzers=false || fail "the program could not be published; the lines above say why."
+publish_agent "$(machine_arch)" -p:RunAnalyzers=false || fail "the program could not be published; the lines above say why."
+# The other processor's runs here too, as far as no kernel part of ours is needed.
+publish_agent arm64 -p:RunAnalyzers=false || fail "the program for arm64 could not be published; the lines above say why."
 echo "Built in $((SECONDS - begun)) s"
 # Host tests run the program that users get, not a debug build.
 export EDGEMESH_AGENT="$root/artifacts/edgemesh-agent/edgemesh-agent"
+EDGEMESH_AGENT_ARM64="$(agent_folder arm64)/edgemesh-agent"
+export EDGEMESH_AGENT_ARM64
 
 passed=0
 failed=0

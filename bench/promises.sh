@@ -28,7 +28,7 @@ stream_module=/usr/lib/nginx/modules/ngx_stream_module.so
 if [ -z "${EDGEMESH_AGENT:-}" ]; then
     need_dotnet
     echo "Building the agent"
-    publish_agent || fail "the agent could not be built; the lines above say why."
+    publish_agent "$(machine_arch)" || fail "the agent could not be built; the lines above say why."
     EDGEMESH_AGENT=$root/artifacts/edgemesh-agent/edgemesh-agent
 fi
 

@@ -22,9 +22,16 @@ need_bridge_netfilter() {
     [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ] || fail "its pods stand on one bridge, which needs bridge netfilter, as a node of Kubernetes does. Run: modprobe br_netfilter"
 }
 
+# machine_arch: this machine's processor, as .NET calls it.
+machine_arch() {
+    case $(uname -m) in
+        x86_64) echo x64 ;;
+        aarch64) echo arm64 ;;
+        *) fail "the program is built on and for x86-64 and arm64, and this machine is $(uname -m)." ;;
+    esac
+}
+
 need_dotnet() {
-    # A program for another machine would be made without a word, and would not start here.
-    [ "$(uname -m)" = x86_64 ] || fail "the program is built for x86-64 only so far, and this machine is $(uname -m)."
     command -v dotnet >/dev/null || fail "the .NET SDK 10 is missing. Install it from https://dotnet.microsoft.com/download and run this again."
     local version
     version=$(cd "$root" && dotnet --version 2>&1) || fail "the .NET SDK here does not fit global.json: $version"
@@ -65,10 +72,46 @@ compile() {
     return "$status"
 }
 
-# publish_agent [OPTION...]: the native program and its symbols, to artifacts/edgemesh-agent/.
+# need_linker ARCH: what links the native compiler's object file, for this machine or for the other one.
+need_linker() {
+    if [ "$1" = "$(machine_arch)" ]; then
+        need_programs gcc:gcc objcopy:binutils
+        [ -e /usr/include/stdio.h ] || install_packages libc6-dev || fail "apt-get could not install libc6-dev; the lines above say why."
+        return
+    fi
+    local triple debian
+    case $1 in
+        arm64) triple=aarch64-linux-gnu debian=arm64 ;;
+        x64) triple=x86_64-linux-gnu debian=amd64 ;;
+    esac
+    need_programs clang:clang "$triple-gcc:gcc-${triple/_/-}" "$triple-objcopy:binutils-${triple/_/-}"
+    [ -e "/usr/$triple/include/stdio.h" ] || install_packages "libc6-dev-$debian-cross" \
+        || fail "apt-get could not install libc6-dev-$debian-cross; the lines above say why."
+}
+
+# agent_folder ARCH: where the program for it is published to; that for this machine is where it has always been.
+agent_folder() {
+    if [ "$1" = "$(machine_arch)" ]; then echo "$root/artifacts/edgemesh-agent"; else echo "$root/artifacts/edgemesh-agent-$1"; fi
+}
+
+# publish_agent ARCH [OPTION...]: the native program and its symbols, to agent_folder ARCH.
 publish_agent() {
-    # The native compiler leaves an object file; the system's compiler driver links it.
-    need_programs gcc:gcc objcopy:binutils
-    [ -e /usr/include/stdio.h ] || install_packages libc6-dev || fail "apt-get could not install libc6-dev; the lines above say why."
-    compile publish "$root/src/EdgeMesh.Agent" -c Release -r linux-x64 -o "$root/artifacts/edgemesh-agent" -v quiet "$@"
+    local arch=$1 cross=()
+    shift
+    need_linker "$arch"
+    if [ "$arch" != "$(machine_arch)" ]; then
+        case $arch in
+            arm64) cross=(-p:CppCompilerAndLinker=clang -p:ObjCopyName=aarch64-linux-gnu-objcopy) ;;
+            x64) cross=(-p:CppCompilerAndLinker=clang -p:ObjCopyName=x86_64-linux-gnu-objcopy) ;;
+        esac
+    fi
+    local log
+    log=$(mktemp)
+    compile publish "$root/src/EdgeMesh.Agent" -c Release -r "linux-$arch" -o "$(agent_folder "$arch")" -v quiet "${cross[@]}" "$@" 2>&1 | tee "$log"
+    local status=${PIPESTATUS[0]} missing
+    # "error NU1101: Unable to find package runtime.linux-arm64.Microsoft.DotNet.ILCompiler. ..."
+    missing=$(grep -oE "NU110[0-9]: Unable to (find|download) package [^ ]+" "$log" | grep -oE "[^ ]+$" | sed 's/\.$//' | sort -u | tr '\n' ' ')
+    rm -f "$log"
+    [ -z "$missing" ] || echo "For linux-$arch the package feed lacks: $missing" >&2
+    return "$status"
 }

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Runtime.InteropServices;
 using EdgeMesh.Agent.Options;
 
 namespace EdgeMesh.Agent.Commands;
@@ -19,7 +20,8 @@ internal static class CleanupCommand
     public static Command Build(AgentEnvironment environment, Func<CleanupArguments, CancellationToken, Task<int>> handler)
     {
         var configFile = SharedOptions.ConfigFilePath();
-        var command = new Command("cleanup", "Remove the agent's rules and device from this node, those of older releases too, and nothing else") { configFile };
+        var stay = new Option<bool>("--stay") { Description = "When all is removed, wait to be stopped: for pods, which would be started again" };
+        var command = new Command("cleanup", "Remove the agent's rules and device from this node, those of older releases too, and nothing else") { configFile, stay };
         command.SetAction(async (line, cancellationToken) =>
         {
             var error = line.InvocationConfiguration.Error;
@@ -31,9 +33,24 @@ internal static class CleanupCommand
                 await error.WriteLineAsync("The file is left aside: rules and devices are known without it.");
             }
 
-            return await handler(
+            var status = await handler(
                 new CleanupArguments { Options = loaded.Options, Output = line.InvocationConfiguration.Output, Error = error },
                 cancellationToken);
+            if (status != ExitCodes.Ok || !line.GetValue(stay))
+                return status;
+            await line.InvocationConfiguration.Output.WriteLineAsync("Done; waiting to be stopped");
+            var stopped = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            using (PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop))
+            using (PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop))
+            using (cancellationToken.Register(() => stopped.TrySetResult()))
+                await stopped.Task;
+            return ExitCodes.Ok;
+
+            void Stop(PosixSignalContext signal)
+            {
+                signal.Cancel = true;
+                stopped.TrySetResult();
+            }
         });
         return command;
     }

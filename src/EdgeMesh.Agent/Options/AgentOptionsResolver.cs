@@ -18,6 +18,7 @@ internal static class AgentOptionsResolver
         ReferencedFiles.Check(config, source, findings);
         if (findings.HasFaults)
             return null;
+        CheckNames(config, kind, source, findings);
 
         var maxConnections = config.Get(EdgeProxyKeys.MaxConnections);
         return new AgentOptions
@@ -122,6 +123,19 @@ internal static class AgentOptionsResolver
         return new ClusterSource.MetaServer(server, new MetaServerSecurity(
             config.Get(KubeApiKeys.MetaServerInsecure), config.Get(KubeApiKeys.MetaServerCa),
             config.Get(KubeApiKeys.MetaServerCertificate), config.Get(KubeApiKeys.MetaServerKey)));
+    }
+
+    /// <summary>On an edge node of the Go agent every pod asks it for every name, without a line in its file.</summary>
+    private static void CheckNames(AgentConfig config, NodeKind kind, ClusterSource source, FindingList findings)
+    {
+        var key = ConfigSchema.ByPath[NotBuiltKeys.EdgeDnsSwitch];
+        var isOn = config.IsSet(key) ? config.TextOf(key) == "true" : kind == NodeKind.Edge && source is ClusterSource.MetaServer;
+        if (!isOn)
+            return;
+        findings.WarnAboveAll(NotBuiltKeys.EdgeDnsSwitch,
+            $"names of services will not be answered on this {(kind == NodeKind.Edge ? "edge " : "")}node: this release has no edge DNS"
+            + (config.IsSet(key) ? "" : ", which the Go agent has here unless it is switched off"),
+            $"have pods ask another DNS server (clusterDNS in edgecore.yaml), then write 'enable: false' here; until then leave nodes whose pods ask {config.Get(CommonKeys.DeviceAddress)} to the Go agent");
     }
 
     private static void CheckTunnel(AgentConfig config, FindingList findings)

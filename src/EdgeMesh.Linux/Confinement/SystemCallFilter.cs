@@ -29,7 +29,7 @@ internal static unsafe class SystemCallFilter
     /// <returns>Why it could not be installed, or null.</returns>
     public static string? Install()
     {
-        if (Numbers() is not { } numbers)
+        if (NumbersOn(RuntimeInformation.ProcessArchitecture) is not { } numbers)
             return "no list for this processor";
         var program = Program(numbers.Architecture, numbers.Forbidden);
         fixed (Instruction* instructions = program)
@@ -69,7 +69,7 @@ internal static unsafe class SystemCallFilter
         return [.. program];
     }
 
-    private static (uint Architecture, nint Seccomp, ushort[] Forbidden)? Numbers() => RuntimeInformation.ProcessArchitecture switch
+    internal static (uint Architecture, nint Seccomp, ushort[] Forbidden)? NumbersOn(Architecture processor) => processor switch
     {
         // AUDIT_ARCH_X86_64, AUDIT_ARCH_AARCH64 (linux/audit.h).
         Architecture.X64 => (0xc000003e, 317, ForbiddenX64),

@@ -25,8 +25,7 @@ public sealed unsafe class Epoll : IDisposable
     private const int EPOLL_CTL_DEL = 2;
     private const int EPOLL_CTL_MOD = 3;
 
-    // struct epoll_event is packed on x86-64 and on no other architecture (uapi/linux/eventpoll.h).
-    private static readonly int DataOffset = RuntimeInformation.ProcessArchitecture == Architecture.X64 ? 4 : 8;
+    private static readonly int DataOffset = DataOffsetOn(RuntimeInformation.ProcessArchitecture);
     private static readonly int EventSize = DataOffset + sizeof(ulong);
 
     private readonly DescriptorHandle _handle;
@@ -77,6 +76,9 @@ public sealed unsafe class Epoll : IDisposable
     public static void YieldCore() => _ = Libc.sched_yield();
 
     public void Dispose() => _handle.Dispose();
+
+    /// <summary>struct epoll_event is packed on x86-64 and on no other architecture (uapi/linux/eventpoll.h).</summary>
+    internal static int DataOffsetOn(Architecture processor) => processor == Architecture.X64 ? 4 : 8;
 
     private int Control(int operation, int descriptor, EpollEvents events, ulong data)
     {

@@ -81,6 +81,19 @@ public sealed class LifecycleTests
     }
 
     [Fact]
+    public async Task CleanupInAPodWaitsToBeStoppedOnceAllIsRemoved()
+    {
+        await using var lab = await NamespaceLab.CreateAsync(new LabOptions { KubeProxy = KubeProxyRules.IptablesNft });
+        const string Pod = """
+            "$1" cleanup --stay >"$2" & pid=$!
+            until grep -q "waiting to be stopped" "$2" || ! kill -0 "$pid"; do sleep 0.1; done
+            kill -TERM "$pid"
+            wait "$pid"
+            """;
+        (await lab.RunAsync("node", "sh", ["-c", Pod, "pod", NamespaceLab.AgentProgram, Path.Combine(lab.Folder, "cleanup.out")])).Succeeded();
+    }
+
+    [Fact]
     public async Task ASecondAgentOnTheNodeSaysSoAndEndsAndTheFirstGoesOn()
     {
         await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, HybridNode.Web);

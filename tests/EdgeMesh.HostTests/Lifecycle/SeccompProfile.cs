@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Globalization;
 using System.Text.Json;
+using EdgeMesh.Testing;
 
 namespace EdgeMesh.HostTests.Lifecycle;
 
@@ -29,7 +30,7 @@ internal static class SeccompProfile
 
     private static IEnumerable<uint> Allowed()
     {
-        using var profile = JsonDocument.Parse(File.ReadAllText(Path.Combine(RepositoryRoot(), "deploy/seccomp/edgemesh-agent.json")));
+        using var profile = JsonDocument.Parse(File.ReadAllText(Repository.PathOf("deploy/seccomp/edgemesh-agent.json")));
         const string Definition = "#define __NR_";
         var numbers = File.ReadLines(Numbers).Where(line => line.StartsWith(Definition, StringComparison.Ordinal))
             .Select(line => line[Definition.Length..].Split(' ')).ToDictionary(words => words[0], words => uint.Parse(words[1], CultureInfo.InvariantCulture));
@@ -74,16 +75,5 @@ internal static class SeccompProfile
         }
 
         return bytes;
-    }
-
-    private static string RepositoryRoot()
-    {
-        for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
-        {
-            if (File.Exists(Path.Combine(folder.FullName, "EdgeMesh.slnx")))
-                return folder.FullName;
-        }
-
-        throw new DirectoryNotFoundException($"no folder above {AppContext.BaseDirectory} holds EdgeMesh.slnx");
     }
 }

@@ -1,6 +1,6 @@
 using EdgeMesh.Agent.Admin;
 using EdgeMesh.Agent.Commands;
-using EdgeMesh.Tests.Deploy;
+using EdgeMesh.Testing;
 using Spectre.Console;
 using Xunit;
 

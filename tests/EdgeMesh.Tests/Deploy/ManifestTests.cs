@@ -1,78 +1,100 @@
+using System.Globalization;
 using System.Text;
 using EdgeMesh.Agent.Commands;
 using EdgeMesh.Agent.Options;
 using EdgeMesh.Kubernetes;
+using EdgeMesh.Testing;
+using EdgeMesh.Tests.Deploy.Chart;
 using EdgeMesh.Tests.Options;
 using Xunit;
-using YamlDotNet.RepresentationModel;
 
 namespace EdgeMesh.Tests.Deploy;
 
 public sealed class ManifestTests
 {
-    private static readonly string[] Files = ["01-serviceaccount.yaml", "02-rbac.yaml", "03-configmap.yaml", "04-daemonset.yaml"];
+    /// <summary>What a user has already (the Go agent's, or edited) is in a folder of its own, which <c>kubectl apply</c> on the
+    /// folder above does not look into.</summary>
+    private static readonly string[] Files = ["01-serviceaccount.yaml", "02-rbac.yaml", "04-daemonset.yaml", "first/03-configmap.yaml"];
+
+    private static readonly List<Dictionary<string, object?>> Objects =
+        [.. Files.SelectMany(f => HelmChart.ObjectsIn(File.ReadAllText(Repository.PathOf($"deploy/manifests/{f}"))))];
+
+    private static string Config => Objects.Only("ConfigMap").Text("data", "edgemesh-agent.yaml");
+
+    private static Dictionary<string, object?> Pod => Objects.Pod();
+
+    private static Dictionary<string, object?> Container => Assert.Single(Pod.Items("containers"));
 
     [Fact]
-    public void TheFolderHoldsTheseObjectsAndNoOther()
+    public void TheyAreTheRenderedChartWithItsDefaultValues()
     {
-        Assert.Equal(Files, Directory.GetFiles(Repository.PathOf("deploy/manifests")).Select(f => Path.GetFileName(f)!).Order(StringComparer.Ordinal));
-        Assert.Equal(
-            ["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "ConfigMap", "DaemonSet"],
-            Files.SelectMany(Objects).Select(o => Text(o, "kind")));
-    }
-
-    [Fact]
-    public void TheConfigurationInThemPassesTheCheckWithoutAWarning()
-    {
-        var text = Text(Only("ConfigMap"), "data", "edgemesh-agent.yaml");
-        foreach (var environment in new[] { ConfigSample.Cloud, ConfigSample.Edge })
+        foreach (var file in Files)
         {
-            var loaded = ConfigFile.Parse("edgemesh-agent.yaml", Encoding.UTF8.GetBytes(text), environment, new ConfigOverrides());
-            Assert.Empty(loaded.Faults);
-            Assert.Empty(loaded.Warnings);
-            Assert.True(loaded.Options!.Proxy.Enable);
+            var path = Repository.PathOf($"deploy/manifests/{file}");
+            var rendered = HelmChart.Render(Path.GetFileName(file));
+            if (Environment.GetEnvironmentVariable("UPDATE_GOLDEN") == "1")
+                File.WriteAllText(path, rendered);
+            Assert.Equal(rendered, File.ReadAllText(path));
         }
     }
 
     [Fact]
-    public void TheRoleGrantsExactlyWhatTheSourcesAskFor()
+    public void TheFolderHoldsTheseObjectsAndNoOther()
     {
-        var granted = Items(Only("ClusterRole"), "rules")
-            .SelectMany(rule => Texts(rule, "apiGroups").SelectMany(group => Texts(rule, "resources")
-                .Select(resource => new AccessRule(group, resource, [.. Texts(rule, "verbs")]).ToString())));
+        var folder = Repository.PathOf("deploy/manifests");
+        Assert.Equal(Files, Directory.GetFiles(folder, "*", SearchOption.AllDirectories).Select(f => Path.GetRelativePath(folder, f)).Order(StringComparer.Ordinal));
+        Assert.Equal(HelmChart.Templates, Files.Select(f => Path.GetFileName(f)!).Order(StringComparer.Ordinal));
+        Assert.Equal(["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "DaemonSet", "ConfigMap"], Objects.Select(o => o.Text("kind")));
+    }
+
+    [Fact]
+    public void TheConfigurationInThemPassesTheCheckAndWantsItsKey()
+    {
+        foreach (var environment in new[] { ConfigSample.Cloud, ConfigSample.Edge })
+        {
+            var loaded = ConfigFile.Parse("edgemesh-agent.yaml", Encoding.UTF8.GetBytes(Config), environment, new ConfigOverrides());
+            Assert.Empty(loaded.Faults);
+            // Of names a file that does not speak of them warns on edge nodes alone.
+            string[] names = environment == ConfigSample.Edge ? ["modules.edgeDNS.enable"] : [];
+            Assert.Equal([.. names, "modules.edgeTunnel.psk.path"], loaded.Warnings.Select(w => w.Path));
+            Assert.True(loaded.Options is { Proxy.Enable: true, Tunnel.Enable: true });
+        }
+    }
+
+    [Fact]
+    public void TheRoleGrantsExactlyWhatTheSourcesAskFor() =>
         Assert.Equal(
             RequiredAccess.Rules.Select(r => r.ToString()).Order(StringComparer.Ordinal),
-            granted.Order(StringComparer.Ordinal));
-    }
+            Granted(Objects.Only("ClusterRole")).Order(StringComparer.Ordinal));
 
     [Fact]
     public void TheAccountIsTheSameEverywhere()
     {
-        var account = Text(Only("ServiceAccount"), "metadata", "name");
-        var binding = Only("ClusterRoleBinding");
-        var subject = Assert.Single(Items(binding, "subjects"));
-        Assert.Equal((account, Text(Only("ServiceAccount"), "metadata", "namespace")), (Text(subject, "name"), Text(subject, "namespace")));
-        Assert.Equal(Text(Only("ClusterRole"), "metadata", "name"), Text(binding, "roleRef", "name"));
-        Assert.Equal(account, Text(Pod(), "serviceAccountName"));
+        var account = Objects.Only("ServiceAccount").Text("metadata", "name");
+        var binding = Objects.Only("ClusterRoleBinding");
+        var subject = Assert.Single(binding.Items("subjects"));
+        Assert.Equal((account, Objects.Only("ServiceAccount").Text("metadata", "namespace")), (subject.Text("name"), subject.Text("namespace")));
+        Assert.Equal(Objects.Only("ClusterRole").Text("metadata", "name"), binding.Text("roleRef", "name"));
+        Assert.Equal(account, Pod.Text("serviceAccountName"));
     }
 
     [Fact]
     public void TheGracePeriodIsLongerThanTheDrain()
     {
-        var config = ConfigSample.Options(Text(Only("ConfigMap"), "data", "edgemesh-agent.yaml"));
-        var grace = TimeSpan.FromSeconds(int.Parse(Text(Pod(), "terminationGracePeriodSeconds"), System.Globalization.CultureInfo.InvariantCulture));
+        var config = ConfigSample.Options(Config);
+        var grace = TimeSpan.FromSeconds(int.Parse(Pod.Text("terminationGracePeriodSeconds"), CultureInfo.InvariantCulture));
         Assert.True(grace >= config.Proxy.DrainTimeout + TimeSpan.FromSeconds(10), $"{grace} after a drain of {config.Proxy.DrainTimeout}");
     }
 
     [Fact]
     public async Task ARollingUpdateStartsTheNewAgentBesideTheOldOneWhichWaitsToBeRemoved()
     {
-        var update = At(Only("DaemonSet"), "spec", "updateStrategy", "rollingUpdate");
-        Assert.Equal("0", Text(update, "maxUnavailable"));
-        Assert.NotEqual("0", Text(update, "maxSurge"));
-        Assert.True(int.Parse(Text(Only("DaemonSet"), "spec", "minReadySeconds"), System.Globalization.CultureInfo.InvariantCulture) >= 10);
+        var update = Objects.Only("DaemonSet").At("spec", "updateStrategy", "rollingUpdate");
+        Assert.Equal("0", update.Text("maxUnavailable"));
+        Assert.NotEqual("0", update.Text("maxSurge"));
+        Assert.True(int.Parse(Objects.Only("DaemonSet").Text("spec", "minReadySeconds"), CultureInfo.InvariantCulture) >= 10);
         using var folder = new TemporaryFolder();
-        var file = folder.Write("edgemesh-agent.yaml", Text(Only("ConfigMap"), "data", "edgemesh-agent.yaml"));
+        var file = folder.Write("edgemesh-agent.yaml", Config);
         RunArguments? run = null;
         var handlers = new CommandHandlers
         {
@@ -82,7 +104,7 @@ public sealed class ManifestTests
                 return Task.FromResult(0);
             },
         };
-        var line = Texts(Container(), "args").Select(argument => argument == ConfigFile.DefaultPath ? file : argument).ToList();
+        var line = Container.Texts("args").Select(argument => argument == ConfigFile.DefaultPath ? file : argument).ToList();
         Assert.Equal(0, await AgentCommandLine.InvokeAsync(line, ConfigSample.Cloud, handlers, TextWriter.Null, TextWriter.Null));
         Assert.True(run is { TakeOver: true, StayWhenTakenOver: true });
     }
@@ -90,10 +112,10 @@ public sealed class ManifestTests
     [Fact]
     public void TheContainerHasTwoCapabilitiesAndAReadOnlyRoot()
     {
-        Assert.Equal(["ALL"], Texts(Container(), "securityContext", "capabilities", "drop"));
-        Assert.Equal(["NET_ADMIN", "NET_RAW"], Texts(Container(), "securityContext", "capabilities", "add"));
-        Assert.Equal(("true", "false", "false"), (Text(Container(), "securityContext", "readOnlyRootFilesystem"),
-            Text(Container(), "securityContext", "privileged"), Text(Container(), "securityContext", "allowPrivilegeEscalation")));
+        Assert.Equal(["ALL"], Container.Texts("securityContext", "capabilities", "drop"));
+        Assert.Equal(["NET_ADMIN", "NET_RAW"], Container.Texts("securityContext", "capabilities", "add"));
+        Assert.Equal(("true", "false", "false"), (Container.Text("securityContext", "readOnlyRootFilesystem"),
+            Container.Text("securityContext", "privileged"), Container.Text("securityContext", "allowPrivilegeEscalation")));
         var document = File.ReadAllText(Repository.PathOf("docs/configuration.md"));
         Assert.Contains("`NET_ADMIN`", document, StringComparison.Ordinal);
         Assert.Contains("`NET_RAW`", document, StringComparison.Ordinal);
@@ -104,63 +126,33 @@ public sealed class ManifestTests
     [Fact]
     public void TheProbesAskWhereTheAgentAnswers()
     {
-        var admin = ConfigSample.Options(Text(Only("ConfigMap"), "data", "edgemesh-agent.yaml")).AdminAddress;
+        var admin = ConfigSample.Options(Config).AdminAddress;
         foreach (var (probe, path) in new[] { ("livenessProbe", "/livez"), ("readinessProbe", "/readyz") })
         {
             Assert.Equal(
-                (admin.Address.ToString(), admin.Port.ToString(System.Globalization.CultureInfo.InvariantCulture), path),
-                (Text(Container(), probe, "httpGet", "host"), Text(Container(), probe, "httpGet", "port"), Text(Container(), probe, "httpGet", "path")));
+                (admin.Address.ToString(), admin.Port.ToString(CultureInfo.InvariantCulture), path),
+                (Container.Text(probe, "httpGet", "host"), Container.Text(probe, "httpGet", "port"), Container.Text(probe, "httpGet", "path")));
         }
     }
 
     [Fact]
-    public void TheAgentFindsItsFileItsStateAndTheLockWhereTheyAreMounted()
+    public void TheAgentFindsItsFileItsStateItsKeyAndTheLockWhereTheyAreMounted()
     {
         var config = ConfigSample.Options(ConfigText.Minimal());
-        var mounts = Items(Container(), "volumeMounts").ToDictionary(m => Text(m, "mountPath"), m => Text(m, "name"), StringComparer.Ordinal);
-        var volumes = Items(Pod(), "volumes").ToDictionary(v => Text(v, "name"), v => v, StringComparer.Ordinal);
-        Assert.Equal(volumes.Keys.Order(StringComparer.Ordinal), mounts.Values.Order(StringComparer.Ordinal));
-        Assert.Equal(Text(Only("ConfigMap"), "metadata", "name"), Text(volumes[mounts[Path.GetDirectoryName(ConfigFile.DefaultPath)!]], "configMap", "name"));
-        Assert.Equal(config.StateDirectory, Text(volumes[mounts[config.StateDirectory]], "hostPath", "path"));
-        Assert.Equal("/run/xtables.lock", Text(volumes[mounts["/run/xtables.lock"]], "hostPath", "path"));
-        Assert.Equal(["run", "--config-file", ConfigFile.DefaultPath], Texts(Container(), "args").Take(3));
-        Assert.Equal(("true", "ClusterFirstWithHostNet"), (Text(Pod(), "hostNetwork"), Text(Pod(), "dnsPolicy")));
-        Assert.Equal("spec.nodeName", Text(Items(Container(), "env").Single(e => Text(e, "name") == "NODE_NAME"), "valueFrom", "fieldRef", "fieldPath"));
+        Assert.Equal(
+            Pod.Items("volumes").Select(v => v.Text("name")).Order(StringComparer.Ordinal),
+            Container.Items("volumeMounts").Select(m => m.Text("name")).Order(StringComparer.Ordinal));
+        Assert.Equal(Objects.Only("ConfigMap").Text("metadata", "name"), Pod.VolumeAt(Path.GetDirectoryName(ConfigFile.DefaultPath)!).Text("configMap", "name"));
+        Assert.Equal(config.StateDirectory, Pod.VolumeAt(config.StateDirectory).Text("hostPath", "path"));
+        Assert.Equal("/run/xtables.lock", Pod.VolumeAt("/run/xtables.lock").Text("hostPath", "path"));
+        var key = Pod.VolumeAt(Path.GetDirectoryName(ConfigSample.Options(Config).Tunnel.PskPath)!);
+        Assert.Equal(("edgemesh-agent-psk", "256"), (key.Text("configMap", "name"), key.Text("configMap", "defaultMode")));
+        Assert.Equal(["run", "--config-file", ConfigFile.DefaultPath], Container.Texts("args").Take(3));
+        Assert.Equal(("true", "ClusterFirstWithHostNet"), (Pod.Text("hostNetwork"), Pod.Text("dnsPolicy")));
+        Assert.Equal("spec.nodeName", Container.Items("env").Single(e => e.Text("name") == "NODE_NAME").Text("valueFrom", "fieldRef", "fieldPath"));
     }
 
-    [Fact]
-    public void TheKeyOfTheTunnelMayBeMissingAndOthersMayNotReadIt()
-    {
-        var volume = At(Items(Pod(), "volumes").Single(v => Text(v, "name") == "psk"), "secret");
-        Assert.Equal(("edgemesh-agent-psk", "true", "0400"), (Text(volume, "secretName"), Text(volume, "optional"), Text(volume, "defaultMode")));
-        var mount = Text(Items(Container(), "volumeMounts").Single(m => Text(m, "name") == "psk"), "mountPath");
-        var text = Text(Only("ConfigMap"), "data", "edgemesh-agent.yaml");
-        var example = text[..text.IndexOf("# The tunnel", StringComparison.Ordinal)].TrimEnd() + "\n"
-            + string.Join('\n', text[text.IndexOf("  # edgeTunnel:", StringComparison.Ordinal)..].Split('\n').Select(line => line.Replace("# ", "", StringComparison.Ordinal)));
-        var tunnel = ConfigSample.Options(example).Tunnel;
-        Assert.True(tunnel.Enable);
-        Assert.Equal($"{mount}/psk", tunnel.PskPath);
-        Assert.Equal("name-of-a-cloud-node", Assert.Single(tunnel.RelayNodes).NodeName);
-    }
-
-    private static IEnumerable<YamlNode> Objects(string file)
-    {
-        var stream = new YamlStream();
-        stream.Load(new StringReader(File.ReadAllText(Repository.PathOf($"deploy/manifests/{file}"))));
-        return stream.Documents.Select(d => d.RootNode);
-    }
-
-    private static YamlNode Only(string kind) => Files.SelectMany(Objects).Single(o => Text(o, "kind") == kind);
-
-    private static YamlNode Pod() => At(Only("DaemonSet"), "spec", "template", "spec");
-
-    private static YamlNode Container() => Assert.Single(Items(Pod(), "containers"));
-
-    private static YamlNode At(YamlNode node, params string[] path) => path.Aggregate(node, (current, name) => current[name]);
-
-    private static string Text(YamlNode node, params string[] path) => ((YamlScalarNode)At(node, path)).Value!;
-
-    private static IEnumerable<YamlNode> Items(YamlNode node, params string[] path) => (YamlSequenceNode)At(node, path);
-
-    private static IEnumerable<string> Texts(YamlNode node, params string[] path) => Items(node, path).Select(n => ((YamlScalarNode)n).Value!);
+    internal static IEnumerable<string> Granted(Dictionary<string, object?> role) =>
+        role.Items("rules").SelectMany(rule => rule.Texts("apiGroups").SelectMany(_ => rule.Texts("resources"), (group, resource) =>
+            new AccessRule(group, resource, [.. rule.Texts("verbs")]).ToString()));
 }

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using EdgeMesh.Testing;
 using Xunit;
 
 namespace EdgeMesh.Tests.Deploy;

@@ -12,7 +12,7 @@ using EdgeMesh.LibP2P.Tls;
 using EdgeMesh.LibP2P.Wire;
 using EdgeMesh.LibP2P.Yamux;
 using EdgeMesh.Linux;
-using EdgeMesh.Tests.Deploy;
+using EdgeMesh.Testing;
 using EdgeMesh.Tunnel;
 using EdgeMesh.Tunnel.Discovery;
 using EdgeMesh.Tunnel.Proxy;

@@ -1,6 +1,6 @@
 using System.Text;
 using EdgeMesh.Agent.Options;
-using EdgeMesh.Tests.Deploy;
+using EdgeMesh.Testing;
 using Xunit;
 
 namespace EdgeMesh.Tests.Options;

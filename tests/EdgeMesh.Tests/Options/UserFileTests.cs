@@ -1,6 +1,6 @@
 using EdgeMesh.Agent.Options;
 using EdgeMesh.Catalog;
-using EdgeMesh.Tests.Deploy;
+using EdgeMesh.Testing;
 using Xunit;
 
 namespace EdgeMesh.Tests.Options;
@@ -22,18 +22,19 @@ public sealed class UserFileTests
     }
 
     [Fact]
-    public void AFullFileHasOneWarningThatNamesTheMissingPartsAndOneOfTheTunnelWithoutAKey()
+    public void AFullFileHasOneWarningOfNamesOneOfTheOtherMissingPartsAndOneOfTheTunnelWithoutAKey()
     {
         var loaded = Read("release-1.17-full", ConfigSample.Cloud);
         Assert.Equal(ServiceFilterMode.FilterIfLabelDoesNotExists, loaded.Options!.Proxy.FilterMode);
         Assert.IsType<ClusterSource.InCluster>(loaded.Options.Source);
         Assert.False(loaded.Options.Tunnel.Enable);
-        Assert.Equal((55, EdgeTunnelKeys.PskEnable.Path), (loaded.Warnings[1].Line, loaded.Warnings[1].Path));
-        Assert.Equal(2, loaded.Warnings.Length);
-        var warning = loaded.Warnings[0];
+        Assert.Equal((55, EdgeTunnelKeys.PskEnable.Path), (loaded.Warnings[2].Line, loaded.Warnings[2].Path));
+        Assert.Equal(3, loaded.Warnings.Length);
+        Assert.Equal("modules.edgeDNS.enable", loaded.Warnings[0].Path);
+        var warning = loaded.Warnings[1];
         Assert.Equal(
             "this release does not have these parts, and works without them: modules.edgeProxy.socks5Proxy (line 38), "
-            + "modules.edgeProxy.loadBalancer.consistentHash (line 42), modules.edgeDNS (line 26), modules.edgeCNI (line 68)",
+            + "modules.edgeProxy.loadBalancer.consistentHash (line 42), modules.edgeCNI (line 68)",
             warning.What);
     }
 

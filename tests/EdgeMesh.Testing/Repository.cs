@@ -1,7 +1,7 @@
-namespace EdgeMesh.Tests.Deploy;
+namespace EdgeMesh.Testing;
 
 /// <summary>Finds files of the source tree that tests read.</summary>
-internal static class Repository
+public static class Repository
 {
     private static readonly string Root = FindRoot();
 

@@ -1,6 +1,6 @@
 using System.Globalization;
 using EdgeMesh.Testing.Lab;
-using EdgeMesh.Tests.Deploy;
+using EdgeMesh.Testing;
 using Xunit;
 
 namespace EdgeMesh.HostTests.Hosts;

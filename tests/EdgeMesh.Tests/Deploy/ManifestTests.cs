@@ -110,17 +110,18 @@ public sealed class ManifestTests
     }
 
     [Fact]
-    public void TheContainerHasTwoCapabilitiesAndAReadOnlyRoot()
+    public void TheContainerHasThreeCapabilitiesAndAReadOnlyRoot()
     {
         Assert.Equal(["ALL"], Container.Texts("securityContext", "capabilities", "drop"));
-        Assert.Equal(["NET_ADMIN", "NET_RAW"], Container.Texts("securityContext", "capabilities", "add"));
+        Assert.Equal(["NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE"], Container.Texts("securityContext", "capabilities", "add"));
         Assert.Equal(("true", "false", "false"), (Container.Text("securityContext", "readOnlyRootFilesystem"),
             Container.Text("securityContext", "privileged"), Container.Text("securityContext", "allowPrivilegeEscalation")));
         var document = File.ReadAllText(Repository.PathOf("docs/configuration.md"));
         Assert.Contains("`NET_ADMIN`", document, StringComparison.Ordinal);
         Assert.Contains("`NET_RAW`", document, StringComparison.Ordinal);
+        Assert.Contains("`NET_BIND_SERVICE`", document, StringComparison.Ordinal);
         var unit = File.ReadAllText(Repository.PathOf("deploy/systemd/edgemesh-agent.service"));
-        Assert.Contains("CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW\n", unit, StringComparison.Ordinal);
+        Assert.Contains("CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE\n", unit, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -1,5 +1,5 @@
 using System.Globalization;
-using EdgeMesh.Tests.Deploy;
+using EdgeMesh.Testing;
 using Xunit;
 
 namespace EdgeMesh.Tests.Fuzzing;

@@ -1,5 +1,5 @@
 using System.Text.RegularExpressions;
-using EdgeMesh.Tests.Deploy;
+using EdgeMesh.Testing;
 using Xunit;
 
 namespace EdgeMesh.Tests.Supervision;

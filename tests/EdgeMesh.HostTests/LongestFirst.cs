@@ -11,7 +11,7 @@ internal sealed class LongestFirst : ITestCollectionOrderer
     private static readonly string[] _long =
     [
         nameof(Hosts.HostMatrixTests), nameof(Lifecycle.LifecycleTests), nameof(Lifecycle.ChurnTests), nameof(Coexistence.OrderTests), nameof(Coexistence.HijackTests),
-        nameof(Lifecycle.FailOpenTests), nameof(ApiSource.ApiChurnTests), nameof(Forwarding.TcpTests), nameof(ApiSource.FaultTests),
+        nameof(Lifecycle.FailOpenTests), nameof(ApiSource.ApiChurnTests), nameof(ApiSource.CloudReturnTests), nameof(Forwarding.TcpTests), nameof(ApiSource.FaultTests),
         nameof(Netfilter.Iptables.RealIptablesNftTests), nameof(Forwarding.UdpTests), nameof(ApiSource.OfflineTests), nameof(Lifecycle.LeaseTests),
     ];
 

@@ -159,8 +159,9 @@ public sealed class TcpTests
         await pausing.SendAsync("SEND 40000000\n"u8.ToArray());
         pausing.Shutdown(SocketShutdown.Send);
 
-        await Eventually.StaysAsync(
-            () => node.Agent.MetricAsync("edgemesh_tcp_connections_active"), active => active == 1, TimeSpan.FromSeconds(LongForm.IsAsked ? 150 : 1.5));
+        Task<double> ActiveAsync() => node.Agent.MetricAsync("edgemesh_tcp_connections_active");
+        await Eventually.SeesAsync(ActiveAsync, active => active == 1, TimeSpan.FromSeconds(10));
+        await Eventually.StaysAsync(ActiveAsync, active => active == 1, TimeSpan.FromSeconds(LongForm.IsAsked ? 150 : 1.5));
 
         Assert.Equal(40_000_000, await ReadPatternAsync(pausing));
     }

@@ -8,7 +8,7 @@ namespace EdgeMesh.Linux.Netlink;
 /// of nf_tables by netlink (linux/netfilter/nf_tables.h), of iptables-legacy from its table.</summary>
 public static class FilterChainReader
 {
-    private const int Subsystem = 10, GetChain = 4, GetRule = 7;
+    private const int GetRule = 7;
     private const int HookInput = 1, HookForward = 2;
     private const int FamilyInet = 1;
     internal const uint Drop = 0, Accept = 1;
@@ -46,22 +46,11 @@ public static class FilterChainReader
     private static List<FilterChain> BaseChains(NetlinkSocket socket)
     {
         var found = new List<FilterChain>();
-        Span<byte> buffer = stackalloc byte[64];
-        var writer = new NetlinkWriter(buffer);
-        var sequence = socket.NextSequence();
-        writer.BeginMessage((Subsystem << 8) | GetChain, NetlinkSocket.FlagRequest | NetlinkSocket.FlagDump, sequence);
-        writer.NetfilterHeader(NetlinkCalls.AfUnspec);
-        writer.EndMessage();
-        var errno = socket.Query(
-            writer.Written,
-            sequence,
-            dump: true,
-            (_, payload) =>
-            {
-                if (ParseChain(payload) is { } chain)
-                    found.Add(chain);
-            },
-            out _);
+        var errno = NftChains.List(socket, NetlinkCalls.AfUnspec, (_, payload) =>
+        {
+            if (ParseChain(payload) is { } chain)
+                found.Add(chain);
+        });
         return errno == 0 ? found : throw new NetlinkException("Listing the chains of the packet filter", errno);
     }
 
@@ -125,7 +114,7 @@ public static class FilterChainReader
         Span<byte> buffer = stackalloc byte[1024];
         var writer = new NetlinkWriter(buffer);
         var sequence = socket.NextSequence();
-        writer.BeginMessage((Subsystem << 8) | GetRule, NetlinkSocket.FlagRequest | NetlinkSocket.FlagDump, sequence);
+        writer.BeginMessage((NftChains.Subsystem << 8) | GetRule, NetlinkSocket.FlagRequest | NetlinkSocket.FlagDump, sequence);
         writer.NetfilterHeader(chain.Family switch { "ip" => NetlinkCalls.AfInet, "ip6" => NetlinkCalls.AfInet6, _ => FamilyInet });
         writer.AttributeText(1, chain.Table);
         if (name is not null)

@@ -13,7 +13,6 @@ public readonly record struct StandingChain(string Family, string Table, string 
 /// <summary>Asks the kernel itself which chains stand: of nf_tables by netlink, of iptables-legacy from its tables. Needs no program.</summary>
 public static class StandingChains
 {
-    private const int Subsystem = 10, GetChain = 4;
     private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(10);
 
     /// <param name="wanted">By table and name.</param>
@@ -47,35 +46,23 @@ public static class StandingChains
 
         using (socket)
         {
-            Span<byte> buffer = stackalloc byte[64];
-            var writer = new NetlinkWriter(buffer);
-            var sequence = socket.NextSequence();
-            writer.BeginMessage((Subsystem << 8) | GetChain, NetlinkSocket.FlagRequest | NetlinkSocket.FlagDump, sequence);
-            writer.NetfilterHeader(ipv6 ? NetlinkCalls.AfInet6 : NetlinkCalls.AfInet);
-            writer.EndMessage();
-            var errno = socket.Query(
-                writer.Written,
-                sequence,
-                dump: true,
-                (_, payload) =>
+            var errno = NftChains.List(socket, ipv6 ? NetlinkCalls.AfInet6 : NetlinkCalls.AfInet, (_, payload) =>
+            {
+                if (payload.Length < 4)
+                    return;
+                var (table, name) = ("", "");
+                var attributes = new NetlinkAttributes(payload[4..]);
+                while (attributes.MoveNext())
                 {
-                    if (payload.Length < 4)
-                        return;
-                    var (table, name) = ("", "");
-                    var attributes = new NetlinkAttributes(payload[4..]);
-                    while (attributes.MoveNext())
-                    {
-                        if (attributes.Type == 1)
-                            table = attributes.Text;
-                        else if (attributes.Type == 3)
-                            name = attributes.Text;
-                    }
+                    if (attributes.Type == 1)
+                        table = attributes.Text;
+                    else if (attributes.Type == 3)
+                        name = attributes.Text;
+                }
 
-                    if (wanted(table, name))
-                        found.Add(new StandingChain(ipv6 ? "ip6" : "ip", table, name, IsLegacy: false));
-                },
-                out _);
-            // EINVAL: nfnetlink without nf_tables.
+                if (wanted(table, name))
+                    found.Add(new StandingChain(ipv6 ? "ip6" : "ip", table, name, IsLegacy: false));
+            });
             if (errno is not (0 or NetlinkCalls.Einval or NetlinkCalls.Eopnotsupp or NetlinkCalls.Eafnosupport))
                 throw new NetlinkException("Listing the chains of the packet filter", errno);
         }

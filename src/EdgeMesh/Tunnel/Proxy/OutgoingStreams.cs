@@ -3,23 +3,40 @@ using EdgeMesh.Forwarding;
 
 namespace EdgeMesh.Tunnel.Proxy;
 
-/// <summary>The place of one stream that this node opens: of its client and of its service.</summary>
-internal sealed class StreamPlace(TunnelDestination destination) : ShareMember
+/// <summary>The place of one stream that this node opens: of its client and of its service, among those to its node.</summary>
+internal sealed class StreamPlace : ShareMember
 {
-    internal TunnelDestination Destination { get; } = destination;
+    internal StreamPlace(TunnelDestination destination)
+    {
+        Destination = destination;
+        AmongAll = new Twin(this);
+    }
+
+    internal TunnelDestination Destination { get; }
+
+    /// <summary>The same place among those to all nodes.</summary>
+    internal Twin AmongAll { get; }
 
     /// <summary>Its stream is to be closed: another has the place.</summary>
     internal GivingWay GivingWay { get; } = new();
+
+    internal sealed class Twin(StreamPlace place) : ShareMember
+    {
+        internal StreamPlace Place => place;
+
+        public override long LastActive => place.LastActive;
+    }
 }
 
 /// <summary>
 /// How many streams this node has open, in all and to each node, and how many it may. Where all are used, whoever has most
-/// gives way, as among connections: one pod shall not take a node from all others. Any thread.
+/// gives way, as among connections: one pod shall not take a node from all others, nor the tunnel. Any thread.
 /// </summary>
 internal sealed class OutgoingStreams(int total, int perNode)
 {
     private readonly Lock _gate = new();
-    private readonly Dictionary<string, Node> _nodes = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, Pool> _nodes = new(StringComparer.Ordinal);
+    private readonly Pool _all = new();
     private int _count;
     private long _gaveWay;
 
@@ -33,29 +50,36 @@ internal sealed class OutgoingStreams(int total, int perNode)
     internal bool TryTake(StreamPlace place, long now)
     {
         var destination = place.Destination;
-        ShareMember? givesWay;
+        StreamPlace? ofNode, ofAll;
         lock (_gate)
         {
             if (!_nodes.TryGetValue(destination.Node, out var node))
-                node = new Node();
-            var service = node.Services.GetValueOrDefault(destination.Service) ?? new Share(isService: true);
-            var (used, limit) = _count >= total ? (total, total) : (node.Count, perNode);
-            if (!node.Shares.MayEnter(destination.Client.Address, service, used, limit, loops: 1, pending: false, out givesWay))
+                node = new Pool();
+            if (!node.MayEnter(destination, perNode, out var member))
                 return false;
-            if (givesWay is not null)
-                Leave((StreamPlace)givesWay, node);
+            ofNode = (StreamPlace?)member;
+            // Whoever goes at its node makes room among all.
+            ofAll = null;
+            if (ofNode is null)
+            {
+                if (!_all.MayEnter(destination, total, out member))
+                    return false;
+                ofAll = ((StreamPlace.Twin?)member)?.Place;
+            }
+
+            if ((ofNode ?? ofAll) is { } goes)
+                Leave(goes);
             _nodes[destination.Node] = node;
-            node.Services[destination.Service] = service;
             place.LastActive = now;
-            node.Shares.Enter(place, destination.Client.Address, service);
-            node.Count++;
+            node.Enter(place, destination);
+            _all.Enter(place.AmongAll, destination);
             _count++;
         }
 
-        if (givesWay is null)
+        if ((ofNode ?? ofAll) is not { } gone)
             return true;
         Interlocked.Increment(ref _gaveWay);
-        ((StreamPlace)givesWay).GivingWay.Ask();
+        gone.GivingWay.Ask();
         return true;
     }
 
@@ -65,35 +89,53 @@ internal sealed class OutgoingStreams(int total, int perNode)
         lock (_gate)
         {
             if (place.OfClient is not null)
-                Leave(place, _nodes[place.Destination.Node]);
+                Leave(place);
         }
     }
 
-    private void Leave(StreamPlace place, Node node)
+    private void Leave(StreamPlace place)
     {
-        node.Shares.Leave(place);
+        var node = _nodes[place.Destination.Node];
+        node.Leave(place);
+        _all.Leave(place.AmongAll);
         _count--;
-        if (--node.Count == 0)
+        if (node.Count == 0)
             _nodes.Remove(place.Destination.Node);
-        else if (node.Services.Count > 2 * node.Shares.Services + 16)
-            node.ForgetIdleServices();
     }
 
-    private sealed class Node
+    /// <summary>The streams that share one limit.</summary>
+    private sealed class Pool
     {
-        public FairShares Shares { get; } = new();
+        private readonly FairShares _shares = new();
+        private readonly Dictionary<ServicePortName, Share> _services = [];
 
-        public Dictionary<ServicePortName, Share> Services { get; } = [];
+        public int Count { get; private set; }
 
-        public int Count { get; set; }
+        /// <param name="givesWay">Who has to go for it; null: nobody.</param>
+        public bool MayEnter(TunnelDestination destination, int limit, out ShareMember? givesWay) =>
+            _shares.MayEnter(destination.Client.Address, Service(destination), Count, limit, loops: 1, pending: false, out givesWay);
 
-        public void ForgetIdleServices()
+        public void Enter(ShareMember member, TunnelDestination destination)
         {
-            foreach (var (name, share) in Services)
+            var service = Service(destination);
+            _services[destination.Service] = service;
+            _shares.Enter(member, destination.Client.Address, service);
+            Count++;
+        }
+
+        public void Leave(ShareMember member)
+        {
+            _shares.Leave(member);
+            Count--;
+            if (_services.Count <= (2 * _shares.Services) + 16)
+                return;
+            foreach (var (name, share) in _services)
             {
                 if (share.Count == 0)
-                    Services.Remove(name);
+                    _services.Remove(name);
             }
         }
+
+        private Share Service(TunnelDestination destination) => _services.GetValueOrDefault(destination.Service) ?? new Share(isService: true);
     }
 }

@@ -127,7 +127,6 @@ internal sealed class ProxyRelay(Socket socket, PeerStream stream, MeshCounters 
     }
 
     /// <summary>Resets both, so that neither direction waits any longer. The first reason counts.</summary>
-    /// <summary>Ends both sides with a reset, once.</summary>
     internal void Break(RelayEnd reason)
     {
         lock (_gate)

@@ -49,25 +49,10 @@ internal static class ProbeCommand
 
     public static async Task<int> RunAsync(ProbeArguments arguments, CancellationToken cancellationToken)
     {
-        if (AdminClient.Find(arguments.AdminAddress, arguments.ConfigFilePath) is not { } endpoint)
-        {
-            await arguments.Error.WriteLineAsync(AdminClient.NoPlace(arguments.AdminAddress));
-            return ExitCodes.Usage;
-        }
-
-        using var client = endpoint.NewClient();
-        client.Timeout = Deadline;
-        client.MaxResponseContentBufferSize = LargestAnswer;
-        try
-        {
-            using var answer = await client.GetAsync(new Uri(arguments.Probe, UriKind.Relative), cancellationToken);
-            await arguments.Output.WriteAsync(PlainText.Lines(await answer.Content.ReadAsStringAsync(cancellationToken)));
-            return answer.StatusCode == HttpStatusCode.OK ? ExitCodes.Ok : ExitCodes.Failure;
-        }
-        catch (Exception fault) when (fault is HttpRequestException or TaskCanceledException)
-        {
-            await arguments.Error.WriteLineAsync(AdminClient.NoAnswer(endpoint, fault));
-            return ExitCodes.Failure;
-        }
+        var (answer, failed) = await AdminClient.AskAsync(arguments.Probe, arguments.AdminAddress, arguments.ConfigFilePath, Deadline, LargestAnswer, arguments.Error, cancellationToken);
+        if (answer is null)
+            return failed;
+        await arguments.Output.WriteAsync(PlainText.Lines(answer.Body));
+        return answer.Status == HttpStatusCode.OK ? ExitCodes.Ok : ExitCodes.Failure;
     }
 }

@@ -12,36 +12,19 @@ internal static class StatusHandler
 
     public static async Task<int> RunAsync(StatusArguments arguments, CancellationToken cancellationToken)
     {
-        if (AdminClient.Find(arguments.AdminAddress, arguments.ConfigFilePath) is not { } address)
-        {
-            await arguments.Error.WriteLineAsync(AdminClient.NoPlace(arguments.AdminAddress));
-            return ExitCodes.Usage;
-        }
-
-        using var client = address.NewClient();
-        client.Timeout = Deadline;
-        client.MaxResponseContentBufferSize = LargestStatus;
-        string json;
-        try
-        {
-            json = await client.GetStringAsync(new Uri("status", UriKind.Relative), cancellationToken);
-        }
-        catch (Exception fault) when (fault is HttpRequestException or TaskCanceledException)
-        {
-            await arguments.Error.WriteLineAsync(AdminClient.NoAnswer(address, fault));
-            return ExitCodes.Failure;
-        }
-
+        var (answer, failed) = await AdminClient.AskAsync("status", arguments.AdminAddress, arguments.ConfigFilePath, Deadline, LargestStatus, arguments.Error, cancellationToken);
+        if (answer is null)
+            return failed;
         if (arguments.Format == StatusFormat.Json)
         {
-            await arguments.Output.WriteLineAsync(PlainText.Lines(json));
+            await arguments.Output.WriteLineAsync(PlainText.Lines(answer.Body));
             return ExitCodes.Ok;
         }
 
         StatusDocument? status;
         try
         {
-            status = JsonSerializer.Deserialize(json, StatusJson.Default.StatusDocument);
+            status = JsonSerializer.Deserialize(answer.Body, StatusJson.Default.StatusDocument);
         }
         catch (JsonException)
         {
@@ -50,7 +33,7 @@ internal static class StatusHandler
 
         if (status is null)
         {
-            await arguments.Error.WriteLineAsync($"error: what answers at {address} is not an agent of this version; name another address with --admin-address");
+            await arguments.Error.WriteLineAsync($"error: what answers at {answer.Endpoint} is not an agent of this version; name another address with --admin-address");
             return ExitCodes.Failure;
         }
 

@@ -11,10 +11,12 @@ internal static class Connecting
 
     /// <param name="onSocket">Told each socket before it connects.</param>
     /// <param name="cancellationToken">Bounds the attempts, which are made until it ends.</param>
-    /// <exception cref="SocketException">Every address refused.</exception>
+    /// <exception cref="SocketException">The name has no address, or every one refused.</exception>
     public static async ValueTask<Stream> ConnectAsync(DnsEndPoint target, Action<Socket>? onSocket, CancellationToken cancellationToken)
     {
         var addresses = await Dns.GetHostAddressesAsync(target.Host, cancellationToken);
+        if (addresses.Length == 0)
+            throw new SocketException((int)SocketError.HostNotFound);
         using var enough = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var attempts = new List<Task<Socket>>();
         var refused = 0;

@@ -63,8 +63,18 @@ internal static class KeyStrength
     private static double Measure(string text)
     {
         var folded = Fold(text);
+        var benefit = IsFormOfGenerator(text) ? 3 : 0;
         // Read with digits as letters, chance makes more pairs of words.
-        return IsLanguage(text.ToLowerInvariant(), 5) || IsLanguage(folded, 6.5) ? text.Length : Novelty(folded, BitsOfCharacter(text), Primer);
+        return IsLanguage(text.ToLowerInvariant(), 5 + benefit) || IsLanguage(folded, 6.5 + benefit) ? text.Length : Novelty(folded, BitsOfCharacter(text), Primer);
+    }
+
+    /// <summary>Base64 to its last sign, in which capitals and small letters are mixed as chance mixes them: no sentence is written
+    /// so, and one key of 50,000 that a generator made would else be taken for one.</summary>
+    private static bool IsFormOfGenerator(string text)
+    {
+        var capitals = text.Count(char.IsAsciiLetterUpper);
+        var small = text.Count(char.IsAsciiLetterLower);
+        return text.EndsWith('=') && Base64.IsValid(text) && Math.Min(capitals, small) * 10 >= (capitals + small) * 3;
     }
 
     private static double MeasureDecoded(byte[] bytes)
@@ -138,7 +148,7 @@ internal static class KeyStrength
                 common++;
         }
 
-        // So many standard deviations above what chance makes that a generator's key comes there once in a million.
+        // So many standard deviations above what chance makes.
         return pairs >= 12 && common > (pairs * ByChance) + (deviations * Math.Sqrt(pairs * ByChance * (1 - ByChance)));
     }
 

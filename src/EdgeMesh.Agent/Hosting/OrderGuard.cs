@@ -8,7 +8,7 @@ using Microsoft.Extensions.Logging;
 namespace EdgeMesh.Agent.Hosting;
 
 /// <summary>Notices when anybody changes the rules or chains that matter to us, or our device, and asks for a repair.
-/// nf_tables tells by itself; iptables-legacy does not, so there a fingerprint of the table is read each second.</summary>
+/// nf_tables tells by itself; iptables-legacy does not, so there fingerprints of the tables are read each second.</summary>
 internal sealed partial class OrderGuard(
     bool legacy,
     RuleWatch watch,
@@ -85,11 +85,15 @@ internal sealed partial class OrderGuard(
 
     private async Task PollLegacyAsync(CancellationToken cancellationToken)
     {
-        var tables = ImmutableArray.CreateBuilder<LegacyTable>();
+        // Into the filter table we write so seldom that a look after each change of our own costs nothing.
+        var tables = ImmutableArray.CreateBuilder<(LegacyTable Table, bool OftenOurs)>();
         try
         {
-            tables.Add(LegacyTable.Open(ipv6: false));
-            tables.Add(LegacyTable.Open(ipv6: true));
+            foreach (var table in watch.HookChains.Keys)
+            {
+                tables.Add((LegacyTable.Open(ipv6: false, table), table == "nat"));
+                tables.Add((LegacyTable.Open(ipv6: true, table), table == "nat"));
+            }
         }
         catch (NetlinkException fault)
         {
@@ -107,15 +111,15 @@ internal sealed partial class OrderGuard(
                     // Read before the tables: a sync that ends in between is then seen twice rather than never. What somebody
                     // else changed in the same second as we did is found by the next look without a cause.
                     var ended = reconciler.State is var state ? state.SyncsWithChanges + state.OrderRepairs : 0;
-                    var explained = ended != own;
+                    var (explained, first) = (ended != own, own < 0);
                     own = ended;
                     for (var i = 0; i < tables.Count; i++)
                     {
-                        var now = tables[i].Read();
+                        var now = tables[i].Table.Read();
                         if (now == last[i])
                             continue;
                         last[i] = now;
-                        if (!explained)
+                        if (!explained || (!first && !tables[i].OftenOurs))
                             reconciler.RequestRepair();
                     }
                 },
@@ -123,7 +127,7 @@ internal sealed partial class OrderGuard(
         }
         finally
         {
-            foreach (var table in tables)
+            foreach (var (table, _) in tables)
                 table.Dispose();
         }
     }

@@ -7,13 +7,14 @@ namespace EdgeMesh.Linux.Netlink;
 /// <summary>Which changes of the packet filter are of interest.</summary>
 public sealed record RuleWatch
 {
-    /// <summary>Table of the hook chains, in the families ip and ip6.</summary>
-    public string HookTable { get; init; } = "nat";
+    /// <summary>By table of iptables, in the families ip and ip6: the chains in which a rule of anybody may change the order, or take ours away.</summary>
+    public IReadOnlyDictionary<string, IReadOnlyList<string>> HookChains { get; init; } = new Dictionary<string, IReadOnlyList<string>>
+    {
+        ["nat"] = ["PREROUTING", "OUTPUT", "POSTROUTING"],
+        ["filter"] = ["INPUT", "FORWARD"],
+    };
 
-    /// <summary>Chains of <see cref="HookTable"/> in which a rule of anybody may change the order.</summary>
-    public IReadOnlyList<string> HookChains { get; init; } = ["PREROUTING", "OUTPUT", "POSTROUTING"];
-
-    /// <summary>Prefixes of chains in <see cref="HookTable"/> that are watched whole.</summary>
+    /// <summary>Prefixes of chains in the tables of <see cref="HookChains"/> that are watched whole.</summary>
     public IReadOnlyList<string> ChainPrefixes { get; init; } = [];
 
     /// <summary>Native tables that are watched whole, elements of sets and maps excepted.</summary>
@@ -39,7 +40,7 @@ public enum RuleChanges
     /// <summary>Something in a watched native table changed.</summary>
     WatchedTable = 4,
 
-    /// <summary>The hook table itself came or went.</summary>
+    /// <summary>A table of hook chains itself came or went.</summary>
     HookTable = 8,
 
     /// <summary>Changes came faster than they were read; anything may have changed.</summary>
@@ -240,8 +241,7 @@ internal sealed class RuleChangeParser(RuleWatch watch)
     private const int NewGeneration = 15;
     private const int Trace = 17;
 
-    private readonly byte[] _hookTable = Encoding.UTF8.GetBytes(watch.HookTable);
-    private readonly byte[][] _hookChains = [.. watch.HookChains.Select(Encoding.UTF8.GetBytes)];
+    private readonly (byte[] Table, byte[][] Chains)[] _hooks = [.. watch.HookChains.Select(hook => (Encoding.UTF8.GetBytes(hook.Key), hook.Value.Select(Encoding.UTF8.GetBytes).ToArray()))];
     private readonly byte[][] _prefixes = [.. watch.ChainPrefixes.Select(Encoding.UTF8.GetBytes)];
     private readonly byte[][] _tables = [.. watch.Tables.Select(Encoding.UTF8.GetBytes)];
 
@@ -273,13 +273,13 @@ internal sealed class RuleChangeParser(RuleWatch watch)
 
         if (Contains(_tables, table))
             return RuleChanges.WatchedTable;
-        if (family is not (NetlinkCalls.AfInet or NetlinkCalls.AfInet6) || !table.SequenceEqual(_hookTable))
+        if (family is not (NetlinkCalls.AfInet or NetlinkCalls.AfInet6) || HookChains(table) is not { } hookChains)
             return RuleChanges.None;
         if (operation is NewTable or DeleteTable)
             return RuleChanges.HookTable;
         if (!namesChain)
             return RuleChanges.None;
-        if (Contains(_hookChains, chain))
+        if (Contains(hookChains, chain))
             return RuleChanges.HookChain;
         foreach (var prefix in _prefixes)
         {
@@ -288,6 +288,17 @@ internal sealed class RuleChangeParser(RuleWatch watch)
         }
 
         return RuleChanges.None;
+    }
+
+    private byte[][]? HookChains(ReadOnlySpan<byte> table)
+    {
+        foreach (var hook in _hooks)
+        {
+            if (table.SequenceEqual(hook.Table))
+                return hook.Chains;
+        }
+
+        return null;
     }
 
     private static bool Contains(byte[][] names, ReadOnlySpan<byte> name)

@@ -29,6 +29,29 @@ public sealed class ChangingHostTests
             node, rules == RulesIn.Nftables ? LabAddresses.Gateway : LabAddresses.Client, "a policy that drops what is forwarded does not stop services");
     }
 
+    [Theory]
+    [InlineData(RulesIn.IptablesNft)]
+    [InlineData(RulesIn.IptablesLegacy)]
+    public async Task WhatAFlushedForwardChainLostComesBack(RulesIn rules)
+    {
+        await using var node = await HybridNode.StartAsync(new NodeSetup(KubeProxyRules.None, rules, Through.Kernel), HybridNode.Web);
+        await node.Lab.IptablesAsync(node.Variant, "-P", "FORWARD", "DROP");
+        await UntilForwardedAsync(node);
+        for (var times = 0; times < 3; times++)
+        {
+            // A firewall that starts again begins with empty chains, and keeps its policy.
+            await node.Lab.IptablesAsync(node.Variant, "-F", "FORWARD");
+            await UntilForwardedAsync(node);
+            Assert.Equal(LabAddresses.Client, (await node.Lab.AskAsync("client", HybridNode.WebAddress)).Client);
+        }
+    }
+
+    private static Task<CommandResult> UntilForwardedAsync(HybridNode node) => Eventually.SeesAsync(
+        () => node.Lab.RunAsync("node", node.Variant == IptablesVariant.Nft ? "iptables-nft" : "iptables-legacy", "-w", "5", "-S", "FORWARD"),
+        listed => listed.Output.Contains("-j EDGEMESH-FORWARD", StringComparison.Ordinal) && listed.Output.Contains("-j EDGEMESH-INVALID", StringComparison.Ordinal),
+        TimeSpan.FromSeconds(10),
+        "the rules of FORWARD stand");
+
     private static Task<Answer> UntilSeenAsync(HybridNode node, string client, string what) => Eventually.SeesAsync(
         () => node.Lab.AskAsync("client", HybridNode.WebAddress, TimeSpan.FromSeconds(1)),
         answer => answer.Port == HybridNode.ByAgent && answer.Client.StartsWith(client, StringComparison.Ordinal),

@@ -80,6 +80,9 @@ public sealed record HostCarriage
     /// the connection back to where it came from.</summary>
     public ImmutableArray<AddressRange> SelfThroughListener { get; init; } = [];
 
+    /// <summary>Addresses behind this node's bridges of pods: an endpoint there runs here, whatever name this node is thought to have.</summary>
+    public ImmutableArray<AddressRange> BridgedPods { get; init; } = [];
+
     /// <summary>FORWARD drops by its policy, and a rule of ours at its end lets our own connections through.</summary>
     public bool AcceptForwarded { get; init; }
 
@@ -95,27 +98,31 @@ public sealed record HostCarriage
     /// <summary>What an operator can do something about.</summary>
     public ImmutableArray<string> Notices { get; init; } = [];
 
-    public bool GoesThroughListener(Linux.InetAddress endpoint)
+    public bool GoesThroughListener(Linux.InetAddress endpoint) => IsInside(SelfThroughListener, endpoint);
+
+    public bool IsBehindBridge(Linux.InetAddress endpoint) => IsInside(BridgedPods, endpoint);
+
+    /// <summary>Whether services go the same ways; what else differs concerns rules that all of them share.</summary>
+    public bool PlansServicesAs(HostCarriage other) =>
+        Carries == other.Carries && ListenerShutBy == other.ListenerShutBy && (Carries || Sentence == other.Sentence)
+        && SelfThroughListener.AsSpan().SequenceEqual(other.SelfThroughListener.AsSpan()) && BridgedPods.AsSpan().SequenceEqual(other.BridgedPods.AsSpan());
+
+    public bool IsSameAs(HostCarriage other) =>
+        Code == other.Code && Sentence == other.Sentence && Masquerade.IsSameAs(other.Masquerade)
+        && SelfThroughListener.AsSpan().SequenceEqual(other.SelfThroughListener.AsSpan()) && BridgedPods.AsSpan().SequenceEqual(other.BridgedPods.AsSpan())
+        && AcceptForwarded == other.AcceptForwarded && AcceptListener == other.AcceptListener && ListenerShutBy == other.ListenerShutBy && NeedsServiceRoute == other.NeedsServiceRoute
+        && Notices.AsSpan().SequenceEqual(other.Notices.AsSpan());
+
+    private static bool IsInside(ImmutableArray<AddressRange> ranges, Linux.InetAddress address)
     {
-        foreach (var range in SelfThroughListener)
+        foreach (var range in ranges)
         {
-            if (range.Contains(endpoint))
+            if (range.Contains(address))
                 return true;
         }
 
         return false;
     }
-
-    /// <summary>Whether services go the same ways; what else differs concerns rules that all of them share.</summary>
-    public bool PlansServicesAs(HostCarriage other) =>
-        Carries == other.Carries && ListenerShutBy == other.ListenerShutBy && (Carries || Sentence == other.Sentence)
-        && SelfThroughListener.AsSpan().SequenceEqual(other.SelfThroughListener.AsSpan());
-
-    public bool IsSameAs(HostCarriage other) =>
-        Code == other.Code && Sentence == other.Sentence && Masquerade.IsSameAs(other.Masquerade)
-        && SelfThroughListener.AsSpan().SequenceEqual(other.SelfThroughListener.AsSpan())
-        && AcceptForwarded == other.AcceptForwarded && AcceptListener == other.AcceptListener && ListenerShutBy == other.ListenerShutBy && NeedsServiceRoute == other.NeedsServiceRoute
-        && Notices.AsSpan().SequenceEqual(other.Notices.AsSpan());
 }
 
 /// <summary>Both families.</summary>

@@ -56,6 +56,7 @@ public static class HostDecision
                 ? MasqueradePolicy.Everything
                 : MasqueradePolicy.Except(Networks(locals), Networks(split.SelectMany(bridge => bridge.Ranges))),
             SelfThroughListener = [.. withoutHairpin.SelectMany(bridge => bridge.Ranges)],
+            BridgedPods = [.. facts.Bridges.SelectMany(bridge => bridge.Ranges)],
             AcceptForwarded = ourTurn,
             AcceptListener = opens,
             ListenerShutBy = closed.IsEmpty ? null : Names(closed),

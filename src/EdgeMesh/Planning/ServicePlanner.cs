@@ -68,7 +68,7 @@ internal static class ServicePlanner
             Address = address,
             Path = path,
             Reason = asking.IsEmpty ? reason : $"{reason}; an endpoint that asks its own service goes through the agent, since its bridge has no hairpin mode",
-            Rule = path == ForwardingPath.NotCaught ? null : Rule(port, address, endpoints, asking, path, options),
+            Rule = path == ForwardingPath.NotCaught ? null : Rule(port, address, endpoints, asking, path, host, options),
             RouteKey = key,
             Route = route,
         };
@@ -129,7 +129,7 @@ internal static class ServicePlanner
         : BackendChoice.RoundRobin;
 
     private static PortalRule Rule(
-        CatalogPort port, CatchAddress address, ImmutableArray<ServiceEndpoint> endpoints, ImmutableArray<IPAddress> asking, ForwardingPath path, PlanningOptions options) => new()
+        CatalogPort port, CatchAddress address, ImmutableArray<ServiceEndpoint> endpoints, ImmutableArray<IPAddress> asking, ForwardingPath path, HostCarriage host, PlanningOptions options) => new()
     {
         Key = new PortalKey(address.Address.ToIPAddress(), Protocol(port.Name.Protocol), port.Port),
         Comment = port.Name.ToString(),
@@ -141,20 +141,21 @@ internal static class ServicePlanner
             {
                 Endpoints = ImmutableArray.CreateRange(endpoints, e => new IPEndPoint(e.Address.Address.ToIPAddress(), e.Address.Port)),
                 Choice = Choice(port, options),
-                Local = Local(endpoints),
+                Local = Local(endpoints, host),
                 ThroughListener = asking,
                 AffinityTimeout = port.ClientIPAffinity ?? TimeSpan.Zero,
             },
         },
     };
 
-    /// <summary>Endpoints that run on this node, or may: where nobody said which node it is, it can be this one.</summary>
-    private static ImmutableArray<IPEndPoint> Local(ImmutableArray<ServiceEndpoint> endpoints)
+    /// <summary>Endpoints that run on this node, or may: where nobody said which node it is, it can be this one; and a node whose
+    /// name is not the one that Kubernetes knows takes its own for another's.</summary>
+    private static ImmutableArray<IPEndPoint> Local(ImmutableArray<ServiceEndpoint> endpoints, HostCarriage host)
     {
         var local = ImmutableArray.CreateBuilder<IPEndPoint>();
         foreach (var endpoint in endpoints)
         {
-            if (endpoint.IsLocal || endpoint.Node is null)
+            if (endpoint.IsLocal || endpoint.Node is null || host.IsBehindBridge(endpoint.Address.Address))
                 local.Add(new IPEndPoint(endpoint.Address.Address.ToIPAddress(), endpoint.Address.Port));
         }
 
@@ -168,8 +169,7 @@ internal static class ServicePlanner
             return [];
         return
         [
-            .. port.Endpoints.Where(endpoint => (endpoint.IsLocal || endpoint.Node is null)
-                    && endpoint.Address.Address.IsIPv6 == address.Address.IsIPv6 && host.GoesThroughListener(endpoint.Address.Address))
+            .. port.Endpoints.Where(endpoint => endpoint.Address.Address.IsIPv6 == address.Address.IsIPv6 && host.GoesThroughListener(endpoint.Address.Address))
                 .Select(endpoint => endpoint.Address.Address).Distinct().Select(endpoint => endpoint.ToIPAddress()),
         ];
     }

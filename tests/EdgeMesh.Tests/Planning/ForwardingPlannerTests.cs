@@ -1,9 +1,11 @@
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
+using EdgeMesh.Hosts;
 using EdgeMesh.Linux;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Planning;
 using EdgeMesh.Testing.Cluster;
+using EdgeMesh.Tunnel;
 using Xunit;
 using static EdgeMesh.Testing.Cluster.ClusterObjects;
 
@@ -25,6 +27,19 @@ public sealed class ForwardingPlannerTests
         Assert.Equal(["10.244.0.1:8080", "10.244.0.2:8080"], backends.Endpoints.Select(e => e.ToString()));
         Assert.Empty(plan.Routes.Routes);
         Assert.Empty(plan.Portals[1].Rules);
+    }
+
+    [Fact]
+    public void AnEndpointBehindABridgeOfThisNodeIsHereWhateverNodeItIsSaidToBeOn()
+    {
+        var pods = new AddressRange(InetAddress.Parse("10.244.0.0"), 24);
+        var carriage = HostCarriage.Unasked with { BridgedPods = [pods], SelfThroughListener = [pods] };
+        var plan = Plan(
+            Facts(Service("demo/a", "10.0.0.1", "80"), Slice("demo/a-1", "demo/a", "8080", "10.244.0.1", "10.244.7.1").On("me.example.com")),
+            TestOptions.Planning with { Host = new HostCarriages(carriage, carriage) });
+        var backends = Assert.IsType<PortalTarget.Backends>(Assert.Single(plan.Portals[0].Rules).Target);
+        Assert.Equal(["10.244.0.1:8080"], backends.Local.Select(e => e.ToString()));
+        Assert.Equal(["10.244.0.1"], backends.ThroughListener.Select(a => a.ToString()));
     }
 
     [Fact]

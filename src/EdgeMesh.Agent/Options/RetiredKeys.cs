@@ -24,6 +24,7 @@ internal static class RetiredKeys
         Anything("modules.edgeTunnel.enableSecurity", KeyStatus.Retired),
         Anything("modules.edgeTunnel.advertiseAddress", KeyStatus.Retired),
         Anything("modules.edgeDNS.listenInterface", KeyStatus.NoEffect),
+        Anything("modules.edgeDNS.mode", KeyStatus.NoEffect),
         Anything("modules.edgeDNS.kubeAPIConfig", KeyStatus.NoEffect),
         Anything("modules.edgeProxy.listenInterface", KeyStatus.NoEffect),
         Anything("modules.edgeProxy.socks5Proxy.nodeName", KeyStatus.NoEffect),

@@ -29,12 +29,26 @@ public sealed class ReleaseKeysTests
             modules.edgeProxy{subNet listenPort}
             modules.edgeGateway{enable nic includeIP excludeIP}
             modules.tunnel{enable nodeName listenPort enableHolePunch transport rendezvous enableIpfsLog relayNodes}
-            modules.tunnel.security{enable tlsPrivateKeyFile tlsCAFile tlsCertFile token httpServer}
+            modules.tunnel{tlsPrivateKeyFile tlsCaFile tlsCertFile token httpServer}
+            modules.tunnel.security{enable tlsPrivateKeyFile tlsCaFile tlsCertFile token httpServer}
+            """),
+        // As the Go agent itself writes a default file: its fields without a name of their own.
+        ("1.8 to 1.12, as --defaultconfig writes them", """
+            commonConfig{Mode}
+            kubeAPIConfig{Mode}
+            modules.edgeDNS{ListenInterface Mode KubeAPIConfig}
+            modules.edgeProxy{SubNet ListenInterface}
+            modules.edgeProxy.socks5Proxy{NodeName Namespace}
+            modules.edgeProxy.loadBalancer{Caller NodeName}
+            modules.edgeTunnel{Mode NodeName}
             """),
         ("1.11 and 1.12", """
             kubeAPIConfig{metaServerAddress}
             modules.edgeDNS.cacheDNS{enable autoDetect upstreamServers cacheTTL}
-            modules.edgeGateway.goChassisConfig.loadBalancer{defaultLBStrategy}
+            modules.edgeDNS{mode kubeAPIConfig}
+            modules.edgeGateway.goChassisConfig.protocol{tcpBufferSize tcpClientTimeout tcpReconnectTimes nodeName}
+            modules.edgeGateway.goChassisConfig.loadBalancer{defaultLBStrategy supportLBStrategies}
+            modules.edgeGateway.goChassisConfig.loadBalancer.consistentHash{partitionCount replicationFactor load}
             modules.tunnel{mode maxCandidates heartbeatPeriod finderPeriod}
             """),
         ("1.12 to 1.17", """

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Net;
+using EdgeMesh.Linux;
 
 namespace EdgeMesh.Agent.Options;
 
@@ -23,7 +24,7 @@ internal static class CidrReader
         var good = true;
         for (var i = 0; i < texts.Length; i++)
         {
-            if (IPNetwork.TryParse(texts[i], out var network) && network.PrefixLength > 0)
+            if (IPNetwork.TryParse(texts[i], out var network) && network.PrefixLength > 0 && InetAddress.TryParse(texts[i].Split('/')[0], out _))
             {
                 networks.Add(network);
                 continue;

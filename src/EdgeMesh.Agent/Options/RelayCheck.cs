@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using EdgeMesh.Agent.Hosting.Tunnel;
 using EdgeMesh.LibP2P.Addresses;
+using EdgeMesh.Linux;
 
 namespace EdgeMesh.Agent.Options;
 
@@ -9,6 +10,8 @@ namespace EdgeMesh.Agent.Options;
 /// relay that nobody reaches.</summary>
 internal static class RelayCheck
 {
+    private const string FourNumbers = "write four numbers from 0 to 255 without a zero in front, like 192.0.2.1";
+    private const string Reachable = "write an address that other nodes reach this relay at";
     private const string OneALine = "write one address on each line, each with '- ' before it";
 
     /// <returns>True: a null or a name that no node has is told as a doubt, never as a fault of the value.</returns>
@@ -56,13 +59,23 @@ internal static class RelayCheck
         if (text[0] == '[' && text.IndexOf("]:", StringComparison.Ordinal) is > 0 and var end)
             return ("has a port that is none", PortRemedy(text[1..end]));
         if (IPAddress.TryParse(text, out var address) && (address.AddressFamily == AddressFamily.InterNetworkV6 || text.Count(c => c == '.') == 3))
-            return text[0] == '[' ? ("has brackets around it", $"write {text.Trim('[', ']')}") : OfIp(address);
+        {
+            if (text[0] == '[')
+                return ("has brackets around it", $"write {text.Trim('[', ']')}");
+            // At run time it would be looked up as a name.
+            return InetAddress.TryParse(text, out _) ? OfIp(address)
+                : address.AddressFamily == AddressFamily.InterNetworkV6 ? ("names a device, which other nodes call otherwise", Reachable)
+                : ("is no IP address", FourNumbers);
+        }
+
         if (text.Contains('/', StringComparison.Ordinal))
             return ("is neither an address nor a name", "write the address alone, without a '/'");
         if (text.LastIndexOf(':') is > 0 and var colon && text[(colon + 1)..].All(char.IsAsciiDigit))
-            return IPAddress.TryParse(text[..colon], out _) ? ("has a port that is none", PortRemedy(text[..colon])) : ("is a name with a port", PortRemedy(text[..colon]));
+            return InetAddress.TryParse(text[..colon], out _) ? ("has a port that is none", PortRemedy(text[..colon]))
+                : IPAddress.TryParse(text[..colon], out _) ? ("is no IP address", FourNumbers)
+                : ("is a name with a port", PortRemedy(text[..colon]));
         if (text.All(c => char.IsAsciiDigit(c) || c == '.'))
-            return ("is no IP address", "write four numbers from 0 to 255, like 192.0.2.1");
+            return ("is no IP address", FourNumbers);
         return KubernetesNames.IsSubdomain(text.TrimEnd('.').ToLowerInvariant())
             ? ("", "")
             : ("is neither an IP address nor a DNS name nor a multiaddr", "write it like 192.0.2.1, 2001:db8::1 or relay.example.org");
@@ -79,11 +92,13 @@ internal static class RelayCheck
     private static (string What, string Remedy) OfIp(IPAddress address)
     {
         if (address.Equals(IPAddress.Any) || address.Equals(IPAddress.IPv6Any))
-            return ("is no address of any node", "write an address that other nodes reach this relay at");
+            return ("is no address of any node", Reachable);
         if (IPAddress.IsLoopback(address))
-            return ("leads every node to itself", "write an address that other nodes reach this relay at");
+            return ("leads every node to itself", Reachable);
+        if (address.IsIPv6LinkLocal)
+            return ("means another place on each device", Reachable);
         return address.IsIPv6Multicast || address.Equals(IPAddress.Broadcast) || (address.AddressFamily == AddressFamily.InterNetwork && address.GetAddressBytes()[0] is >= 224 and < 240)
-            ? ("is no address of a single node", "write an address that other nodes reach this relay at")
+            ? ("is no address of a single node", Reachable)
             : ("", "");
     }
 }

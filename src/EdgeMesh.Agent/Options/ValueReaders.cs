@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using EdgeMesh.Kubernetes.Api;
+using EdgeMesh.Linux;
 
 namespace EdgeMesh.Agent.Options;
 
@@ -112,11 +113,9 @@ internal static class ValueReaders
     public static bool IpAddress(YamlValue node, FaultSink fault, out IPAddress value)
     {
         value = IPAddress.None;
-        // IPAddress.TryParse takes '1' and '10.1' for addresses, as inet_aton does; a person who writes that has made a mistake.
-        if (node is YamlValue.Scalar scalar && IPAddress.TryParse(scalar.Text, out var parsed)
-            && (parsed.AddressFamily == AddressFamily.InterNetworkV6 || scalar.Text.Count(c => c == '.') == 3))
+        if (node is YamlValue.Scalar scalar && InetAddress.TryParse(scalar.Text, out var parsed))
         {
-            value = parsed;
+            value = parsed.ToIPAddress();
             return true;
         }
 
@@ -131,7 +130,7 @@ internal static class ValueReaders
         if (text.StartsWith("localhost:", StringComparison.OrdinalIgnoreCase))
             text = "127.0.0.1" + text["localhost".Length..];
         if (text.Contains(':') && IPEndPoint.TryParse(text, out var parsed) && parsed.Port > 0
-            && (parsed.AddressFamily == AddressFamily.InterNetworkV6 || text.Count(c => c == '.') == 3))
+            && (parsed.AddressFamily == AddressFamily.InterNetworkV6 || InetAddress.TryParse(text[..text.LastIndexOf(':')], out _)))
         {
             value = parsed;
             return true;

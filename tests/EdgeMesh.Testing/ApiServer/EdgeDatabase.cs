@@ -59,6 +59,20 @@ public sealed class EdgeDatabase
         }
     }
 
+    /// <summary>The local database gets this object as the cloud has it now; never a deletion.</summary>
+    public void Hear(string plural, string space, string name)
+    {
+        Freeze();
+        var now = _cloud.List(plural, "everything", _ => true).Objects.Find(o => Key(plural, o) == (plural, space, name));
+        if (now is not null)
+        {
+            lock (_gate)
+            {
+                _frozen[(plural, space, name)] = now;
+            }
+        }
+    }
+
     /// <summary>Lists are local, and nothing is told by watches.</summary>
     public void Disconnect()
     {

@@ -233,13 +233,7 @@ public sealed class OfflineEdgeTests : IAsyncLifetime
         Assert.Equal(2026, kept.Facts.AsOf.Year);
     }
 
-    private RunningSource Cached(string path)
-    {
-        var options = new ApiAccessOptions { Environment = _ => null, NodeName = "n1", MetaServer = new() { Server = _server.Url } };
-        var source = new ApiServerSource(ApiAccess.Resolve(options, TimeProvider.System), options, Sample.Quick, TimeProvider.System, new LogLines());
-        return new(new CachedSource(
-            source, path, source.Identity, _ => Task.FromResult(source.Identity), TimeSpan.FromMilliseconds(10), TimeProvider.System, new LogLines(), kept => source.Seed(kept.Facts)));
-    }
+    private RunningSource Cached(string path) => RunningSource.CachedOfMetaServer(_server, path);
 
     private static string Versioned(string json, string version) => json.Replace("\"namespace\"", $"\"resourceVersion\":\"{version}\",\"namespace\"", StringComparison.Ordinal);
 

@@ -64,6 +64,15 @@ internal sealed class RunningSource : IAsyncDisposable
     public static RunningSource OfMetaServer(TestApiServer server, ApiTimings? timings = null, Func<ApiAccessOptions, ApiAccessOptions>? change = null) =>
         Of(server, timings, o => (change ?? (x => x))(o with { Master = "", Environment = _ => null, MetaServer = new() { Server = server.Url } }));
 
+    /// <summary>With its cache, as the agent runs it.</summary>
+    public static RunningSource CachedOfMetaServer(TestApiServer server, string path, ApiTimings? timings = null)
+    {
+        var options = new ApiAccessOptions { Environment = _ => null, NodeName = "n1", MetaServer = new() { Server = server.Url } };
+        var source = new ApiServerSource(ApiAccess.Resolve(options, TimeProvider.System), options, timings ?? Sample.Quick, TimeProvider.System, new LogLines());
+        return new(new CachedSource(
+            source, path, source.Identity, _ => Task.FromResult(source.Identity), TimeSpan.FromMilliseconds(10), TimeProvider.System, new LogLines(), kept => source.Seed(kept.Facts)));
+    }
+
     /// <summary>Waits for a view of which this is true.</summary>
     public async Task<ClusterFacts> SeesAsync(Func<ClusterFacts, bool> condition)
     {

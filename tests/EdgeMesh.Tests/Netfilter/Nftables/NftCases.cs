@@ -57,6 +57,20 @@ public abstract class NftCases
     }
 
     [Fact]
+    public async Task WhatAHostNeedsStandsAsWritten()
+    {
+        await Backend.SyncAsync([HostV4, HostV6], Cancel);
+        await AssertStandsAsync(IpFamily.IPv4);
+        await AssertStandsAsync(IpFamily.IPv6);
+        // A host that needs nothing any more, and then again.
+        await Backend.SyncAsync([HostV4 with { Masquerade = MasqueradePolicy.HairpinOnly, Invalid = null }, V6()], Cancel);
+        await AssertStandsAsync(IpFamily.IPv4);
+        await Backend.SyncAsync([HostV4, HostV6], Cancel);
+        await AssertStandsAsync(IpFamily.IPv4);
+        await AssertStandsAsync(IpFamily.IPv6);
+    }
+
+    [Fact]
     public async Task TheSameAgainSendsNothing()
     {
         await Backend.SyncAsync([V4(Everything)], Cancel);
@@ -195,6 +209,23 @@ public abstract class NftCases
         Rule("[fd00:10::7]:53", "demo/far:dns", PortalTarget.Listener.Instance, PortalProtocol.Udp),
         Rule("[fd00:10::8]:80", "demo/none:http", PortalTarget.Refused.Instance),
     ];
+
+    /// <summary>Pods of two networks, one of which is a bridge without netfilter; an endpoint that cannot reach itself.</summary>
+    internal static FamilyPortals HostV4 { get; } = V4(
+        Rule("10.96.0.1:80", "demo/web:http", To(BackendChoice.RoundRobin, "10.244.1.1:8080", "10.244.1.2:8080") with { ThroughListener = [IPAddress.Parse("10.244.1.1")] }),
+        Everything[3]) with
+    {
+        Masquerade = MasqueradePolicy.Except([IPNetwork.Parse("10.244.1.0/24"), IPNetwork.Parse("10.245.0.9/32")], [IPNetwork.Parse("10.244.1.0/24")]),
+        Invalid = new InvalidGuard([IPNetwork.Parse("10.244.1.0/24")], [IPNetwork.Parse("10.96.0.0/16"), IPNetwork.Parse("192.0.2.7/32")]),
+    };
+
+    internal static FamilyPortals HostV6 { get; } = V6(
+        Rule("[fd00:10::1]:80", "demo/web:http", To(BackendChoice.Random, "[fd00:1::1]:8080", "[fd00:1::2]:8080") with { ThroughListener = [IPAddress.Parse("fd00:1::1")] }),
+        EverythingV6[2]) with
+    {
+        Masquerade = MasqueradePolicy.Except([IPNetwork.Parse("fd00:1::/64"), IPNetwork.Parse("fd00:2::9/128")], [IPNetwork.Parse("fd00:1::/64")]),
+        Invalid = new InvalidGuard([IPNetwork.Parse("fd00:1::/64")], [IPNetwork.Parse("fd00:10::/112")]),
+    };
 
     internal async Task<NftAnswer> TryAsync(string commands)
     {

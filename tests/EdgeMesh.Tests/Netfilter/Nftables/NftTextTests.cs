@@ -21,6 +21,12 @@ public sealed class NftTextTests
         AssertGolden("masquerade-all.nft", Full(V4(Everything[0], Everything[3]) with { Masquerade = MasqueradePolicy.Everything }));
 
     [Fact]
+    public void WhatAHostNeedsInIPv4() => AssertGolden("host-ipv4.nft", Full(HostV4));
+
+    [Fact]
+    public void WhatAHostNeedsInIPv6() => AssertGolden("host-ipv6.nft", Full(HostV6));
+
+    [Fact]
     public void AChangedEndpointIsOneElement() => AssertGolden(
         "change-endpoint.nft",
         Change(Everything, Replace(0, To(BackendChoice.RoundRobin, "10.244.1.1:8080", "10.244.1.9:8080"))));

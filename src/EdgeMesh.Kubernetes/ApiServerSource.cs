@@ -59,6 +59,7 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
     {
         Kinds = [.. ((KindStatus?[])[_services.Status, _slices?.Status, _endpoints?.Status, _node?.Status]).OfType<KindStatus>().Select(s => s.Health)],
         Expiries = _client.Access.Expiries,
+        ClockNotice = _client.Access.ClockNotice,
     };
 
     /// <exception cref="ApiAccessException">The access is not configured rightly: the message says what to do.</exception>
@@ -105,7 +106,7 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
     /// <summary>A watch that stands makes no request for minutes, and would not notice that another server counts.</summary>
     private async Task FollowAccessAsync(CancellationToken cancellationToken)
     {
-        string? said = null;
+        string? said = null, clockSaid = null;
         var description = Description;
         using var timer = new PeriodicTimer(_timings.AccessLook, _time);
         try
@@ -119,6 +120,12 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
                 }
 
                 said = fault;
+                if (_client.Access.ClockNotice is { } clock && clockSaid is null)
+                {
+                    LogAccess(_logger, clock);
+                }
+
+                clockSaid = _client.Access.ClockNotice;
                 if (Description != description)
                 {
                     description = Description;

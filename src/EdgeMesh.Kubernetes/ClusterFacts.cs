@@ -80,6 +80,9 @@ public sealed record SourceHealth
 
     /// <summary>Certificates by which the source is asked; empty where there are none.</summary>
     public ImmutableArray<AccessExpiry> Expiries { get; init; } = [];
+
+    /// <summary>That this machine's clock was not believed where the source's certificate was judged; null: it was.</summary>
+    public string? ClockNotice { get; init; }
 }
 
 public sealed record KindHealth

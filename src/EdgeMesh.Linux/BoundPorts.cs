@@ -25,6 +25,10 @@ public static class BoundPorts
         return Tables.Where(table => table.IsTcp && table.IsIPv6 == place.Address.IsIPv6).SelectMany(Of).Any(port => port.Local == place && port.User == user);
     }
 
+    /// <summary>Sockets that get what comes to this place: those that are bound to it, and those that are bound to its port on every address.</summary>
+    public static int CountAt(InetEndpoint place, bool isTcp) => Tables.Where(table => table.IsTcp == isTcp).SelectMany(Of)
+        .Count(port => port.Local.Port == place.Port && (port.Local.Address == place.Address || port.Local.Address.Bits == 0));
+
     internal static IEnumerable<BoundPort> Parse(IEnumerable<string> table, bool ipv6, bool tcp)
     {
         foreach (var line in table.Skip(1))

@@ -14,7 +14,7 @@ public readonly partial record struct PeerCredentials(int ProcessId, uint UserId
     public bool IsTrusted => UserId == 0 || UserId == OwnUser;
 
     /// <summary>The user of this process.</summary>
-    internal static uint OwnUser => EffectiveUserId();
+    public static uint OwnUser => EffectiveUserId();
 
     /// <exception cref="SocketException">The socket is not a connected unix socket.</exception>
     public static PeerCredentials Of(Socket socket)

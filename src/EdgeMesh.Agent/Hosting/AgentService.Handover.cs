@@ -31,6 +31,7 @@ internal sealed partial class AgentService
             {
                 FreezeAsync = FreezeAsync,
                 ThawAsync = ThawAsync,
+                AloneAsync = AloneAsync,
                 ReleaseAsync = ReleaseAsync,
                 ReclaimAsync = ReclaimAsync,
                 StopAcceptingAsync = LeaveConnectionsToSuccessorAsync,
@@ -151,8 +152,7 @@ internal sealed partial class AgentService
             throw;
         }
 
-        _tcp!.SpreadOverAll();
-        _udp!.SpreadOverAll();
+        KeepListenersToItselfFromNowOn();
         LogTookOver(_predecessor.Identity);
     }
 
@@ -187,6 +187,8 @@ internal sealed partial class AgentService
 
     private async Task FreezeAsync()
     {
+        _tcp?.LetSuccessorListen();
+        _udp?.LetSuccessorBind();
         if (_draining)
             await _withdrawn.Task;
         else
@@ -195,14 +197,19 @@ internal sealed partial class AgentService
 
     private Task ThawAsync()
     {
-        _tcp?.SpreadOverAll();
-        _udp?.SpreadOverAll();
         if (!_draining && _options.Proxy.Enable && _reconciler is not null)
         {
             StartWriting();
             _reconciler.RequestRepair();
         }
 
+        return Task.CompletedTask;
+    }
+
+    private Task AloneAsync()
+    {
+        if (!_draining && _udp is not null)
+            KeepListenersToItselfFromNowOn();
         return Task.CompletedTask;
     }
 

@@ -66,6 +66,40 @@ internal sealed partial class AgentService
         }
     }
 
+    /// <summary>Listens, and by itself: who has the same user id and came before is not let have a part of the connections.</summary>
+    private void ListenAlone(int port)
+    {
+        Listen();
+        if (KeepListenersToItself() > 0)
+            throw new AgentStartException($"Another program of user {PeerCredentials.OwnUser} listens at port {port} on {_options.DeviceName}. Stop it, or change modules.edgeProxy.listenPort.");
+    }
+
+    /// <summary>The predecessor has closed its listeners: whoever else is there came while two agents shared the port.</summary>
+    private void KeepListenersToItselfFromNowOn()
+    {
+        if (KeepListenersToItself() > 0)
+            Say($"another program of user {PeerCredentials.OwnUser} listens beside the agent at port {_listenPort} on {_options.DeviceName} and gets a part of its connections: end it (ss -lnp 'sport = {_listenPort}' names it)");
+    }
+
+    /// <returns>How many others listen there.</returns>
+    private int KeepListenersToItself()
+    {
+        try
+        {
+            return _tcp!.KeepForItself() + _udp!.KeepForItself();
+        }
+        catch (IOException fault)
+        {
+            Say($"this kernel lets other programs of user {PeerCredentials.OwnUser} listen beside the agent ({fault.Message}); where containers on the host's network run as that user, choose a modules.edgeProxy.listenPort below 1024");
+            return 0;
+        }
+        catch (ObjectDisposedException)
+        {
+            // The agent ends at this moment.
+            return 0;
+        }
+    }
+
     /// <summary>Listens at the first port that can be had. A successor keeps the predecessor's, which no other user can have
     /// meanwhile, and listens when it has routes.</summary>
     private async Task<ImmutableSortedDictionary<IpFamily, IPEndPoint>> PrepareListenersAsync(long descriptors)
@@ -79,7 +113,7 @@ internal sealed partial class AgentService
             try
             {
                 if (_predecessor is null)
-                    Listen();
+                    ListenAlone(port);
                 if (port != _options.Proxy.ListenPort)
                     SayOtherPort(port);
                 return listeners;
@@ -88,6 +122,10 @@ internal sealed partial class AgentService
             {
                 first ??= fault;
                 await _tcp!.DisposeAsync();
+                if (_udp is not null)
+                    await _udp.DisposeAsync();
+                _metrics?.Dispose();
+                (_udp, _metrics) = (null, null);
             }
         }
 
@@ -100,6 +138,11 @@ internal sealed partial class AgentService
     {
         var configured = _options.Proxy.ListenPort;
         var notice = $"port {configured} on {_options.DeviceName} is held by {ListenPorts.HolderOf(configured, BoundPorts.List())}, so the agent listens on port {port}, and its rules lead there: a firewall that accepts port {configured} has to accept {port} too. Stop that program or choose another modules.edgeProxy.listenPort, and restart the agent";
+        Say(notice);
+    }
+
+    private void Say(string notice)
+    {
         _notices = _notices.Add(notice);
         LogNotice(notice);
     }

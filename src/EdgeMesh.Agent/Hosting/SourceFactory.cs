@@ -2,6 +2,7 @@ using System.Net.Sockets;
 using EdgeMesh.Agent.Options;
 using EdgeMesh.Kubernetes;
 using EdgeMesh.Kubernetes.Access;
+using EdgeMesh.Linux;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Agent.Hosting;
@@ -32,6 +33,7 @@ internal static class SourceFactory
             Burst = options.Burst,
             NodeName = options.NodeName,
             OnSocket = markSocket,
+            IsClockSynchronised = () => KernelClock.IsSynchronised,
         };
         return options.Source switch
         {

@@ -138,7 +138,7 @@ internal sealed class StatusBuilder(
             LastSuccess = kind.LastSuccess is { } heard ? DateOf(heard) : null,
             Fault = kind.Fault,
         })],
-        Notices = [.. source.Health.Expiries.Select(expiry => expiry.NoticeAt(time.GetUtcNow())).OfType<string>()],
+        Notices = [.. source.Health.Expiries.Select(expiry => expiry.NoticeAt(time.GetUtcNow())).Append(source.Health.ClockNotice).OfType<string>()],
     };
 
     /// <summary>By the wall clock as it is now: it may have been put right since, and ages are told from the difference.</summary>

@@ -16,11 +16,14 @@ internal sealed class ApiAccess
     private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(10);
 
     private readonly TimeProvider _time;
+    private readonly ApiAccessOptions _options;
     private volatile string? _refusal;
+    private volatile string? _clockNotice;
 
     private ApiAccess(Uri server, string description, ApiAccessOptions options, TimeProvider time)
     {
         _time = time;
+        _options = options;
         Server = server;
         Description = description;
         Configured = ConfiguredBy(options);
@@ -82,6 +85,9 @@ internal sealed class ApiAccess
 
     /// <summary>Why a server's certificate was last not accepted; null: none was refused.</summary>
     public string? Refusal => _refusal;
+
+    /// <summary>That a server was accepted although this node's clock is against it; null: the clock had no say, or agrees.</summary>
+    public string? ClockNotice => _clockNotice;
 
     public bool HasCredentials => Token is not null || Certificate is not null || Exec is not null;
 
@@ -370,14 +376,34 @@ internal sealed class ApiAccess
         }
 
         var now = _time.GetUtcNow();
-        own.ChainPolicy.VerificationTime = CertificateClock.JudgedAt(now, CertificateClock.Built, Roots ?? [], [certificate, .. own.ChainPolicy.ExtraStore]).LocalDateTime;
-        if (own.Build(certificate))
+        var authority = Fingerprint(Roots);
+        X509Certificate2[] shown = [certificate, .. own.ChainPolicy.ExtraStore];
+        var earliest = _options.Clock.Earliest(authority, CertificateClock.Built, Roots ?? []);
+        own.ChainPolicy.VerificationTime = CertificateClock.JudgedAt(now, earliest, shown).LocalDateTime;
+        var trusted = own.Build(certificate);
+        if (!trusted && IsOnlyTheTime(own) && !_options.IsClockSynchronised())
         {
+            own.Reset();
+            own.ChainPolicy.VerificationTime = CertificateClock.WithoutClock(earliest, shown).LocalDateTime;
+            trusted = own.Build(certificate);
+        }
+
+        if (trusted)
+        {
+            _options.Clock.Prove(authority, certificate);
+            _clockNotice = certificate.NotBefore <= now.LocalDateTime && now.LocalDateTime <= certificate.NotAfter ? null : string.Create(
+                CultureInfo.InvariantCulture,
+                $"this node's clock says {now:yyyy-MM-dd HH:mm} UTC, which cannot be or which nobody keeps right (NTP), so it is not held against the certificate of {Server} ({Dates(certificate)}); set the clock, and renew the certificate if it has really ended");
             return true;
         }
 
         var flaws = string.Join(", ", own.ChainStatus.Select(status => status.Status).Distinct());
-        _refusal = string.Create(CultureInfo.InvariantCulture, $"its certificate is not accepted: {flaws}{(flaws.Contains(nameof(X509ChainStatusFlags.NotTimeValid), StringComparison.Ordinal) ? $" (it counts from {certificate.NotBefore.ToUniversalTime():yyyy-MM-dd} to {certificate.NotAfter.ToUniversalTime():yyyy-MM-dd}, and this node's clock says {now:yyyy-MM-dd HH:mm} UTC)" : "")}");
+        _refusal = string.Create(CultureInfo.InvariantCulture, $"its certificate is not accepted: {flaws}{(flaws.Contains(nameof(X509ChainStatusFlags.NotTimeValid), StringComparison.Ordinal) ? $" (it {Dates(certificate)}, and this node's clock says {now:yyyy-MM-dd HH:mm} UTC)" : "")}");
         return false;
     }
+
+    private static bool IsOnlyTheTime(X509Chain chain) => chain.ChainStatus.All(status => status.Status == X509ChainStatusFlags.NotTimeValid);
+
+    private static string Dates(X509Certificate2 certificate) =>
+        string.Create(CultureInfo.InvariantCulture, $"counts from {certificate.NotBefore.ToUniversalTime():yyyy-MM-dd} to {certificate.NotAfter.ToUniversalTime():yyyy-MM-dd}");
 }

@@ -27,6 +27,12 @@ public sealed record ApiAccessOptions
 
     public Func<string, string?> Environment { get; init; } = System.Environment.GetEnvironmentVariable;
 
+    /// <summary>Whether this machine's clock is kept right by anybody. Where it is not, it alone refuses no server's certificate.</summary>
+    public Func<bool> IsClockSynchronised { get; init; } = () => true;
+
+    /// <summary>Shared by all accesses that are made of these options.</summary>
+    internal CertificateClock Clock { get; } = new();
+
     public string ServiceAccountDirectory { get; init; } = "/var/run/secrets/kubernetes.io/serviceaccount";
 
     /// <summary>Called for each socket before it connects, so that the agent can put its mark on its own packets.</summary>

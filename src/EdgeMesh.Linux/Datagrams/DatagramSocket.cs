@@ -62,6 +62,20 @@ public sealed unsafe class DatagramSocket : IDisposable
     /// <summary>Ends <see cref="SteerTo"/>, whoever began it.</summary>
     public void SpreadOverAll() => ReusePortSteering.End(_handle.DangerousGetHandle().ToInt32());
 
+    /// <summary>Whether other sockets of this user may be bound beside this one. The kernel asks for the user id alone, so that uid 0
+    /// without any capability could have a share of the datagrams.</summary>
+    public void Share(bool isShared)
+    {
+        try
+        {
+            SetOption(DatagramCalls.SolSocket, DatagramCalls.SoReusePort, isShared ? 1 : 0);
+        }
+        catch (ObjectDisposedException)
+        {
+            // It has been closed, and nobody is kept away any more.
+        }
+    }
+
     /// <summary>A socket with mark <paramref name="mark"/> that talks to <paramref name="remote"/> only.</summary>
     /// <returns>0, or the error number.</returns>
     public static int TryConnect(in InetEndpoint remote, uint mark, out DatagramSocket? socket)

@@ -8,16 +8,31 @@ namespace EdgeMesh.Linux.Sockets;
 /// place (net/core/sock_reuseport.c).</remarks>
 internal static unsafe class ReusePortSteering
 {
+    private const ushort BPF_RET_K = 0x06;
+    private const ushort BPF_RET_A = 0x16;
+    private const ushort BPF_LD_W_ABS = 0x20;
+    private const ushort BPF_ALU_MOD_K = 0x94;
+    private const uint SKF_AD_RANDOM = unchecked((uint)(-0x1000 + 56));
+
     /// <summary>Sends everything new to the socket at one place. Where the array is shorter than that, the kernel spreads
     /// over all as if there were no program. Returns 0 or a negated errno.</summary>
     internal static int SteerTo(int descriptor, int place)
     {
-        const ushort BPF_RET_K = 0x06;
-        var instruction = new FilterInstruction { Code = BPF_RET_K, Constant = (uint)place };
-        var program = new FilterProgram { Length = 1, Instructions = &instruction };
-        return Libc.setsockopt(descriptor, SocketOption.SOL_SOCKET, SocketOption.SO_ATTACH_REUSEPORT_CBPF, &program, (uint)sizeof(FilterProgram)) < 0
-            ? Libc.Failure()
-            : 0;
+        ReadOnlySpan<FilterInstruction> program = [new() { Code = BPF_RET_K, Constant = (uint)place }];
+        return Attach(descriptor, program);
+    }
+
+    /// <summary>Spreads everything new over the first sockets of the array by chance, and sends nothing to the others. Returns 0 or a
+    /// negated errno.</summary>
+    internal static int SpreadOver(int descriptor, int first)
+    {
+        ReadOnlySpan<FilterInstruction> program =
+        [
+            new() { Code = BPF_LD_W_ABS, Constant = SKF_AD_RANDOM },
+            new() { Code = BPF_ALU_MOD_K, Constant = (uint)first },
+            new() { Code = BPF_RET_A },
+        ];
+        return Attach(descriptor, program);
     }
 
     /// <summary>That no program is attached is no fault, and a kernel before 5.3 cannot do it: there the program stays.</summary>
@@ -25,6 +40,17 @@ internal static unsafe class ReusePortSteering
     {
         var unused = 0;
         _ = Libc.setsockopt(descriptor, SocketOption.SOL_SOCKET, SocketOption.SO_DETACH_REUSEPORT_BPF, &unused, sizeof(int));
+    }
+
+    private static int Attach(int descriptor, ReadOnlySpan<FilterInstruction> instructions)
+    {
+        fixed (FilterInstruction* first = instructions)
+        {
+            var program = new FilterProgram { Length = (ushort)instructions.Length, Instructions = first };
+            return Libc.setsockopt(descriptor, SocketOption.SOL_SOCKET, SocketOption.SO_ATTACH_REUSEPORT_CBPF, &program, (uint)sizeof(FilterProgram)) < 0
+                ? Libc.Failure()
+                : 0;
+        }
     }
 
     [StructLayout(LayoutKind.Sequential)]

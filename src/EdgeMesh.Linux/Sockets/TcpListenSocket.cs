@@ -58,7 +58,10 @@ public sealed unsafe class TcpListenSocket : IDisposable
     /// place, the kernel spreads over all as before. Returns 0 or a negated errno.</summary>
     public int SteerTo(int index) => ReusePortSteering.SteerTo(Descriptor, index);
 
-    /// <summary>Ends <see cref="SteerTo"/>, whoever began it: the kernel spreads over all that share the port again.</summary>
+    /// <summary>Spreads new connections over the first <paramref name="count"/> of all that share the port. Returns 0 or a negated errno.</summary>
+    public int SpreadOver(int count) => ReusePortSteering.SpreadOver(Descriptor, count);
+
+    /// <summary>Ends <see cref="SteerTo"/> and <see cref="SpreadOver"/>, whoever began it: the kernel spreads over all that share the port again.</summary>
     public void SpreadOverAll() => ReusePortSteering.End(Descriptor);
 
     public void Dispose() => _handle.Dispose();

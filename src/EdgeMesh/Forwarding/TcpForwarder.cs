@@ -22,6 +22,7 @@ public sealed class TcpForwarder : IAsyncDisposable
     private readonly TimeProvider _time;
     private readonly Lock _closingLock = new();
     private ImmutableArray<TcpListenSocket> _steerable = [];
+    private ImmutableArray<PortGuard> _guards = [];
     private Task? _closing;
 
     /// <param name="routes">Asked once per connection, from several threads; must be quick.</param>
@@ -96,16 +97,39 @@ public sealed class TcpForwarder : IAsyncDisposable
     /// <param name="toPredecessor">Gives them back to who listened before, for a successor that cannot go on.</param>
     public Task StopAcceptingAsync(bool toPredecessor = false)
     {
+        DropGuards();
         lock (_closingLock)
             return _closing ??= CloseAsync(toPredecessor);
     }
 
-    /// <summary>Ends the steering that <see cref="StopAcceptingAsync"/> of another process left behind when it closed its
-    /// listeners. Until then all connections come to one listener.</summary>
-    public void SpreadOverAll()
+    /// <summary>A successor may listen beside from now on, and gets no connection before <see cref="StopAcceptingAsync"/>: it
+    /// may hang at any moment until then.</summary>
+    public void LetSuccessorListen()
+    {
+        foreach (var socket in _steerable)
+            _ = socket.SpreadOver(Sockets);
+        DropGuards();
+    }
+
+    /// <summary>This process has the port by itself, and nobody gets a place beside its listeners. Ends the steering too that
+    /// <see cref="LetSuccessorListen"/> began, or that <see cref="StopAcceptingAsync"/> of another process left behind when it
+    /// closed its listeners; until then all connections come to one listener.</summary>
+    /// <returns>How many listen there besides, who came before this.</returns>
+    /// <exception cref="IOException">The kernel does not keep others away.</exception>
+    public int KeepForItself()
     {
         foreach (var socket in _steerable)
             socket.SpreadOverAll();
+        DropGuards();
+        foreach (var endpoint in Listeners)
+            _guards = _guards.Add(PortGuard.Place(endpoint));
+        return Listeners.Sum(endpoint => Math.Max(0, BoundPorts.CountAt(endpoint, isTcp: true) - Sockets));
+    }
+
+    private void DropGuards()
+    {
+        foreach (var guard in ImmutableInterlocked.InterlockedExchange(ref _guards, ImmutableArray<PortGuard>.Empty))
+            guard.Dispose();
     }
 
     /// <summary>Stops accepting (see <see cref="StopAcceptingAsync"/>), waits until all connections have ended, cuts those that have not at the limit, and returns
@@ -177,6 +201,7 @@ public sealed class TcpForwarder : IAsyncDisposable
     /// <summary>Cuts all connections at once and ends the threads.</summary>
     public async ValueTask DisposeAsync()
     {
+        DropGuards();
         foreach (var loop in _loops)
         {
             loop.CloseListeners(steer: false);

@@ -109,6 +109,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
             Identify = IdentifyProtocol.Attach(host),
             Counters = counters,
             Faults = faults,
+            DiscoveryDials = new DialAllowance(time),
             Supervisor = supervisor,
             Logger = logger,
             Time = time,

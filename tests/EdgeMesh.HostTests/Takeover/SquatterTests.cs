@@ -92,6 +92,47 @@ public sealed class SquatterTests
     }
 
     [Fact]
+    public async Task RootWithoutCapabilitiesGetsNoPlaceBesideTheListenersWhileAnAgentWorks()
+    {
+        string[] places = ["tcp:169.254.96.16:20007", "udp:169.254.96.16:20007", "tcp:0.0.0.0:20007", "udp:0.0.0.0:20007"];
+        var options = Takeovers.Options("iptables", "userspace");
+        await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, options, [HybridNode.Web, HybridNode.Dns]);
+        using var stranger = await Stranger.StartAsync(node.Lab, Stranger.RootWithoutCapabilities, Program(), "trying", places);
+        foreach (var answer in await node.Lab.AskTimesAsync("client", HybridNode.WebAddress, 50))
+            Assert.Equal(HybridNode.ByAgent, answer.Port);
+        await AnsweredAsync(node.Lab);
+        await stranger.EndAsync();
+        Assert.DoesNotContain("HAS", stranger.Process.Log, StringComparison.Ordinal);
+
+        var successor = await Takeovers.TakeOverAsync(node, options);
+        Assert.Equal(0, await node.Agent.Process.WaitForExitAsync(Takeovers.Deadline));
+        using var late = await Stranger.StartAsync(node.Lab, Stranger.RootWithoutCapabilities, Program(), "trying", places);
+        foreach (var answer in await node.Lab.AskTimesAsync("client", HybridNode.WebAddress, 50))
+            Assert.Equal(HybridNode.ByAgent, answer.Port);
+        await late.EndAsync();
+        Assert.DoesNotContain("HAS", late.Process.Log, StringComparison.Ordinal);
+        Assert.Equal(0, await successor.StopAsync());
+    }
+
+    [Theory]
+    [InlineData("tcp:0.0.0.0:20007")]
+    [InlineData("udp:0.0.0.0:20007")]
+    public async Task RootWithoutCapabilitiesThatWasThereBeforeHasAPortToItself(string place)
+    {
+        await using var lab = await NamespaceLab.CreateAsync(new LabOptions { KubeProxy = KubeProxyRules.IptablesNft });
+        lab.Manifests.Write(HybridNode.Web);
+        lab.Manifests.Write(HybridNode.Dns);
+        using var stranger = await Stranger.StartAsync(lab, Stranger.RootWithoutCapabilities, Program(), "trying", [place]);
+        Assert.Contains("HAS " + place, stranger.Process.Log, StringComparison.Ordinal);
+        var agent = await lab.StartAgentAsync(Takeovers.Options("iptables", "userspace"));
+        Assert.Contains("Listening on 169.254.96.16:207", agent.Log, StringComparison.Ordinal);
+        foreach (var answer in await lab.AskTimesAsync("client", HybridNode.WebAddress, 20))
+            Assert.Equal(HybridNode.ByAgent, answer.Port);
+        await AnsweredAsync(lab);
+        await stranger.EndAsync();
+    }
+
+    [Fact]
     public async Task OfAgentsThatStartAtOnceOneWorksAndTheOthersSayWhichAndEnd()
     {
         await using var lab = await NamespaceLab.CreateAsync(new LabOptions { KubeProxy = KubeProxyRules.IptablesNft });

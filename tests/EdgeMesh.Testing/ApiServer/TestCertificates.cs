@@ -24,7 +24,7 @@ public sealed class TestCertificates : IDisposable
     public string CaPem => Ca.ExportCertificatePem();
 
     /// <summary>For one DNS name or IP address.</summary>
-    public X509Certificate2 Server(string name)
+    public X509Certificate2 Server(string name, DateTimeOffset? until = null)
     {
         var names = new SubjectAlternativeNameBuilder();
         if (IPAddress.TryParse(name, out var address))
@@ -36,7 +36,7 @@ public sealed class TestCertificates : IDisposable
             names.AddDnsName(name);
         }
 
-        return Sign("CN=server", names.Build());
+        return Sign("CN=server", names.Build(), until);
     }
 
     public (string Certificate, string Key) ClientPem(string name, DateTimeOffset? until = null)

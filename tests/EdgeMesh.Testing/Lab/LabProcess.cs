@@ -11,7 +11,7 @@ public sealed class LabProcess : IAsyncDisposable
     private readonly Process _process;
     private readonly StringBuilder _log = new();
 
-    internal LabProcess(string space, string file, IEnumerable<string> arguments, IReadOnlyDictionary<string, string?>? environment)
+    public LabProcess(string space, string file, IEnumerable<string> arguments, IReadOnlyDictionary<string, string?>? environment)
     {
         var start = new ProcessStartInfo("ip") { UseShellExecute = false, RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
         foreach (var argument in (IEnumerable<string>)["netns", "exec", space, file, .. arguments])

@@ -82,12 +82,42 @@ public sealed class ForwarderLifecycleTests
         Assert.Equal(0, await old.Forwarder.DrainAsync(TimeSpan.FromSeconds(5)));
         var accepted = successor.Forwarder.ReadStatistics().Accepted;
         await UntilAsync(() => successor.Forwarder.ReadStatistics().Accepted > accepted + 100, "the successor goes on alone");
-        successor.Forwarder.SpreadOverAll();
+        Assert.Equal(0, successor.Forwarder.KeepForItself());
         await enough.CancelAsync();
 
         Assert.True((await Task.WhenAll(clients)).Sum() > 100);
         backend.Stop();
         await serving;
+    }
+
+    [Fact]
+    public async Task ASuccessorListensOnlyWhereItIsLetAndGetsNothingBeforeTheOldOneStops()
+    {
+        using var backend = StartBackend();
+        await using var old = new LoopbackForwarder([backend.LocalEndpoint], options => options with { LoopCount = 2 });
+        var serving = ServeAsync(backend);
+        Assert.Equal(0, old.Forwarder.KeepForItself());
+        Assert.Throws<IOException>(() => new LoopbackForwarder([backend.LocalEndpoint], listener: old.Listener.ToString()));
+
+        old.Forwarder.LetSuccessorListen();
+        await using var successor = new LoopbackForwarder([backend.LocalEndpoint], options => options with { LoopCount = 2 }, listener: old.Listener.ToString());
+        for (var i = 0; i < 40; i++)
+            await AskAsync();
+        Assert.Equal(0, successor.Forwarder.ReadStatistics().Accepted);
+
+        Assert.Equal(0, await old.Forwarder.DrainAsync(TimeSpan.FromSeconds(5)));
+        await AskAsync();
+        Assert.Equal(1, successor.Forwarder.ReadStatistics().Accepted);
+        Assert.Equal(0, successor.Forwarder.KeepForItself());
+        backend.Stop();
+        await serving;
+
+        async Task AskAsync()
+        {
+            using var client = await old.ConnectAsync();
+            await client.SendAsync(new byte[1], Stop);
+            Assert.Single(await TcpForwarderTests.ReceiveAsync(client, 1));
+        }
     }
 
     [Fact]
@@ -114,7 +144,7 @@ public sealed class ForwarderLifecycleTests
             Assert.Equal(0, await successor.Forwarder.DrainAsync(TimeSpan.FromSeconds(5)));
         }
 
-        old.Forwarder.SpreadOverAll();
+        Assert.Equal(0, old.Forwarder.KeepForItself());
         var accepted = old.Forwarder.ReadStatistics().Accepted;
         await UntilAsync(() => old.Forwarder.ReadStatistics().Accepted > accepted + 100, "the old one goes on alone");
         await enough.CancelAsync();

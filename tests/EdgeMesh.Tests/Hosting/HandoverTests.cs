@@ -19,6 +19,7 @@ public sealed class HandoverTests : IAsyncDisposable
         {
             FreezeAsync = () => Step("freeze"),
             ThawAsync = () => Step("thaw"),
+            AloneAsync = () => Step("alone"),
             ReleaseAsync = () => Step("release"),
             ReclaimAsync = () => Step("reclaim"),
             StopAcceptingAsync = () => Step("stop accepting"),
@@ -63,7 +64,7 @@ public sealed class HandoverTests : IAsyncDisposable
         using (var successor = await GreetedAsync())
             Assert.Equal(HandoverWords.Frozen, await successor.SayAsync(HandoverWords.Freeze));
         Assert.True(await _host.SettleAsync(TimeSpan.FromSeconds(5)));
-        Assert.Equal(["freeze", "thaw"], _steps);
+        Assert.Equal(["freeze", "thaw", "alone"], _steps);
 
         using var next = await GreetedAsync();
         Assert.Equal(HandoverWords.Frozen, await next.SayAsync(HandoverWords.Freeze));
@@ -79,7 +80,30 @@ public sealed class HandoverTests : IAsyncDisposable
         }
 
         Assert.True(await _host.SettleAsync(TimeSpan.FromSeconds(5)));
-        Assert.Equal(["freeze", "release", "reclaim", "thaw"], _steps);
+        Assert.Equal(["freeze", "release", "reclaim", "thaw", "alone"], _steps);
+    }
+
+    [Fact]
+    public async Task WhileASuccessorThatFailedHasNotEndedNoOtherTakesOver()
+    {
+        using (var failed = await GreetedAsync())
+        {
+            await failed.SayAsync(HandoverWords.Freeze);
+            Assert.StartsWith(HandoverWords.Refused, await failed.SayAsync("something else"), StringComparison.Ordinal);
+            Assert.True(await _host.SettleAsync(TimeSpan.FromSeconds(5)));
+            Assert.Equal(["freeze", "thaw"], _steps);
+            using var early = await GreetedAsync();
+            Assert.Contains($"process {Environment.ProcessId} tried so before", await early.SayAsync(HandoverWords.Freeze), StringComparison.Ordinal);
+        }
+
+        await EdgeMesh.Testing.Lab.Eventually.SeesAsync(
+            async () =>
+            {
+                using var next = await GreetedAsync();
+                return await next.SayAsync(HandoverWords.Freeze);
+            },
+            answer => answer == HandoverWords.Frozen, TimeSpan.FromSeconds(5), "another may begin");
+        Assert.Equal(["freeze", "thaw", "alone", "freeze"], _steps.Take(4));
     }
 
     [Theory]

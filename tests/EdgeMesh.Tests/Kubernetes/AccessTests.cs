@@ -104,6 +104,66 @@ public sealed class AccessTests : IDisposable
         await WorksAsync(server, KubeConfig(server.Url, "insecure-skip-tls-verify: true", user));
     }
 
+    /// <summary>The certificate ends a year from now; the node's clock says other things, and nobody keeps it right or somebody does.</summary>
+    [Theory]
+    [InlineData(-50, false, true)]
+    [InlineData(-50, true, true)]
+    [InlineData(0, false, true)]
+    [InlineData(20, false, true)]
+    [InlineData(20, true, false)]
+    public async Task ANodeWhoseClockNobodyKeepsRightGetsInWhateverItSays(int yearsAhead, bool synchronised, bool getsIn)
+    {
+        await using var server = await TlsServerAsync("127.0.0.1", until: DateTimeOffset.UtcNow.AddYears(1));
+        var config = ConfigWithClientCertificate(server);
+        var log = new LogLines();
+        await using var running = RunningSource.Of(
+            server, change: o => o with { Master = "", KubeConfigPath = config, IsClockSynchronised = () => synchronised }, logger: log, time: new ShiftedTime(yearsAhead));
+        if (!getsIn)
+        {
+            await running.FaultAsync("services", "and this node's clock says");
+            Assert.Empty(server.Requests);
+            return;
+        }
+
+        await running.SeesAsync(f => f.Services.Count == 1);
+        Assert.Equal(yearsAhead == 0, running.Source.Health.ClockNotice is null);
+        if (yearsAhead != 0)
+        {
+            Assert.Contains("is not held against the certificate of https://127.0.0.1", running.Source.Health.ClockNotice, StringComparison.Ordinal);
+            await RunningSource.UntilAsync(() => log.Lines.Any(line => line.Text.Contains("set the clock", StringComparison.Ordinal)), "the log says so");
+        }
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(20)]
+    [InlineData(-50)]
+    public async Task ACertificateThatHadEndedBeforeAnythingElseThatIsKnownStaysRefusedWithoutAClock(int yearsAhead)
+    {
+        await using var server = await TlsServerAsync("127.0.0.1", until: new DateTimeOffset(2021, 1, 1, 0, 0, 0, TimeSpan.Zero));
+        var config = ConfigWithClientCertificate(server);
+        await using var running = RunningSource.Of(
+            server, change: o => o with { Master = "", KubeConfigPath = config, IsClockSynchronised = () => false }, time: new ShiftedTime(yearsAhead));
+        await running.FaultAsync("services", "NotTimeValid");
+        Assert.Empty(server.Requests);
+    }
+
+    [Theory]
+    [InlineData(20)]
+    [InlineData(-50)]
+    public async Task WithoutAClockAnotherAuthorityOrAnotherNameIsRefusedAsEver(int yearsAhead)
+    {
+        await using var server = await TlsServerAsync("api.example", until: DateTimeOffset.UtcNow.AddYears(1));
+        using var others = new TestCertificates();
+        foreach (var cluster in (string[])[$"certificate-authority-data: {Base64(others.CaPem)}, tls-server-name: api.example", $"certificate-authority-data: {Base64(_certificates.CaPem)}"])
+        {
+            await using var running = RunningSource.Of(
+                server, change: o => o with { Master = "", KubeConfigPath = KubeConfig(server.Url, cluster, "token: t"), IsClockSynchronised = () => false }, time: new ShiftedTime(yearsAhead));
+            await running.FaultAsync("services", "cannot reach");
+            Assert.Empty(server.Requests);
+        }
+    }
+
     [Fact]
     public async Task ARotatedTokenIsReadAgainWhenTheServerRefusesTheOldOne()
     {
@@ -207,9 +267,21 @@ public sealed class AccessTests : IDisposable
         await running.SeesAsync(f => f.Services.Count == 1);
     }
 
-    private async Task<TestApiServer> TlsServerAsync(string name, bool metaServer = false)
+    private string ConfigWithClientCertificate(TestApiServer server)
     {
-        var server = await TestApiServer.StartAsync(new() { Address = IPAddress.Loopback, MetaServer = metaServer, Certificate = _certificates.Server(name), ClientCa = _certificates.Ca });
+        var (certificate, key) = _certificates.ClientPem("agent");
+        return KubeConfig(server.Url, $"certificate-authority-data: {Base64(_certificates.CaPem)}", $"client-certificate-data: {Base64(certificate)}, client-key-data: {Base64(key)}");
+    }
+
+    /// <summary>Runs as ever; its date is off by years.</summary>
+    private sealed class ShiftedTime(int years) : TimeProvider
+    {
+        public override DateTimeOffset GetUtcNow() => System.GetUtcNow().AddYears(years);
+    }
+
+    private async Task<TestApiServer> TlsServerAsync(string name, bool metaServer = false, DateTimeOffset? until = null)
+    {
+        var server = await TestApiServer.StartAsync(new() { Address = IPAddress.Loopback, MetaServer = metaServer, Certificate = _certificates.Server(name, until), ClientCa = _certificates.Ca });
         server.Put(Sample.Service("web"));
         return server;
     }

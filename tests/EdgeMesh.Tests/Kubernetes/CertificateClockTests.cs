@@ -15,7 +15,7 @@ public sealed class CertificateClockTests
         using var root = Certificate(Built.AddYears(-5));
         using var server = Certificate(Built.AddYears(3));
         var now = Built.AddDays(1);
-        Assert.Equal(now, CertificateClock.JudgedAt(now, Built, [root], [server]));
+        Assert.Equal(now, CertificateClock.JudgedAt(now, Earliest(root), [server]));
     }
 
     [Fact]
@@ -23,22 +23,39 @@ public sealed class CertificateClockTests
     {
         using var root = Certificate(Built.AddYears(-5));
         using var server = Certificate(Built.AddYears(3));
-        Assert.Equal(Built.AddYears(3), CertificateClock.JudgedAt(DateTimeOffset.UnixEpoch, Built, [root], [root, server]));
+        Assert.Equal(Built.AddYears(3), CertificateClock.JudgedAt(DateTimeOffset.UnixEpoch, Earliest(root), [root, server]));
     }
 
     [Fact]
     public void ACertificateThatHadEndedWhenTheProgramWasBuiltStaysRefused()
     {
         using var server = Certificate(Built.AddYears(-2));
-        Assert.True(CertificateClock.JudgedAt(DateTimeOffset.UnixEpoch, Built, [], [server]) > new DateTimeOffset(server.NotAfter));
+        Assert.True(CertificateClock.JudgedAt(DateTimeOffset.UnixEpoch, Built, [server]) > new DateTimeOffset(server.NotAfter));
     }
 
     [Fact]
     public void AClockBeforeTheTrustedAuthorityWasMadeIsWrong()
     {
         using var root = Certificate(Built.AddYears(1));
-        Assert.Equal(Built.AddYears(1), CertificateClock.JudgedAt(Built.AddDays(1), Built, [root], []));
+        Assert.Equal(Built.AddYears(1), CertificateClock.JudgedAt(Built.AddDays(1), Earliest(root), []));
     }
+
+    [Fact]
+    public void WhatTheAuthorityHasIssuedSaysThatItIsLaterAndNoOtherAuthorityDoes()
+    {
+        var clock = new CertificateClock();
+        using var root = Certificate(Built.AddYears(-5));
+        using var server = Certificate(Built.AddYears(3));
+        using var older = Certificate(Built.AddYears(1));
+        clock.Prove("a", server);
+        clock.Prove("a", older);
+        Assert.Equal(Built.AddYears(3), clock.Earliest("a", Built, [root]));
+        Assert.Equal(Built, clock.Earliest("b", Built, [root]));
+        // It had ended before the newer one was issued.
+        Assert.True(CertificateClock.WithoutClock(clock.Earliest("a", Built, [root]), [older]) > new DateTimeOffset(older.NotAfter));
+    }
+
+    private static DateTimeOffset Earliest(X509Certificate2 root) => new CertificateClock().Earliest("a", Built, [root]);
 
     private static X509Certificate2 Certificate(DateTimeOffset from)
     {

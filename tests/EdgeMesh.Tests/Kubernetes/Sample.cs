@@ -54,11 +54,11 @@ internal sealed class RunningSource : IAsyncDisposable
 
     public IClusterSource Source { get; }
 
-    public static RunningSource Of(TestApiServer server, ApiTimings? timings = null, Func<ApiAccessOptions, ApiAccessOptions>? change = null, ILogger? logger = null)
+    public static RunningSource Of(TestApiServer server, ApiTimings? timings = null, Func<ApiAccessOptions, ApiAccessOptions>? change = null, ILogger? logger = null, TimeProvider? time = null)
     {
         var options = new ApiAccessOptions { Master = server.Url, NodeName = "n1" };
         options = change is null ? options : change(options);
-        return new(new ApiServerSource(ApiAccess.Resolve(options, TimeProvider.System), options, timings ?? Sample.Quick, TimeProvider.System, logger ?? new LogLines()));
+        return new(new ApiServerSource(ApiAccess.Resolve(options, time ?? TimeProvider.System), options, timings ?? Sample.Quick, time ?? TimeProvider.System, logger ?? new LogLines()));
     }
 
     public static RunningSource OfMetaServer(TestApiServer server, ApiTimings? timings = null, Func<ApiAccessOptions, ApiAccessOptions>? change = null) =>

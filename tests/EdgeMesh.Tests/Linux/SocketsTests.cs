@@ -1,4 +1,5 @@
 using EdgeMesh.Linux;
+using EdgeMesh.Linux.Datagrams;
 using EdgeMesh.Linux.Sockets;
 using FsCheck;
 using FsCheck.Fluent;
@@ -72,6 +73,62 @@ public sealed class SocketsTests
         var error = Assert.Throws<IOException>(() => TcpListenSocket.Open(InetEndpoint.Parse("192.0.2.1:20007"), 16, new PeerWatch()));
         Assert.Contains("192.0.2.1:20007", error.Message, StringComparison.Ordinal);
         Assert.Contains("99", error.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("127.0.0.1:0", "127.0.0.1:")]
+    [InlineData("127.0.0.1:0", "0.0.0.0:")]
+    [InlineData("[::1]:0", "[::1]:")]
+    public void AGuardedPortTakesNoFurtherListenerOfThisUserUntilTheGuardGoes(string at, string beside)
+    {
+        using var first = TcpListenSocket.Open(InetEndpoint.Parse(at), 16, new PeerWatch());
+        using var second = TcpListenSocket.Open(first.Endpoint, 16, new PeerWatch());
+        var further = InetEndpoint.Parse($"{beside}{first.Endpoint.Port}");
+        TcpListenSocket.Open(further, 16, new PeerWatch()).Dispose();
+        using (PortGuard.Place(first.Endpoint))
+            Assert.Throws<IOException>(() => TcpListenSocket.Open(further, 16, new PeerWatch()));
+        Assert.Equal(2, BoundPorts.CountAt(first.Endpoint, isTcp: true));
+        TcpListenSocket.Open(further, 16, new PeerWatch()).Dispose();
+    }
+
+    [Fact]
+    public void ADatagramSocketThatDoesNotShareIsAloneUntilItDoes()
+    {
+        using var first = DatagramSocket.Listen(InetEndpoint.Parse("127.0.0.1:0"), 4096, mark: 0);
+        DatagramSocket.Listen(first.LocalEndpoint, 4096, mark: 0).Dispose();
+        first.Share(false);
+        Assert.Throws<IOException>(() => DatagramSocket.Listen(first.LocalEndpoint, 4096, mark: 0));
+        first.Share(true);
+        DatagramSocket.Listen(first.LocalEndpoint, 4096, mark: 0).Dispose();
+    }
+
+    [Fact]
+    public async Task ConnectionsAreSpreadOverTheFirstOfThePortAlone()
+    {
+        var sockets = new List<TcpListenSocket> { TcpListenSocket.Open(InetEndpoint.Parse("127.0.0.1:0"), 64, new PeerWatch()) };
+        for (var i = 0; i < 3; i++)
+            sockets.Add(TcpListenSocket.Open(sockets[0].Endpoint, 64, new PeerWatch()));
+        using var epoll = new Epoll(4);
+        for (var i = 0; i < sockets.Count; i++)
+            Assert.Equal(0, epoll.Add(sockets[i].Descriptor, EpollEvents.In, (ulong)i));
+        Assert.Equal(0, sockets[0].SpreadOver(2));
+        var clients = new List<System.Net.Sockets.Socket>();
+        for (var i = 0; i < 40; i++)
+        {
+            clients.Add(new(System.Net.Sockets.AddressFamily.InterNetwork, System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Tcp));
+            await clients[^1].ConnectAsync(new System.Net.IPEndPoint(System.Net.IPAddress.Loopback, sockets[0].Endpoint.Port), TestContext.Current.CancellationToken);
+        }
+
+        var ready = new List<ulong>();
+        for (var i = epoll.Wait(1_000) - 1; i >= 0; i--)
+        {
+            epoll.EventAt(i, out var data);
+            ready.Add(data);
+        }
+
+        Assert.Equal([0UL, 1UL], ready.Order());
+        clients.ForEach(client => client.Dispose());
+        sockets.ForEach(socket => socket.Dispose());
     }
 
     [Fact]

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Agent.Hosting.Handover;
@@ -21,6 +22,9 @@ internal sealed partial class HandoverHost(string identity, HandoverSteps? steps
     private readonly Lock _lock = new();
     private readonly List<Task> _visits = [];
     private TaskCompletionSource? _underWay;
+
+    /// <summary>The process that failed to take over and has not ended, 0 where it has no number here; null: none.</summary>
+    private int? _hanging;
 
     /// <summary>For <see cref="InstanceSocket.TryClaim"/>.</summary>
     public void Visit(HandoverLine line)
@@ -93,20 +97,24 @@ internal sealed partial class HandoverHost(string identity, HandoverSteps? steps
             await line.WriteAsync($"{HandoverWords.Refused}this release does not know what you asked for", cancellationToken);
         else if (steps is null)
             await line.WriteAsync($"{HandoverWords.Refused}it forwards nothing and ends soon; start this agent again then", cancellationToken);
-        else if (!TryBegin())
-            await line.WriteAsync($"{HandoverWords.Refused}a third agent is taking over at this moment, or has done so", cancellationToken);
+        else if (TryBegin() is { } obstacle)
+            await line.WriteAsync($"{HandoverWords.Refused}{obstacle}", cancellationToken);
         else
             await HandOverAsync(steps, line, line.Peer.ProcessId, cancellationToken);
     }
 
-    private bool TryBegin()
+    /// <returns>Null, or why not.</returns>
+    private string? TryBegin()
     {
         lock (_lock)
         {
             if (_underWay is not null)
-                return false;
+                return "a third agent is taking over at this moment, or has done so";
+            // Its listeners stand between this agent's and those of the next.
+            if (_hanging is { } process)
+                return string.Create(CultureInfo.InvariantCulture, $"process {process} tried so before, failed, and has not ended; end it (kill -9 if it hangs)");
             _underWay = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-            return true;
+            return null;
         }
     }
 
@@ -132,25 +140,43 @@ internal sealed partial class HandoverHost(string identity, HandoverSteps? steps
                 // Who thinks that it stands must hear that it does not; silence would mean to it that nobody is left here.
                 await line.WriteAsync($"{HandoverWords.Refused}it did not hear '{HandoverWords.Standing}' in time, and goes on", cancellationToken);
                 await steps.ThawAsync();
+                if (line.IsGone)
+                    await steps.AloneAsync();
             }
         }
         finally
         {
-            EndAttempt(handedOver);
+            EndAttempt(handedOver, line.IsGone ? null : successor);
         }
 
         if (handedOver)
+        {
             await steps.FinishAsync(line.GoneAsync(cancellationToken));
+            return;
+        }
+
+        if (line.IsGone)
+            return;
+        await line.GoneAsync(cancellationToken);
+        await steps.AloneAsync();
+        Forget();
+    }
+
+    private void Forget()
+    {
+        lock (_lock)
+            _hanging = null;
     }
 
     /// <summary>A method of its own: in the native program a lock inside the finally of an asynchronous method was seen to stay held.</summary>
-    private void EndAttempt(bool handedOver)
+    /// <param name="hanging">Who failed and has not ended; null: it has.</param>
+    private void EndAttempt(bool handedOver, int? hanging)
     {
         lock (_lock)
         {
             _underWay!.SetResult();
             if (!handedOver)
-                _underWay = null;
+                (_underWay, _hanging) = (null, hanging);
         }
     }
 

@@ -3,11 +3,14 @@ namespace EdgeMesh.Agent.Hosting.Handover;
 /// <summary>What a running agent does when another takes over. Called one after the other.</summary>
 internal sealed record HandoverSteps
 {
-    /// <summary>Nothing of ours writes rules any more; those that stand stay.</summary>
+    /// <summary>Nothing of ours writes rules any more; those that stand stay. The other may listen beside, and gets no connection.</summary>
     public required Func<Task> FreezeAsync { get; init; }
 
     /// <summary>The other has failed: go on as before.</summary>
     public required Func<Task> ThawAsync { get; init; }
+
+    /// <summary>The other has failed, and has ended too: nobody else listens.</summary>
+    public required Func<Task> AloneAsync { get; init; }
 
     /// <summary>Gives up the claim and the admin address.</summary>
     public required Func<Task> ReleaseAsync { get; init; }

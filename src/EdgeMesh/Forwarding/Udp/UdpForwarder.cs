@@ -87,12 +87,17 @@ public sealed class UdpForwarder : IAsyncDisposable
         await DisposeAsync().ConfigureAwait(false);
     }
 
-    /// <summary>Ends the steering that the predecessor's <see cref="HandOverAsync"/> left behind.</summary>
-    public void SpreadOverAll()
+    /// <summary>A successor may bind beside from now on, and gets no datagram before <see cref="HandOverAsync"/>.</summary>
+    public void LetSuccessorBind()
     {
         foreach (var loop in _loops)
-            loop.SpreadOverAll();
+            loop.LetSuccessorBind();
     }
+
+    /// <summary>Nobody gets a place beside this process's sockets. Ends the steering too that <see cref="LetSuccessorBind"/> or the
+    /// predecessor's <see cref="HandOverAsync"/> left behind.</summary>
+    /// <returns>How many are bound there besides, who came before this.</returns>
+    public int KeepForItself() => _loops.Sum(loop => loop.KeepForItself());
 
     public UdpStatistics Statistics() => UdpCounters.Sum([.. _loops.Select(loop => loop.Counters)]);
 

@@ -125,7 +125,20 @@ internal sealed partial class UdpLoop : IDisposable
     /// <summary>One socket per process and family: ours is the first, the successor's the second.</summary>
     internal void SteerToSuccessor() => _listener.SteerTo(1);
 
-    internal void SpreadOverAll() => _listener.SpreadOverAll();
+    internal void LetSuccessorBind()
+    {
+        if (_stop)
+            return;
+        _listener.SteerTo(0);
+        _listener.Share(true);
+    }
+
+    internal int KeepForItself()
+    {
+        _listener.SpreadOverAll();
+        _listener.Share(false);
+        return BoundPorts.CountAt(_listener.LocalEndpoint, isTcp: false) - 1;
+    }
 
     internal void Stop()
     {

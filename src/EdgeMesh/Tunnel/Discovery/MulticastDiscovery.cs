@@ -3,6 +3,8 @@ using System.Net;
 using System.Net.Sockets;
 using System.Security.Cryptography;
 using EdgeMesh.LibP2P.Addresses;
+using EdgeMesh.Linux;
+using EdgeMesh.Linux.Netlink;
 using EdgeMesh.Tunnel.Proxy;
 using EdgeMesh.Tunnel.Sessions;
 using Microsoft.Extensions.Logging;
@@ -12,15 +14,21 @@ namespace EdgeMesh.Tunnel.Discovery;
 /// <summary>
 /// Nodes on the same LAN find each other as libp2p's mDNS specification says: a question for `_p2p._udp.local` to
 /// 224.0.0.251:5353, answers with a TXT string `dnsaddr=` and an address for each address. What is announced is a claim: it is
-/// dialled, and the handshake decides.
+/// dialled, and the handshake decides. Anybody on the LAN can send any number of answers in anybody's name, so what they have this
+/// node do is bounded, and a true answer gets its turn among them.
 /// </summary>
 internal sealed partial class MulticastDiscovery
 {
     internal const string Service = "_p2p._udp.local";
 
     private const string AddressText = "dnsaddr=";
-    private const int MaxStrangers = 32;
     private const int MaxAddresses = 8;
+
+    /// <summary>Sources of answers about peers without a name, in a minute; and such peers of one source.</summary>
+    private const int MaxStrangers = 256;
+    private const int MaxStrangersOfOne = 2;
+
+    private const int MulticastAll = 49;
 
     private static readonly IPEndPoint Group = new(IPAddress.Parse("224.0.0.251"), 5353);
     private static readonly TimeSpan FirstQuestion = TimeSpan.FromSeconds(1);
@@ -33,7 +41,7 @@ internal sealed partial class MulticastDiscovery
     private readonly HelloExchange _hello;
     private readonly string _name = $"{Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16))}.{Service}";
     private readonly Lock _gate = new();
-    private readonly Dictionary<PeerId, long> _strangers = [];
+    private readonly Dictionary<IPAddress, (long Since, int Count)> _strangers = [];
 
     internal MulticastDiscovery(MeshContext mesh, Func<string, PeerLink?> linkOf, HelloExchange hello)
     {
@@ -47,6 +55,10 @@ internal sealed partial class MulticastDiscovery
     internal async Task RunAsync(IPAddress local)
     {
         using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
+        var own = NodeAddresses.List();
+        var lan = own.Where(a => a.Address == InetAddress.From(local)).Select(a => new AddressRange(a.Address, a.PrefixLength)).ToImmutableArray();
+        bool IsNeighbour(IPAddress source) =>
+            lan.Any(range => range.Contains(InetAddress.From(source))) && (_mesh.Options.AllowLoopback || own.All(a => a.Address != InetAddress.From(source)));
         try
         {
             SocketEnds.Mark(socket, _mesh.Options.DialMark);
@@ -54,7 +66,8 @@ internal sealed partial class MulticastDiscovery
             socket.Bind(Group);
             socket.SetSocketOption(SocketOptionLevel.IP, SocketOptionName.AddMembership, new MulticastOption(Group.Address, local));
             socket.SetSocketOption(SocketOptionLevel.IP, SocketOptionName.MulticastInterface, BitConverter.ToInt32(local.GetAddressBytes()));
-            // RFC 6762, 11: answers from farther away than this LAN are not believed.
+            // What other programs' groups bring, and other devices, is not for this socket.
+            socket.SetRawSocketOption((int)SocketOptionLevel.IP, MulticastAll, BitConverter.GetBytes(0));
             socket.SetSocketOption(SocketOptionLevel.IP, SocketOptionName.MulticastTimeToLive, 255);
         }
         catch (Exception e) when (e is SocketException or IOException)
@@ -65,7 +78,7 @@ internal sealed partial class MulticastDiscovery
 
         await Task.WhenAll(
             _mesh.Supervisor.LoopAsync("discovery-ask", _ => AskAsync(socket), _mesh.Stopping),
-            _mesh.Supervisor.LoopAsync("discovery-listen", _ => ListenAsync(socket, local), _mesh.Stopping));
+            _mesh.Supervisor.LoopAsync("discovery-listen", _ => ListenAsync(socket, local, IsNeighbour), _mesh.Stopping));
     }
 
     private async Task AskAsync(Socket socket)
@@ -80,7 +93,8 @@ internal sealed partial class MulticastDiscovery
         while (await _mesh.WaitAsync(pause / 2));
     }
 
-    private async Task ListenAsync(Socket socket, IPAddress local)
+    /// <param name="isNeighbour">RFC 6762, 11: answers from farther away than this LAN are not believed.</param>
+    private async Task ListenAsync(Socket socket, IPAddress local, Func<IPAddress, bool> isNeighbour)
     {
         var buffer = new byte[DnsMessage.MaxLength];
         var answered = 0L;
@@ -90,11 +104,12 @@ internal sealed partial class MulticastDiscovery
             try
             {
                 var received = await socket.ReceiveFromAsync(buffer, SocketFlags.None, anybody, _mesh.Stopping);
-                if (DnsMessage.Decode(buffer.AsSpan(0, received.ReceivedBytes)) is not { } message)
+                var source = ((IPEndPoint)received.RemoteEndPoint).Address;
+                if (!isNeighbour(source) || DnsMessage.Decode(buffer.AsSpan(0, received.ReceivedBytes)) is not { } message)
                     continue;
                 if (message.IsResponse)
                 {
-                    Take(message, ((IPEndPoint)received.RemoteEndPoint).Address);
+                    Take(message, source);
                 }
                 else if (message.Questions.Contains(Service, StringComparer.OrdinalIgnoreCase)
                     && (answered == 0 || _mesh.Time.GetElapsedTime(answered) > BetweenAnswers))
@@ -163,7 +178,7 @@ internal sealed partial class MulticastDiscovery
                 continue;
             if (_mesh.Directory.NameOf(peer.Key) is { } name)
                 _linkOf(name)?.Discovered(endPoints);
-            else if (IsNewStranger(peer.Key))
+            else if (IsNewStranger(from))
                 _mesh.Supervisor.Start("discovery-meet", () => MeetAsync(peer.Key, endPoints));
         }
     }
@@ -171,19 +186,36 @@ internal sealed partial class MulticastDiscovery
     private bool IsFrom(IPAddress announced, IPAddress source) =>
         announced.Equals(source) || (_mesh.Options.AllowLoopback && IPAddress.IsLoopback(announced) && IPAddress.IsLoopback(source));
 
-    /// <summary>Each stranger is met once a minute at most, and only so many of them are.</summary>
-    private bool IsNewStranger(PeerId peer)
+    /// <summary>Of each source so many are met in a minute, of all so many, and all of them within the allowance of dials.</summary>
+    private bool IsNewStranger(IPAddress from)
     {
         var now = _mesh.Time.GetTimestamp();
         lock (_gate)
         {
-            foreach (var (known, met) in _strangers)
+            if (_strangers.TryGetValue(from, out var met) && _mesh.Time.GetElapsedTime(met.Since, now) < StrangersAgain)
             {
-                if (_mesh.Time.GetElapsedTime(met, now) >= StrangersAgain)
-                    _strangers.Remove(known);
+                if (met.Count == MaxStrangersOfOne || _mesh.DiscoveryDials.Take(1) == 0)
+                    return false;
+                _strangers[from] = met with { Count = met.Count + 1 };
+                return true;
             }
 
-            return _strangers.Count < MaxStrangers && _strangers.TryAdd(peer, now);
+            if (_strangers.Count >= MaxStrangers && !_strangers.ContainsKey(from))
+            {
+                foreach (var (known, (since, _)) in _strangers)
+                {
+                    if (_mesh.Time.GetElapsedTime(since, now) >= StrangersAgain)
+                        _strangers.Remove(known);
+                }
+
+                if (_strangers.Count >= MaxStrangers)
+                    return false;
+            }
+
+            if (_mesh.DiscoveryDials.Take(1) == 0)
+                return false;
+            _strangers[from] = (now, 1);
+            return true;
         }
     }
 

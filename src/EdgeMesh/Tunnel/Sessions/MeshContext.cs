@@ -2,6 +2,7 @@ using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.LibP2P.Identify;
 using EdgeMesh.LibP2P.Relay;
 using EdgeMesh.Supervision;
+using EdgeMesh.Tunnel.Discovery;
 using EdgeMesh.Tunnel.Identity;
 using Microsoft.Extensions.Logging;
 
@@ -27,6 +28,9 @@ internal sealed record MeshContext
     internal required MeshCounters Counters { get; init; }
 
     internal required MeshFaults Faults { get; init; }
+
+    /// <summary>How often addresses are dialled that nobody vouches for but an answer on the LAN.</summary>
+    internal required DialAllowance DiscoveryDials { get; init; }
 
     /// <summary>Under which everything runs that nobody waits for.</summary>
     internal required Supervisor Supervisor { get; init; }

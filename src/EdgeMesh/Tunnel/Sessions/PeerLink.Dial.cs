@@ -88,8 +88,15 @@ internal sealed partial class PeerLink
     private ImmutableArray<IPEndPoint> Addresses()
     {
         var announced = (Hello?.Addresses ?? []).Select(a => a.TryGetTcpEndPoint(out var endPoint) && !a.IsRelayed ? endPoint : null).OfType<IPEndPoint>();
-        var told = _discovered.Concat(announced).Where(e => AnnouncedAddress.IsDialable(e, _mesh.Options));
-        return [.. _configured.Concat(told).Distinct().Take(MaxAddresses)];
+        var told = announced.Where(e => AnnouncedAddress.IsDialable(e, _mesh.Options));
+        return [.. _configured.Concat(told).Take(MaxAddresses).Concat(NextDiscovered()).Distinct()];
+    }
+
+    /// <summary>Some of them each time, and no more of all nodes together than the allowance is.</summary>
+    private ImmutableArray<IPEndPoint> NextDiscovered()
+    {
+        lock (_gate)
+            return _discovered.Next(_mesh.DiscoveryDials.Take(Math.Min(_discovered.Count, MaxDiscoveredAtOnce)));
     }
 
     private async Task TryAddressesAsync(CancellationToken cancellationToken)

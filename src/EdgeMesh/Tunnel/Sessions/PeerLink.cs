@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Net;
 using EdgeMesh.LibP2P.Addresses;
+using EdgeMesh.Tunnel.Discovery;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Tunnel.Sessions;
@@ -22,7 +23,11 @@ internal sealed partial class PeerLink
     /// <summary>How long a node that somebody wanted to reach is kept within reach.</summary>
     private static readonly TimeSpan NeededFor = TimeSpan.FromMinutes(10);
 
-    private static readonly TimeSpan DiscoveredFor = TimeSpan.FromSeconds(10);
+    /// <summary>Of those that multicast DNS told, at one time.</summary>
+    private const int MaxDiscoveredAtOnce = 16;
+
+    /// <summary>Announcements cost their sender nothing, and do not decide how often this node dials.</summary>
+    private static readonly TimeSpan BetweenDiscoveries = TimeSpan.FromSeconds(2);
 
     private readonly MeshContext _mesh;
     private readonly RelaySet _relays;
@@ -33,7 +38,7 @@ internal sealed partial class PeerLink
     private readonly Change _need = new();
     private volatile MeshSession? _best;
     private ImmutableArray<IPEndPoint> _configured = [];
-    private ImmutableArray<IPEndPoint> _discovered = [];
+    private readonly DiscoveredAddresses _discovered = new();
     private long _discoveredAt;
     private long _neededAt;
     private long _notFoundAt;
@@ -92,11 +97,16 @@ internal sealed partial class PeerLink
     internal void Discovered(ImmutableArray<IPEndPoint> addresses)
     {
         Need();
-        // Announcements cost their sender nothing: others are believed only after a while.
-        if (!addresses.Except(_discovered).Any() || (_discoveredAt != 0 && _mesh.Time.GetElapsedTime(_discoveredAt) < DiscoveredFor))
-            return;
-        _discovered = [.. addresses.Take(MaxAddresses)];
-        _discoveredAt = _mesh.Time.GetTimestamp();
+        lock (_gate)
+        {
+            var isNew = false;
+            foreach (var address in addresses)
+                isNew |= _discovered.Offer(address);
+            if (!isNew || (_discoveredAt != 0 && _mesh.Time.GetElapsedTime(_discoveredAt) < BetweenDiscoveries))
+                return;
+            _discoveredAt = _mesh.Time.GetTimestamp();
+        }
+
         _wake.Tell();
     }
 

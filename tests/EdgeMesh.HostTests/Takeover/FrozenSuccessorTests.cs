@@ -1,0 +1,79 @@
+using EdgeMesh.Testing.Lab;
+using Xunit;
+
+namespace EdgeMesh.HostTests.Takeover;
+
+/// <summary>A successor that hangs (SIGSTOP) in a phase of the takeover, and goes on later or does not. It listens at the old agent's
+/// port by then, and no client may end up with it.</summary>
+public sealed class FrozenSuccessorTests(ITestOutputHelper output)
+{
+    /// <summary>In the long form beyond every deadline of the conversation.</summary>
+    private static readonly TimeSpan Frozen = TimeSpan.FromSeconds(LongForm.IsAsked ? 75 : 18);
+
+    [Theory]
+    [InlineData("Taking over from")]
+    [InlineData("rules through")]
+    [InlineData("Listening on")]
+    public async Task WhileASuccessorHangsTheOldAgentServesAndThenExactlyOneDoes(string when)
+    {
+        var options = Takeovers.Options("iptables", "userspace");
+        await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, options, [HybridNode.Web, HybridNode.Dns]);
+        await node.UntilAnsweredAsync("client", HybridNode.WebAddress, HybridNode.ByAgent);
+        var successor = await node.Lab.StartAgentAsync(options with { Arguments = ["--take-over"], WaitUntilReady = false });
+        await FreezeAtAsync(node, successor, when);
+        await using var clients = AskingClients.Start(node.Lab, HybridNode.WebAddress, "client", "client");
+        await Eventually.StaysAsync(
+            async () => await node.Lab.AskUdpAsync("client", HybridNode.DnsAddress, "WHO"u8.ToArray(), TimeSpan.FromSeconds(2)), answer => answer.Length > 0, Frozen);
+        Assert.False(node.Agent.Process.HasExited);
+        var whileFrozen = clients.Answers;
+        successor.Resume();
+
+        // Whichever it is: it stands by itself, and the other one has ended.
+        await Eventually.SeesAsync(() => successor.Process.HasExited != node.Agent.Process.HasExited, one => one, Takeovers.Deadline, "exactly one of the two is left");
+        output.WriteLine($"frozen at '{when}': {whileFrozen} answers of the old agent meanwhile, then {(successor.Process.HasExited ? "the old one went on" : "the new one took over")}");
+        Assert.True(await clients.AllAnsweredAsync(HybridNode.ByAgent) > whileFrozen);
+        var left = successor.Process.HasExited ? node.Agent : successor;
+        await left.UntilReadyAsync(Takeovers.Deadline);
+        (await node.Lab.RunAsync("node", "iptables-nft", "-t", "nat", "-D", "PREROUTING", "1")).Succeeded();
+        await node.UntilFirstAsync(node.RepairDeadline);
+        Assert.Equal(0, await left.StopAsync());
+    }
+
+    [Fact]
+    public async Task ASuccessorThatHangsForGoodIsNamedAndAnotherTakesOverOnceItHasEnded()
+    {
+        var options = Takeovers.Options("iptables", "userspace");
+        await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, options, [HybridNode.Web]);
+        await node.UntilAnsweredAsync("client", HybridNode.WebAddress, HybridNode.ByAgent);
+        var frozen = await node.Lab.StartAgentAsync(options with { Arguments = ["--take-over"], WaitUntilReady = false });
+        await FreezeAtAsync(node, frozen, "Listening on");
+        await using var clients = AskingClients.Start(node.Lab, HybridNode.WebAddress, "client");
+
+        var refused = await node.Lab.StartAgentAsync(options with { Arguments = ["--take-over"], WaitUntilReady = false });
+        Assert.Equal(1, await refused.Process.WaitForExitAsync(Takeovers.Deadline));
+        Assert.Contains("does not hand over", refused.Log, StringComparison.Ordinal);
+
+        await frozen.KillAsync();
+        await Eventually.HoldsAsync(() => node.Agent.Log.Contains("this agent goes on", StringComparison.Ordinal), Takeovers.Deadline);
+        await Takeovers.TakeOverAsync(node, options);
+        Assert.Equal(0, await node.Agent.Process.WaitForExitAsync(Takeovers.Deadline));
+        await clients.AllAnsweredAsync(HybridNode.ByAgent);
+    }
+
+    private static async Task FreezeAtAsync(HybridNode node, AgentProcess successor, string when)
+    {
+        if (when == "Listening on")
+        {
+            // Held, the old agent cannot release: the successor listens, has written its rules, and waits.
+            await UntilSaidAsync(successor, "rules through");
+            node.Agent.Pause();
+        }
+
+        await UntilSaidAsync(successor, when);
+        successor.Pause();
+        node.Agent.Resume();
+    }
+
+    private static Task UntilSaidAsync(AgentProcess agent, string words) =>
+        Eventually.SeesAsync(() => agent.Log, log => log.Contains(words, StringComparison.Ordinal), Takeovers.Deadline, $"the agent says '{words}'");
+}

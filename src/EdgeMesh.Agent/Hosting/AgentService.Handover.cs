@@ -266,6 +266,6 @@ internal sealed partial class AgentService
             await successorGone;
         }
 
-        lifetime.StopApplication();
+        stop();
     }
 }

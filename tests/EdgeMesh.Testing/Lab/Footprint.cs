@@ -6,21 +6,19 @@ namespace EdgeMesh.Testing.Lab;
 /// <param name="Code">Pages of the program's file, as they are in it.</param>
 /// <param name="Data">Pages of the program's file and of what follows it, that were written to.</param>
 /// <param name="Libraries">Other files.</param>
-/// <param name="Collected">The heap of the garbage collector, which is the largest range of addresses.</param>
+/// <param name="Collected">The heap of the garbage collector, which reserves the largest range of addresses.</param>
 /// <param name="Native">The heap of the C library.</param>
 /// <param name="Stacks">Of all threads.</param>
 /// <param name="Other">The rest, such as the collector's own tables.</param>
 public sealed record Footprint(long Code, long Data, long Libraries, long Collected, long Native, long Stacks, long Other)
 {
-    private const long LargestGap = 1L << 36;
-
     public long All => Code + Data + Libraries + Collected + Native + Stacks + Other;
 
     public static Footprint Read(int processId, string program)
     {
         var stackPointers = StackPointers(processId);
         var mappings = Parse(File.ReadLines($"/proc/{processId}/smaps"));
-        var reserved = mappings.FirstOrDefault(each => each.End - each.Start >= LargestGap);
+        var (heapStart, heapEnd) = Heap(mappings);
         var sum = new Footprint(0, 0, 0, 0, 0, 0, 0);
         var last = "";
         var own = '/' + Path.GetFileName(program);
@@ -35,7 +33,7 @@ public sealed record Footprint(long Code, long Data, long Libraries, long Collec
                     sum with { Code = sum.Code + each.Resident - dirty, Data = sum.Data + dirty },
                 { Length: > 0 } => sum with { Libraries = sum.Libraries + each.Resident },
                 _ when stackPointers.Any(pointer => pointer >= each.Start && pointer < each.End) => sum with { Stacks = sum.Stacks + each.Resident },
-                _ when reserved is not null && each.Start >= reserved.Start - LargestGap && each.End <= reserved.End => sum with { Collected = sum.Collected + each.Resident },
+                _ when each.Start >= heapStart && each.End <= heapEnd => sum with { Collected = sum.Collected + each.Resident },
                 // An arena begins at a multiple of 64 MB.
                 _ when each.Start % (64L << 20) == 0 => sum with { Native = sum.Native + each.Resident },
                 _ => sum with { Other = sum.Other + each.Resident },
@@ -56,6 +54,16 @@ public sealed record Footprint(long Code, long Data, long Libraries, long Collec
         + $"collected heap {Megabytes(Collected)}, native heap {Megabytes(Native)}, stacks {Megabytes(Stacks)}, other {Megabytes(Other)}";
 
     private static string Megabytes(long bytes) => (bytes / 1048576.0).ToString("0.0", CultureInfo.InvariantCulture);
+
+    /// <summary>What is reserved and not used yet, and the nameless mappings that end where it begins.</summary>
+    private static (long Start, long End) Heap(List<Mapping> mappings)
+    {
+        var reserved = mappings.IndexOf(mappings.Where(each => each.File.Length == 0).MaxBy(each => each.End - each.Start)!);
+        var first = reserved;
+        while (first > 0 && mappings[first - 1].File.Length == 0 && mappings[first - 1].End == mappings[first].Start)
+            first--;
+        return (mappings[first].Start, mappings[reserved].End);
+    }
 
     /// <summary>Of threads that wait; one that runs at this moment tells none.</summary>
     private static List<long> StackPointers(int processId)

@@ -26,11 +26,11 @@ internal static class RunHandler
         var logging = new AgentLogging(arguments.Options.LogLevel);
         using var loggers = logging.CreateFactory();
         var logger = loggers.CreateLogger("EdgeMesh.Agent.Configuration");
+        ProcessConfinement.Enter(KeptCapabilities, ConnectionBudget.WantedDescriptors, logger);
         using var stopping = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
         using var quit = PosixSignalRegistration.Create(PosixSignal.SIGQUIT, Stop);
-        ProcessConfinement.Enter(KeptCapabilities, ConnectionBudget.WantedDescriptors, logger);
         foreach (var warning in arguments.Loaded.Warnings)
             Log.ConfigurationWarning(logger, warning.ToString());
         try

@@ -12,8 +12,8 @@ public sealed class SmallTests(ITestOutputHelper output)
 {
     private const long Megabyte = 1 << 20;
 
-    // The goal is 20 million bytes; the HTTP server of the admin address (decision 16) is 2 of them.
-    private const long ProgramLimit = 20_500_000, IdleLimit = 25 * Megabyte, MeshLimit = 35 * Megabyte;
+    // The goal is 20 million bytes; the HTTP server of the admin address is 2 of them (decision 21).
+    private const long ProgramLimit = 21_500_000, IdleLimit = 25 * Megabyte, MeshLimit = 35 * Megabyte;
 
     private static readonly TimeSpan ReadyLimit = TimeSpan.FromMilliseconds(150), ProcessorLimit = TimeSpan.FromMilliseconds(80);
 

@@ -48,13 +48,19 @@ internal static class RunHandler
         }
         catch (AgentStartException fault)
         {
-            Log.CannotStart(logger, fault.Message);
-            return ExitCodes.Failure;
+            return Fail(fault.Message);
         }
         catch (Exception fault) when (fault is NetfilterException or NetlinkException or IOException or UnauthorizedAccessException or SocketException)
         {
             // What this host refuses is no fault of the program, wherever on the way it was met.
-            Log.CannotStart(logger, $"This host did not let the agent run: {fault.Message}");
+            return Fail($"This host did not let the agent run: {fault.Message}");
+        }
+
+        int Fail(string reason)
+        {
+            // Past the console's queue, whose thread may not come to it before the process has ended.
+            loggers.Dispose();
+            Log.CannotStart(logger, reason);
             return ExitCodes.Failure;
         }
 

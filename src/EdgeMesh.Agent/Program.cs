@@ -5,12 +5,15 @@ namespace EdgeMesh.Agent;
 
 internal static class Program
 {
-    public static Task<int> Main(string[] args) =>
-        AgentCommandLine.InvokeAsync(args, AgentEnvironment.OfProcess(), new CommandHandlers
+    public static Task<int> Main(string[] args)
+    {
+        RunHandler.Begin(args);
+        return AgentCommandLine.InvokeAsync(args, AgentEnvironment.OfProcess(), new CommandHandlers
         {
             Run = RunHandler.RunAsync,
             Status = StatusHandler.RunAsync,
             Probe = ProbeCommand.RunAsync,
             Cleanup = CleanupHandler.RunAsync,
         }, Console.Out, Console.Error);
+    }
 }

@@ -1,12 +1,15 @@
 using System.ComponentModel;
 using System.Diagnostics;
 using System.Text;
+using EdgeMesh.Netfilter.Iptables;
 
 namespace EdgeMesh.Netfilter;
 
 /// <summary>Runs commands of this machine.</summary>
 /// <param name="runs">Told of each process.</param>
-public sealed class HostCommands(TimeProvider time, ProgramRuns? runs = null) : ICommands
+/// <param name="chains">Answers <see cref="ICommands.Chains"/>.</param>
+public sealed class HostCommands(
+    TimeProvider time, ProgramRuns? runs = null, Func<IptablesVariant, IpFamily, IReadOnlyCollection<ChainName>?>? chains = null) : ICommands
 {
     // A whole table of 10,000 services with 10 endpoints is about 40 MB of text; a command that answers more is broken.
     private const int MaxOutput = 256 * 1024 * 1024;
@@ -17,6 +20,8 @@ public sealed class HostCommands(TimeProvider time, ProgramRuns? runs = null) : 
     private static readonly UTF8Encoding Utf8 = new(encoderShouldEmitUTF8Identifier: false);
 
     public bool Exists(string command) => Find(command) is not null;
+
+    public IReadOnlyCollection<ChainName>? Chains(IptablesVariant variant, IpFamily family) => chains?.Invoke(variant, family);
 
     public async Task<CommandResult> RunAsync(
         string command, IReadOnlyList<string> arguments, IEnumerable<ReadOnlyMemory<char>>? input, TimeSpan deadline, CancellationToken cancellationToken)

@@ -1,3 +1,5 @@
+using EdgeMesh.Netfilter.Iptables;
+
 namespace EdgeMesh.Netfilter;
 
 /// <summary>Runs the packet filter's commands. The real one starts processes; <see cref="Iptables.FakeIptables"/> answers as the kernel would.</summary>
@@ -13,8 +15,13 @@ public interface ICommands
     Task<CommandResult> RunAsync(
         string command, IReadOnlyList<string> arguments, IEnumerable<ReadOnlyMemory<char>>? input, TimeSpan deadline, CancellationToken cancellationToken);
 
+    /// <summary>The names of the chains that stand, without starting a program. Null: only the programs can say.</summary>
+    IReadOnlyCollection<ChainName>? Chains(IptablesVariant variant, IpFamily family) => null;
+
     /// <summary>The lines of a file under /proc, or null where the kernel has no such file.</summary>
     Task<IReadOnlyList<string>?> ReadProcAsync(string path, CancellationToken cancellationToken);
 }
+
+public readonly record struct ChainName(string Table, string Chain);
 
 public sealed record CommandResult(int ExitCode, string Output, string Error);

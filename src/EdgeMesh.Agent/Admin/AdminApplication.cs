@@ -65,7 +65,7 @@ internal sealed class AdminApplication(AdminHosts hosts, Func<HealthFacts> healt
             "/livez" => ProbeAsync(context, HealthRules.NotAlive(health()), cancellationToken),
             "/readyz" => ReadyAsync(context, health(), cancellationToken),
             "/healthz" => ProbeAsync(context, HealthRules.NotHealthy(health()), cancellationToken),
-            "/metrics" => CachedAsync(context, PrometheusExporter.ContentType, metrics, cancellationToken),
+            "/metrics" => CachedAsync(context, MetricsPage.ContentType, metrics, cancellationToken),
             "/status" => CachedAsync(context, "application/json; charset=utf-8", status, cancellationToken),
             _ => WriteAsync(context, StatusCodes.Status404NotFound, Text, "Here are: /livez /readyz /healthz /metrics /status\n"u8.ToArray(), cancellationToken),
         };

@@ -1,6 +1,6 @@
-using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Console;
+using Microsoft.Extensions.Options;
 
 namespace EdgeMesh.Agent.Hosting;
 
@@ -15,21 +15,28 @@ internal sealed class AgentLogging(LogLevel level)
         set => _level = (int)value;
     }
 
-    public void AddTo(ILoggingBuilder logging)
+    public ILoggerFactory CreateFactory()
     {
-        logging.ClearProviders();
-        logging.SetMinimumLevel(LogLevel.Trace);
-        // The web server and the host speak only when something is wrong; what they do otherwise the agent says itself.
-        // The host's own line about a start that failed is a stack trace beside ours, which says what to do.
-        logging.AddFilter((category, entry) =>
-            entry >= Level && category != "Microsoft.Extensions.Hosting.Internal.Host" && (category?.StartsWith("Microsoft.", StringComparison.Ordinal) != true || entry >= LogLevel.Warning));
-        logging.AddConsole(console =>
+        var filter = new LoggerFilterOptions { MinLevel = LogLevel.Trace };
+        // The web server speaks only when something is wrong; what it does otherwise the agent says itself.
+        filter.Rules.Add(new LoggerFilterRule(null, null, null, (_, category, entry) =>
+            entry >= Level && (category?.StartsWith("Microsoft.", StringComparison.Ordinal) != true || entry >= LogLevel.Warning)));
+        var console = new ConsoleLoggerOptions
         {
-            console.LogToStandardErrorThreshold = LogLevel.Trace;
-            console.FormatterName = PlainLogFormatter.FormatterName;
+            LogToStandardErrorThreshold = LogLevel.Trace,
+            FormatterName = PlainLogFormatter.FormatterName,
             // A full pipe must not stop forwarding.
-            console.QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite;
-        });
-        logging.Services.AddSingleton<ConsoleFormatter>(new PlainLogFormatter(TimeProvider.System));
+            QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite,
+        };
+        return new LoggerFactory([new ConsoleLoggerProvider(new Fixed(console), [new PlainLogFormatter(TimeProvider.System)])], filter);
+    }
+
+    private sealed class Fixed(ConsoleLoggerOptions options) : IOptionsMonitor<ConsoleLoggerOptions>
+    {
+        public ConsoleLoggerOptions CurrentValue => options;
+
+        public ConsoleLoggerOptions Get(string? name) => options;
+
+        public IDisposable? OnChange(Action<ConsoleLoggerOptions, string?> listener) => null;
     }
 }

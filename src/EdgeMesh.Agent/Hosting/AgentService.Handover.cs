@@ -273,6 +273,6 @@ internal sealed partial class AgentService
             await successorGone;
         }
 
-        lifetime.StopApplication();
+        stop();
     }
 }

@@ -22,8 +22,8 @@ namespace EdgeMesh.Agent.Hosting;
 /// <summary>The parts of the agent: how each is made, and what runs while the agent does.</summary>
 internal sealed partial class AgentService
 {
-    // The first sync is followed by the cache on the disk, and by the runtime's compiling of what the start used much.
-    private static readonly TimeSpan StartIsOver = TimeSpan.FromSeconds(10);
+    // The first sync is followed by the cache on the disk.
+    private static readonly TimeSpan StartIsOver = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan BetweenLooks = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan BetweenAddressLooks = TimeSpan.FromSeconds(5);
 
@@ -157,10 +157,11 @@ internal sealed partial class AgentService
         await Task.Delay(StartIsOver, time, cancellationToken);
         var before = ProgramPages.Look();
         await Task.Delay(BetweenLooks, time, cancellationToken);
-        // A short one: it takes what has come since the full one above, and finds nothing older to look at.
+        var released = ProgramPages.Release(before);
+        // A short one: it takes what has come since the full one above, the looks too, and finds nothing older to look at.
         GC.Collect(1, GCCollectionMode.Forced, blocking: true, compacting: true);
         ProgramPages.TrimHeap();
-        LogStartForgotten(ProgramPages.Release(before) / (1024.0 * 1024));
+        LogStartForgotten(released / (1024.0 * 1024));
     }
 
     private async Task StartAdminAsync(CancellationToken cancellationToken)

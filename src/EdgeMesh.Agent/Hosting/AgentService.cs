@@ -12,7 +12,6 @@ using EdgeMesh.Netfilter;
 using EdgeMesh.Planning;
 using EdgeMesh.Reconciling;
 using EdgeMesh.Supervision;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Agent.Hosting;
@@ -20,8 +19,7 @@ namespace EdgeMesh.Agent.Hosting;
 /// <summary>The agent from start to stop. The numbered steps are those of ARCHITECTURE.md.</summary>
 /// <remarks>What each step does: AgentService.Parts.cs. Taking over and being taken over: AgentService.Handover.cs.</remarks>
 internal sealed partial class AgentService(
-    RunArguments arguments, AgentLogging logging, ILoggerFactory loggers, TimeProvider time, IHostApplicationLifetime lifetime)
-    : IHostedService, IAsyncDisposable
+    RunArguments arguments, AgentLogging logging, ILoggerFactory loggers, TimeProvider time, Action stop) : IAsyncDisposable
 {
     private const uint OwnMark = 0x1000;
     private const long FewDescriptors = 4096;
@@ -107,7 +105,7 @@ internal sealed partial class AgentService(
             await TakeOverAsync(cancellationToken);
     }
 
-    public async Task StopAsync(CancellationToken cancellationToken)
+    public async Task StopAsync()
     {
         // 1. Not ready any more. Whoever is taking over may finish first: what follows would take away its rules.
         _draining = true;

@@ -36,7 +36,7 @@ internal sealed class RuleBackends(EdgeProxyOptions options, OwnSenders senders,
     private static readonly ImmutableArray<string> NftCommand = ["nft"];
     private static readonly TimeSpan AliveTimeout = TimeSpan.FromSeconds(4);
 
-    private readonly HostCommands _host = new(time, runs);
+    private readonly HostCommands _host = new(time, runs, KernelTables.Chains);
 
     /// <param name="seen">What the iptables of this machine told before; null at the start.</param>
     /// <exception cref="NetfilterException">What time does not cure: nothing is installed that could carry rules.</exception>
@@ -46,7 +46,7 @@ internal sealed class RuleBackends(EdgeProxyOptions options, OwnSenders senders,
         var iptables = new IptablesChoice(commands, time);
         var nft = options.Backend == RuleBackend.Iptables
             ? new NftablesAbility([], "the configuration says iptables", KubeProxyTable: false)
-            : await NftablesProbe.AskAsync(NftCommand, cancellationToken);
+            : await NftablesProbe.AskAsync(NftCommand, KernelTables.Stands, cancellationToken);
         if (options.Backend == RuleBackend.Nftables)
         {
             return nft.Families.IsEmpty && !_host.Exists("nft")
@@ -87,7 +87,7 @@ internal sealed class RuleBackends(EdgeProxyOptions options, OwnSenders senders,
     public static async Task<ImmutableArray<string>> RemoveAllAsync(TimeProvider time, CancellationToken cancellationToken)
     {
         var faults = new List<string>();
-        faults.AddRange(await IptablesPortals.RemoveEverywhereAsync(new HostCommands(time), cancellationToken));
+        faults.AddRange(await IptablesPortals.RemoveEverywhereAsync(new HostCommands(time, chains: KernelTables.Chains), cancellationToken));
         faults.AddRange(await RemoveNftablesAsync(time, runs: null, cancellationToken));
         try
         {
@@ -119,7 +119,9 @@ internal sealed class RuleBackends(EdgeProxyOptions options, OwnSenders senders,
     private static async Task<List<string>> RemoveNftablesAsync(TimeProvider time, ProgramRuns? runs, CancellationToken cancellationToken)
     {
         var faults = new List<string>();
-        var nft = await NftablesProbe.AskAsync(NftCommand, cancellationToken);
+        if (!Enum.GetValues<IpFamily>().Any(family => KernelTables.Stands(family, NftablesBackend.TableName)))
+            return faults;
+        var nft = await NftablesProbe.AskAsync(NftCommand, KernelTables.Stands, cancellationToken);
         // A kernel without nf_tables has no table of ours.
         foreach (var family in nft.Families)
         {
@@ -187,7 +189,7 @@ internal sealed class RuleBackends(EdgeProxyOptions options, OwnSenders senders,
         if (link is not null)
             senders.Keep(link.Address);
         var direct = link is null ? null : new DirectChanges(link.Send, loggers.CreateLogger<DirectChanges>());
-        var nftables = new NftablesBackend(NftCommand, choice.Families, time, runs, direct is null ? null : direct.Send);
+        var nftables = new NftablesBackend(NftCommand, choice.Families, time, runs, direct is null ? null : direct.Send, KernelTables.Stands);
         NftSetName[] Sets(string name) => [.. choice.Families.Select(family => new NftSetName(
             family == IpFamily.IPv4 ? NftFamily.IPv4 : NftFamily.IPv6, NftablesBackend.TableName, name))];
         var heartbeat = new NftHeartbeat(Sets(NftablesBackend.HeartbeatSet), [6, 17, 132], AliveTimeout, Sets(NftablesBackend.LeaseSet), options.RuleLease);

@@ -10,7 +10,7 @@ internal sealed class NoiseStream(Stream inner, NoiseSession session) : AsyncOnl
     private const int Chunk = 64 * 1024;
 
     private readonly ByteQueue _plain = new(4 * Chunk);
-    private readonly byte[] _arrived = new byte[Chunk];
+    private byte[] _arrived = new byte[Chunk];
     private int _arrivedStart;
     private int _arrivedEnd;
 
@@ -26,6 +26,8 @@ internal sealed class NoiseStream(Stream inner, NoiseSession session) : AsyncOnl
         _plain.Dispose();
         byte[] arrived = [.. session.TakePartial(), .. _arrived.AsSpan(_arrivedStart.._arrivedEnd), .. inner is ReadAheadStream ahead ? ahead.TakeAhead() : []];
         _arrivedStart = _arrivedEnd = 0;
+        // The session may live for months, and this stream with it.
+        _arrived = [];
         return (plain, arrived);
     }
 

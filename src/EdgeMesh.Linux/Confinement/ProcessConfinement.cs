@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using EdgeMesh.Linux.Sockets;
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace EdgeMesh.Linux.Confinement;
 
@@ -20,6 +21,16 @@ public static unsafe partial class ProcessConfinement
     private const int PR_CAPBSET_DROP = 24;
     private const int PR_SET_NO_NEW_PRIVS = 38;
     private const int RLIMIT_CORE = 4;
+
+    /// <summary>The step of <see cref="Enter"/> that executes the program anew, for the first line of a program: whatever comes
+    /// before that step is done twice. What it cannot do, <see cref="Enter"/> tries again and tells of.</summary>
+    /// <inheritdoc cref="Enter"/>
+    public static void Begin(IReadOnlyCollection<Capability> keep, long descriptors)
+    {
+        _ = DescriptorLimit.TryRaise(descriptors);
+        if (Libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) >= 0 && Drop(keep, NullLogger.Instance))
+            _ = ExecuteAnew();
+    }
 
     /// <summary>Confines this process. May execute the program anew, with the same arguments and process id.</summary>
     /// <param name="keep">Capabilities that the work needs; of the others none is left.</param>

@@ -13,6 +13,8 @@ public readonly record struct StandingChain(string Family, string Table, string 
 /// <summary>Asks the kernel itself which chains stand: of nf_tables by netlink, of iptables-legacy from its tables. Needs no program.</summary>
 public static class StandingChains
 {
+    private static readonly string[] IptablesTables = ["mangle", "nat", "filter"];
+
     private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(10);
 
     /// <param name="wanted">By table and name.</param>
@@ -26,6 +28,24 @@ public static class StandingChains
             AddNftables(found, ipv6, wanted);
             foreach (var table in (string[])["nat", "filter"])
                 AddLegacy(found, ipv6, table, wanted);
+        }
+
+        return found.ToImmutable();
+    }
+
+    /// <summary>Those of one family in the tables that iptables has.</summary>
+    /// <exception cref="NetlinkException">The kernel has a packet filter and does not show it.</exception>
+    public static ImmutableArray<StandingChain> Of(bool isLegacy, bool ipv6)
+    {
+        var found = ImmutableArray.CreateBuilder<StandingChain>();
+        if (!isLegacy)
+        {
+            AddNftables(found, ipv6, (table, _) => IptablesTables.Contains(table));
+        }
+        else
+        {
+            foreach (var table in IptablesTables)
+                AddLegacy(found, ipv6, table, (_, _) => true);
         }
 
         return found.ToImmutable();

@@ -33,6 +33,12 @@ public sealed class FakeIptables : ICommands
     /// <summary>What <c>iptables --version</c> stands for.</summary>
     public IptablesVariant Default { get; set; } = IptablesVariant.Nft;
 
+    /// <summary>Whether it answers <see cref="ICommands.Chains"/>.</summary>
+    public bool TellsChains { get; init; }
+
+    public IReadOnlyCollection<ChainName>? Chains(IptablesVariant variant, IpFamily family) => !TellsChains ? null
+        : [.. Kernel(IptablesCommands.Name(variant, family)).SelectMany(table => table.Value.Chains.Keys.Select(chain => new ChainName(table.Key, chain)))];
+
     public bool Exists(string command) => !Missing.Any(m => command == m || command.StartsWith(m + "-", StringComparison.Ordinal));
 
     public Task<IReadOnlyList<string>?> ReadProcAsync(string path, CancellationToken cancellationToken)

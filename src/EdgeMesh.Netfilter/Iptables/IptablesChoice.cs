@@ -65,10 +65,13 @@ public sealed class IptablesChoice(ICommands commands, TimeProvider time)
             var tables = Commands(variant, family);
             if (!tables.Exists)
                 continue;
+            // A table of 10,000 services takes a second to print, and its names are all that counts.
+            var standing = tables.Chains();
             // One by one: a table that iptables cannot read must not hide what the others tell.
             foreach (var table in (string[])["mangle", "nat", "filter"])
             {
-                var names = (await SaveOrEmptyAsync(tables, table, cancellationToken)).Names(table).ToHashSet(StringComparer.Ordinal);
+                var names = (standing?.Where(name => name.Table == table).Select(name => name.Chain) ?? (await SaveOrEmptyAsync(tables, table, cancellationToken)).Names(table))
+                    .ToHashSet(StringComparer.Ordinal);
                 marks = marks with
                 {
                     Canary = marks.Canary || names.Contains("KUBE-PROXY-CANARY"),

@@ -20,6 +20,9 @@ internal sealed partial class IptablesCommands(ICommands commands, IptablesVaria
     public static string Name(IptablesVariant variant, IpFamily family) =>
         (family == IpFamily.IPv4 ? "iptables-" : "ip6tables-") + (variant == IptablesVariant.Nft ? "nft" : "legacy");
 
+    /// <summary>As <see cref="ICommands.Chains"/>.</summary>
+    public IReadOnlyCollection<ChainName>? Chains() => commands.Chains(variant, family);
+
     /// <summary>The tables that exist; looking makes none. Merely asking iptables-legacy for a table would make it.</summary>
     public async Task<SavedTables> SaveAsync(IReadOnlyList<string> tables, CancellationToken cancellationToken)
     {

@@ -300,7 +300,7 @@ public sealed class IptablesPortals : IPortalBackend
     private static async Task<bool> RemoveLeftoversAsync(
         IptablesCommands commands, ChainNames? current, IReadOnlyCollection<IPAddress> listeners, CancellationToken cancellationToken)
     {
-        if (!commands.Exists)
+        if (!commands.Exists || commands.Chains()?.Any(name => Leftovers.CanBe(name.Table, name.Chain)) == false)
             return false;
         var removals = Leftovers.Removal(await commands.SaveAsync(["nat", "filter"], cancellationToken), current, listeners);
         foreach (var removal in removals)

@@ -5,7 +5,18 @@ namespace EdgeMesh.Netfilter.Iptables;
 /// <summary>Pure: chains of ours that must not stand (any more), and the text that removes them with the jumps to them.</summary>
 internal static class Leftovers
 {
+    private const string OldChain = "EDGE-MESH", OldNonLocalChain = "KUBE-NODEPORT-NON-LOCAL";
+
     private static readonly string[] OldNodePortChains = ["KUBE-NODEPORT-CONTAINER", "KUBE-NODEPORT-HOST"];
+
+    /// <summary>Whether the name is one that EdgeMesh gives or gave; what the chain has in it decides the rest.</summary>
+    public static bool CanBe(string table, string chain) => table switch
+    {
+        "filter" => chain is ChainNames.Invalid or ChainNames.Forward or ChainNames.Input or OldNonLocalChain,
+        "nat" => chain == OldChain || OldNodePortChains.Contains(chain)
+            || chain.StartsWith("KUBE-PORTALS-", StringComparison.Ordinal) || chain.StartsWith("EDGEMESH-", StringComparison.Ordinal),
+        _ => false,
+    };
 
     /// <summary>Chains of older releases, and those under the prefix that is not chosen now.</summary>
     /// <param name="current">Null when nothing of ours shall stay here.</param>
@@ -14,14 +25,14 @@ internal static class Leftovers
         if (table == "filter")
         {
             return (current is null && chain is (ChainNames.Invalid or ChainNames.Forward or ChainNames.Input))
-                || (chain == "KUBE-NODEPORT-NON-LOCAL" && !UserspaceKubeProxy(saved, listeners));
+                || (chain == OldNonLocalChain && !UserspaceKubeProxy(saved, listeners));
         }
 
         if (table != "nat" || (current is not null && current.IsOurs(chain)))
             return false;
         return chain switch
         {
-            "EDGE-MESH" or "EDGEMESH-PORTALS-CONTAINER" or "EDGEMESH-PORTALS-HOST" or ChainNames.Postrouting or ChainNames.Masquerade or ChainNames.Listener or ChainNames.Probe => true,
+            OldChain or "EDGEMESH-PORTALS-CONTAINER" or "EDGEMESH-PORTALS-HOST" or ChainNames.Postrouting or ChainNames.Masquerade or ChainNames.Listener or ChainNames.Probe => true,
             "KUBE-PORTALS-CONTAINER" or "KUBE-PORTALS-HOST" => !UserspaceKubeProxy(saved, listeners),
             _ when OldNodePortChains.Contains(chain) => !UserspaceKubeProxy(saved, listeners),
             _ => chain.StartsWith(ChainNames.ServicePrefix, StringComparison.Ordinal),

@@ -33,6 +33,8 @@ public sealed class PlainNames : ICommands
 
     public bool Exists(string command) => _inner.Exists(Real(command));
 
+    public IReadOnlyCollection<ChainName>? Chains(IptablesVariant variant, IpFamily family) => _inner.Chains(variant, family);
+
     public Task<CommandResult> RunAsync(
         string command, IReadOnlyList<string> arguments, IEnumerable<ReadOnlyMemory<char>>? input, TimeSpan deadline, CancellationToken cancellationToken) =>
         _inner.RunAsync(Real(command), arguments, input, deadline, cancellationToken);

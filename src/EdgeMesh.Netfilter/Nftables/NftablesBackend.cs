@@ -38,6 +38,7 @@ public sealed partial class NftablesBackend : IPortalBackend
 
     private readonly INft nft;
     private readonly NftSend? send;
+    private readonly Func<IpFamily, string, bool>? tableStands;
     private readonly TimeProvider time;
     private readonly Dictionary<IpFamily, Standing> standing = [];
     private uint sequence;
@@ -45,9 +46,13 @@ public sealed partial class NftablesBackend : IPortalBackend
     /// <param name="command">How to start nft, for example <c>["nft"]</c>.</param>
     /// <param name="runs">Told of each nft process.</param>
     /// <param name="send">Takes small changes straight to the kernel; null: all changes go through nft.</param>
-    public NftablesBackend(ImmutableArray<string> command, ImmutableArray<IpFamily> families, TimeProvider time, ProgramRuns? runs = null, NftSend? send = null)
+    /// <param name="tableStands">Whether the kernel has a table of this name, as it says itself; null: nft is asked.</param>
+    public NftablesBackend(
+        ImmutableArray<string> command, ImmutableArray<IpFamily> families, TimeProvider time, ProgramRuns? runs = null, NftSend? send = null,
+        Func<IpFamily, string, bool>? tableStands = null)
         : this(new NftProcess(command, ProcessDeadline, runs), families, time, send)
     {
+        this.tableStands = tableStands;
     }
 
     internal NftablesBackend(INft nft, ImmutableArray<IpFamily> families, TimeProvider time, NftSend? send = null)
@@ -175,7 +180,7 @@ public sealed partial class NftablesBackend : IPortalBackend
     private async Task<SyncResult?> TryBuildAsync(FamilyPortals desired, CancellationToken cancellationToken)
     {
         if (send is null || desired.Rules.Length < WorthBuilding
-            || await CountPresentAsync(desired.Family, [$"table {PortalTable.TableOf(desired.Family)}"], cancellationToken) > 0)
+            || await StandsAsync(desired.Family, cancellationToken))
         {
             return null;
         }
@@ -218,7 +223,7 @@ public sealed partial class NftablesBackend : IPortalBackend
     private async Task CarryOverAsync(PortalTable table, FamilyPortals desired, NftTransaction transaction, CancellationToken cancellationToken)
     {
         var name = PortalTable.TableOf(desired.Family);
-        if (await CountPresentAsync(desired.Family, [$"table {name}"], cancellationToken) == 0)
+        if (!await StandsAsync(desired.Family, cancellationToken))
             return;
         var affinity = desired.Rules.Any(r => r.Target is PortalTarget.Backends { Choice: BackendChoice.ClientAffinity });
         var answer = await nft.ListAsync(affinity ? $"table {name}" : $"set {name} {NftNames.Alive}", cancellationToken);
@@ -311,6 +316,9 @@ public sealed partial class NftablesBackend : IPortalBackend
             + "this version of nft prints rules differently, or somebody edits the table at this moment; until the table is next "
             + "written, only the presence of its chains is watched");
     }
+
+    private async Task<bool> StandsAsync(IpFamily family, CancellationToken cancellationToken) =>
+        tableStands?.Invoke(family, TableName) ?? await CountPresentAsync(family, [$"table {PortalTable.TableOf(family)}"], cancellationToken) > 0;
 
     /// <summary>Asks the kernel to create what should be there, without doing it. Listing one chain instead would make
     /// nft 1.0.6 fetch every set of the table: 1.4 s at 10,000 services, against 0.02 s.</summary>

@@ -31,6 +31,9 @@ internal sealed partial class ScaleCluster : IAsyncDisposable
 
     public AgentProcess Agent { get; private set; } = null!;
 
+    /// <summary>From the start of the last agent's process until <c>/readyz</c> said 200.</summary>
+    public TimeSpan Ready { get; private set; }
+
     /// <summary>A service whose endpoints are real pods.</summary>
     public static IPEndPoint Probe { get; } = IPEndPoint.Parse("10.96.10.1:80");
 
@@ -96,6 +99,7 @@ internal sealed partial class ScaleCluster : IAsyncDisposable
     {
         if (File.Exists(Cache))
             File.Delete(Cache);
+        var watch = System.Diagnostics.Stopwatch.StartNew();
         Agent = await Lab.StartAgentAsync(new AgentOptions
         {
             NodeName = AgentNode,
@@ -103,6 +107,7 @@ internal sealed partial class ScaleCluster : IAsyncDisposable
             ReadyDeadline = StartDeadline,
             Config = new AgentConfig { Backend = _backend, KubeApi = [$"master: http://127.0.0.1:{Port}"] },
         });
+        Ready = watch.Elapsed;
         var started = System.Diagnostics.Process.GetProcessById(Agent.Id).StartTime;
         await Eventually.HoldsAsync(() => Agent.Log.Contains($"Rules are in force: {_services + 1} service ports", StringComparison.Ordinal), StartDeadline);
         return FirstSyncAt() - started;

@@ -46,6 +46,32 @@ public sealed class MetricsTests
     }
 
     [Fact]
+    public void WhatTwoPartsHaveByOneNameIsOneGroupUntilBothAreGone()
+    {
+        using var page = new MetricsPage();
+        var (first, second) = (new Meter("EdgeMesh.First"), new Meter("EdgeMesh.Second"));
+        first.CreateObservableCounter("edgemesh_shared_total", () => 1L, null, "x");
+        second.CreateObservableCounter("edgemesh_shared_total", () => 2L, null, "x");
+        Assert.Equal(2, PrometheusPage.Parse(page.Render()).Series["edgemesh_shared_total"]);
+        second.Dispose();
+        Assert.Equal(1, PrometheusPage.Parse(page.Render()).Series["edgemesh_shared_total"]);
+        first.Dispose();
+        Assert.DoesNotContain("edgemesh_shared_total", page.Render(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void APartThatCannotBeReadTakesNoOtherWithIt()
+    {
+        using var page = new MetricsPage();
+        using var meter = new Meter("EdgeMesh.Broken");
+        meter.CreateObservableGauge("edgemesh_broken", int () => throw new ObjectDisposedException("the part"), null, "x");
+        meter.CreateObservableGauge("edgemesh_whole", () => 3, null, "x");
+        var series = PrometheusPage.Parse(page.Render()).Series;
+        Assert.Equal(3, series["edgemesh_whole"]);
+        Assert.DoesNotContain("edgemesh_broken", series.Keys);
+    }
+
+    [Fact]
     public void LabelValuesAndHelpAreEscaped()
     {
         using var page = new MetricsPage();

@@ -32,7 +32,7 @@ public sealed class PlainTextTests
     {
         using var page = new MetricsPage();
         using var meter = new Meter("EdgeMesh.PlainText");
-        meter.CreateCounter<long>("plain_text_total").Add(3, new KeyValuePair<string, object?>("name", Hostile));
+        meter.CreateObservableCounter("plain_text_total", () => new Measurement<long>(3, new KeyValuePair<string, object?>("name", Hostile)));
         var line = Assert.Single(page.Render().Split('\n'), line => line.StartsWith("plain_text_total", StringComparison.Ordinal));
         Assert.Equal("""plain_text_total{name="a\\x1b[2J\\x00\\r\\u202eb\"\\\n# c"} 3""", line);
     }

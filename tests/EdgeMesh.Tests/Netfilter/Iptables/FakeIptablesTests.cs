@@ -13,6 +13,46 @@ public sealed class FakeIptablesNftTests : IptablesCases
     protected override IptablesVariant Variant => IptablesVariant.Nft;
 }
 
+/// <summary>The names of chains come from the kernel and not from a program.</summary>
+public sealed class FakeIptablesThatTellsChainsTests : IptablesCases
+{
+    private readonly FakeIptables kernel = new() { TellsChains = true };
+
+    protected override ICommands Commands => kernel;
+
+    protected override IptablesVariant Variant => IptablesVariant.Nft;
+
+    [Fact]
+    public async Task NoTableIsPrintedToFindKubeProxyAndToSeeThatTheOtherIptablesHasNothingOfOurs()
+    {
+        await LoadAsync("*nat\n:KUBE-SERVICES - [0:0]\nCOMMIT\n");
+        kernel.Saved.Clear();
+        var found = await new IptablesChoice(kernel, TimeProvider.System).DetectAsync(Cancel);
+        Assert.Equal((Variant, true), (found.Variant, found.KubeProxyWrote));
+        var portals = await NewAsync();
+        await portals.RemoveFromOtherAsync(Cancel);
+        Assert.Empty(await IptablesPortals.RemoveEverywhereAsync(kernel, Cancel));
+        Assert.Empty(kernel.Saved);
+    }
+
+    [Fact]
+    public async Task WhateverALeftoverMayBeCalledIsLookedFor()
+    {
+        string[] names = ["EDGE-MESH", "EDGEMESH-PORTALS-HOST", "KUBE-PORTALS-CONTAINER", "KUBE-NODEPORT-HOST", "KUBE-NODEPORT-NON-LOCAL", "EDGEMESH-SVC-X", "EDGEMESH-POSTROUTING", "EDGEMESH-MASQUERADE",
+            "EDGEMESH-LISTENER", "EDGEMESH-PROBE", "EDGEMESH-INVALID", "EDGEMESH-FORWARD", "EDGEMESH-INPUT", "KUBE-SERVICES", "KUBE-SVC-X", "PREROUTING"];
+        await LoadAsync($"*nat\n{string.Concat(names.Select(name => name == "PREROUTING" ? "" : $":{name} - [0:0]\n"))}COMMIT\n");
+        var saved = SavedTables.Parse(string.Join('\n', ["*nat", .. await SaveAsync(IpFamily.IPv4, "nat")]));
+        foreach (var name in names)
+        {
+            foreach (var table in (string[])["nat", "filter", "mangle"])
+                Assert.True(!Leftovers.IsLeftover(saved, table, name, current: null, []) || Leftovers.CanBe(table, name), $"{table} {name}");
+        }
+
+        Assert.False(Leftovers.CanBe("nat", "KUBE-SERVICES"));
+        Assert.False(Leftovers.CanBe("filter", "KUBE-FORWARD"));
+    }
+}
+
 public sealed class FakeIptablesLegacyTests : IptablesCases
 {
     private readonly FakeIptables kernel = new();

@@ -164,12 +164,14 @@ public abstract class NftCases
     [Fact]
     public async Task TheProbeSeesKubeProxysTable()
     {
-        Assert.False((await NftablesProbe.AskAsync(Nft, Cancel)).KubeProxyTable);
+        Assert.False((await NftablesProbe.AskAsync(Nft, stands: null, Cancel)).KubeProxyTable);
         await RunAsync("add table ip6 kube-proxy");
-        var ability = await NftablesProbe.AskAsync(Nft, Cancel);
+        var ability = await NftablesProbe.AskAsync(Nft, stands: null, Cancel);
         Assert.True(ability.KubeProxyTable);
         Assert.Equal(string.Empty, ability.WhyNot);
         Assert.Equal(2, ability.Families.Length);
+        Assert.False((await NftablesProbe.AskAsync(Nft, (_, _) => false, Cancel)).KubeProxyTable);
+        Assert.True((await NftablesProbe.AskAsync(Nft, (family, table) => (family, table) == (IpFamily.IPv6, "kube-proxy"), Cancel)).KubeProxyTable);
         await RunAsync("delete table ip6 kube-proxy");
     }
 

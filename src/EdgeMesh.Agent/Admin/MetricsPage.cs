@@ -6,7 +6,7 @@ namespace EdgeMesh.Agent.Admin;
 /// <summary>Every instrument of the agent in the Prometheus text format 0.0.4. Instrument names are already the names that are
 /// exposed: what a dashboard shows can be searched for in the source. One page at a time, on request: nothing is computed while
 /// nobody scrapes.</summary>
-/// <remarks>Counters and gauges are observed; what is recorded event by event is a histogram of seconds (decision 21).</remarks>
+/// <remarks>Counters and gauges are observed; what is recorded event by event is a histogram of seconds (decision 22).</remarks>
 internal sealed class MetricsPage : IDisposable
 {
     public const string ContentType = "text/plain; version=0.0.4; charset=utf-8";

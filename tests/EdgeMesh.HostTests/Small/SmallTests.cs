@@ -12,7 +12,7 @@ public sealed class SmallTests(ITestOutputHelper output)
 {
     private const long Megabyte = 1 << 20;
 
-    // The goal is 20 million bytes; the HTTP server of the admin address is 2 of them (decision 21).
+    // The goal is 20 million bytes; the HTTP server of the admin address is 2 of them (decision 22).
     private const long ProgramLimit = 21_500_000, IdleLimit = 25 * Megabyte, MeshGoal = 35 * Megabyte;
 
     // 36 MB were seen with 40 nodes, a minute after they had all started at once.

@@ -113,7 +113,7 @@ public sealed class AccessTests : IDisposable
     [InlineData(20, true, false)]
     public async Task ANodeWhoseClockNobodyKeepsRightGetsInWhateverItSays(int yearsAhead, bool synchronised, bool getsIn)
     {
-        await using var server = await TlsServerAsync("127.0.0.1", until: DateTimeOffset.UtcNow.AddYears(1));
+        await using var server = await TlsServerAsync("127.0.0.1", until: TimeProvider.System.GetUtcNow().AddYears(1));
         var config = ConfigWithClientCertificate(server);
         var log = new LogLines();
         await using var running = RunningSource.Of(
@@ -153,7 +153,7 @@ public sealed class AccessTests : IDisposable
     [InlineData(-50)]
     public async Task WithoutAClockAnotherAuthorityOrAnotherNameIsRefusedAsEver(int yearsAhead)
     {
-        await using var server = await TlsServerAsync("api.example", until: DateTimeOffset.UtcNow.AddYears(1));
+        await using var server = await TlsServerAsync("api.example", until: TimeProvider.System.GetUtcNow().AddYears(1));
         using var others = new TestCertificates();
         foreach (var cluster in (string[])[$"certificate-authority-data: {Base64(others.CaPem)}, tls-server-name: api.example", $"certificate-authority-data: {Base64(_certificates.CaPem)}"])
         {

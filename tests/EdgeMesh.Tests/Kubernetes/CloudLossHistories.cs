@@ -273,7 +273,7 @@ public sealed class CloudLossHistories(ITestOutputHelper output)
             Assert.Equal(_lastWord, Told(_running.Source.Current!));
         }
 
-        private Task TruthAsync() => _running.SeesAsync(facts => Told(facts) == Truth());
+        private Task<ClusterFacts> TruthAsync() => _running.SeesAsync(facts => Told(facts) == Truth());
 
         private string Truth() => Text(Kinds.SelectMany(kind => server.Store.List(kind, "everything", _ => true).Objects.Select(o =>
             $"{kind} {(string)o["metadata"]!["name"]!}@{(string)o["metadata"]!["resourceVersion"]!}")));

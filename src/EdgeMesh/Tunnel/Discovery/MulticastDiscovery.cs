@@ -3,7 +3,6 @@ using System.Net;
 using System.Net.Sockets;
 using System.Security.Cryptography;
 using EdgeMesh.LibP2P.Addresses;
-using EdgeMesh.Tunnel.Proxy;
 using EdgeMesh.Tunnel.Sessions;
 using Microsoft.Extensions.Logging;
 
@@ -49,7 +48,7 @@ internal sealed partial class MulticastDiscovery
         using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
         try
         {
-            SocketEnds.Mark(socket, _mesh.Options.DialMark);
+            _mesh.Options.Mark(socket);
             socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
             socket.Bind(Group);
             socket.SetSocketOption(SocketOptionLevel.IP, SocketOptionName.AddMembership, new MulticastOption(Group.Address, local));

@@ -35,7 +35,7 @@ public sealed class ConnectionDrive
     public Action? Woken { get; set; }
 
     /// <summary>Asked for each stream that the peer opens: its sink, or null for one that is read asynchronously.</summary>
-    public Func<PeerConnection, StreamSink?>? Greeter { get; set; }
+    public Func<StreamSink?>? Opened { get; set; }
 
     /// <summary>Whether something waits to be sent.</summary>
     public bool HasOutput => _session.Output.Count > 0;
@@ -164,9 +164,9 @@ public sealed class ConnectionDrive
         Connection.Forget(stream);
     }
 
-    internal bool TryGreet(YamuxStream core)
+    internal bool TryTake(YamuxStream core)
     {
-        if (Greeter?.Invoke(Connection) is not { } sink)
+        if (Opened?.Invoke() is not { } sink)
             return false;
         sink.Attach(this, _session, core);
         return true;

@@ -65,7 +65,7 @@ public sealed partial class PeerConnection
             switch (happened.Kind)
             {
                 case YamuxEventKind.Opened:
-                    if (!happened.Stream!.IsGone && _drive?.TryGreet(happened.Stream) != true)
+                    if (!happened.Stream!.IsGone && _drive?.TryTake(happened.Stream) != true)
                         _host.Serve(Add(happened.Stream));
                     break;
                 case YamuxEventKind.Acknowledged:

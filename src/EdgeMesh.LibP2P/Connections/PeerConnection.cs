@@ -78,9 +78,6 @@ public sealed partial class PeerConnection : IAsyncDisposable
     /// <summary>Why the connection ended; null while it stands.</summary>
     public Exception? Failure { get; private set; }
 
-    /// <summary>What the host's driver keeps for this connection; null if the connection runs by itself.</summary>
-    public object? DrivenBy { get; set; }
-
     internal ConnectionDriver? Driver => _host.Options.Driver;
 
     internal object Gate { get; } = new();

@@ -178,8 +178,9 @@ public sealed class PeerStream : AsyncOnlyStream
         if (_received.Count > 0)
             sink.OnData(_received.Data);
         _received.Dispose();
-        if (_ended && !sink.IsGone)
-            sink.OnEnded();
+        // The sink may have passed the stream on.
+        if (_ended && Core.Tag is StreamSink { IsGone: false } now)
+            now.OnEnded();
     }
 
     internal void WindowOpened() => _writable.Set();

@@ -88,7 +88,8 @@ internal static unsafe class SystemCallFilter
         248, 249, 250, // add_key, request_key, keyctl
         304, 300, // open_by_handle_at, fanotify_init
         167, 168, 163, 179, 103, // swapon, swapoff, acct, quotactl, syslog
-        164, 227, 305, // settimeofday, clock_settime, clock_adjtime; adjtimex says whether the clock is set by anybody, and sets nothing without CAP_SYS_TIME
+        // Not adjtimex: it says whether anybody keeps the clock right, and sets nothing without CAP_SYS_TIME.
+        164, 227, 305, // settimeofday, clock_settime, clock_adjtime
         170, 171, 172, 173, // sethostname, setdomainname, iopl, ioperm
         425, 426, 427, // io_uring_setup, io_uring_enter, io_uring_register
     ];

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using EdgeMesh.Catalog;
+using EdgeMesh.Fairness;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
 using EdgeMesh.Tunnel;

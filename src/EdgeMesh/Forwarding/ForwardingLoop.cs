@@ -1,6 +1,8 @@
 using System.Collections.Concurrent;
 using EdgeMesh.Catalog;
+using EdgeMesh.Fairness;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Polling;
 
 namespace EdgeMesh.Forwarding;
 

@@ -1,5 +1,6 @@
 using EdgeMesh.Balancing;
 using EdgeMesh.Catalog;
+using EdgeMesh.Fairness;
 using EdgeMesh.Linux;
 
 namespace EdgeMesh.Forwarding;

@@ -2,12 +2,13 @@ using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using EdgeMesh.Catalog;
 using EdgeMesh.Tunnel.Admission;
+using EdgeMesh.Tunnel.Loop;
 using EdgeMesh.Tunnel.Proxy;
 
 namespace EdgeMesh.Tunnel;
 
 /// <summary>What the mesh has seen since it started. Written from any thread.</summary>
-internal sealed class MeshCounters
+internal sealed class MeshCounters(TunnelLoop loop)
 {
     private const int MaxServices = 16_384;
 
@@ -16,9 +17,6 @@ internal sealed class MeshCounters
     private readonly ConcurrentDictionary<ServicePortName, ServiceTally> _services = new();
     private long _served;
     private long _carried;
-    private long _sent;
-    private long _received;
-    private long _datagramsDropped;
     private long _strangers;
     private long _paced;
 
@@ -26,14 +24,11 @@ internal sealed class MeshCounters
 
     internal long Carried => Volatile.Read(ref _carried);
 
-    /// <summary>Counts what it moves by itself.</summary>
-    internal Loop.TunnelLoop? Loop { get; set; }
+    internal long Sent => loop.BytesOut;
 
-    internal long Sent => Volatile.Read(ref _sent) + (Loop?.BytesOut ?? 0);
+    internal long Received => loop.BytesIn;
 
-    internal long Received => Volatile.Read(ref _received) + (Loop?.BytesIn ?? 0);
-
-    internal long DatagramsDropped => Volatile.Read(ref _datagramsDropped) + (Loop?.DatagramsDropped ?? 0);
+    internal long DatagramsDropped => loop.DatagramsDropped;
 
     /// <summary>What was decided before a handshake.</summary>
     internal AdmissionCounts Door { get; } = new();
@@ -53,12 +48,6 @@ internal sealed class MeshCounters
     internal void CountServed() => Interlocked.Increment(ref _served);
 
     internal void CountCarried() => Interlocked.Increment(ref _carried);
-
-    internal void CountSent(long bytes) => Interlocked.Add(ref _sent, bytes);
-
-    internal void CountReceived(long bytes) => Interlocked.Add(ref _received, bytes);
-
-    internal void CountDatagramDropped() => Interlocked.Increment(ref _datagramsDropped);
 
     internal void CountPaced() => Interlocked.Increment(ref _paced);
 

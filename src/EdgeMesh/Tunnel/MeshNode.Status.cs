@@ -17,15 +17,15 @@ public sealed partial class MeshNode
         Peers = [.. _links.Values.OrderBy(l => l.Name, StringComparer.Ordinal).Select(Status)],
         Counts = new MeshCounts
         {
-            StreamsIn = _server.Count,
-            StreamsOut = _client.Count,
+            StreamsIn = _inbound.Count,
+            StreamsOut = _outbound.Count,
             Reservations = _relayServer?.ReservationCount ?? 0,
             Circuits = _relayServer?.CircuitCount ?? 0,
             StreamsServed = _mesh.Counters.Served,
             StreamsCarried = _mesh.Counters.Carried,
             RefusedIn = _mesh.Counters.RefusedIn,
             RefusedOut = _mesh.Counters.RefusedOut,
-            GaveWay = _client.GaveWay,
+            GaveWay = _outbound.GaveWay,
             BytesSent = _mesh.Counters.Sent,
             BytesReceived = _mesh.Counters.Received,
             DatagramsDropped = _mesh.Counters.DatagramsDropped,

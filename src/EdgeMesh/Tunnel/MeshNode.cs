@@ -45,8 +45,8 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
     private readonly Ed25519KeyPair _identity;
     private readonly MeshContext _mesh;
     private readonly HelloExchange _hello;
-    private readonly ProxyServer _server;
-    private readonly ProxyClient _client;
+    private readonly InboundProxy _inbound;
+    private readonly OutboundProxy _outbound;
     private readonly RelayServer? _relayServer;
     private readonly RangeVerifier _reach;
     private readonly TunnelLoop _loop;
@@ -65,23 +65,16 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
         var logger = loggers.CreateLogger<MeshNode>();
         supervisor ??= new Supervisor(loggers.CreateLogger<Supervisor>(), time);
         var directory = new NodeDirectory(options.Keys, options.MaxPeers);
-        var counters = new MeshCounters();
+        _loop = new TunnelLoop(logger, time, LoopOptions(options), fault => supervisor.Report("tunnel-loop", fault));
+        var counters = new MeshCounters(_loop);
         var faults = new MeshFaults(logger, time);
         var (known, debts) = (new KnownAddresses(time), new HandshakeDebts(time));
         var sessions = new SessionRegistry(directory, counters, known, 2 * options.SessionWait, time, supervisor);
         _identity = options.Keys.DeriveOwn(options.NodeName);
         var admission = options.Keys.DeriveAdmission(_identity.PeerId);
         _door = new Doorkeeper(admission, options.DialTimeout, counters.Door, known, debts, faults, logger, time, fault => supervisor.Report("tunnel-door", fault));
-        _loop = new TunnelLoop(logger, time, options.PollingLimit, fault => supervisor.Report("tunnel-loop", fault)) { Watch = options.PeerWatch };
-        counters.Loop = _loop;
-        var flows = _loop.AddDeadlines(options.DatagramIdle / DatagramStream.IdleRounds);
-        var service = new LoopProxyService(() => sessions, () => _server!, counters)
-        {
-            Mark = options.DialMark,
-            Dials = _loop.AddDeadlines(options.EndpointTimeout),
-            Flows = flows,
-        };
-        var driver = new TunnelDriver(_loop, _door, options.DialMark, connection => service.Knows(connection) ? new ProxyGreeter(_loop, service) : null);
+        _inbound = new InboundProxy(options, sessions, counters, logger);
+        var driver = new TunnelDriver(_loop, _door, options.DialMark, _inbound.Take);
         var host = new PeerHost(
             HostOptions(options, _identity, driver, time, supervisor) with
             {
@@ -104,6 +97,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
             Options = options,
             Directory = directory,
             Host = host,
+            Driver = driver,
             Sessions = sessions,
             RelayClient = RelayClient.Attach(host),
             Identify = IdentifyProtocol.Attach(host),
@@ -117,8 +111,8 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
         };
         PingProtocol.Attach(host);
         _hello = new HelloExchange(_mesh, LinkOf);
-        _server = new ProxyServer(_mesh);
-        _client = new ProxyClient(_mesh, LinkOf, new ProxyLoop(_loop, options.EndpointTimeout + options.SessionWait, flows));
+        _inbound.ServeOn(host);
+        _outbound = new OutboundProxy(_mesh, LinkOf);
         _reach = new RangeVerifier(_mesh, () => _links.Values, _hello);
         if (options.IsRelay)
             _relayServer = RelayServer.Attach(host, RelayOptions());
@@ -176,7 +170,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
     }
 
     /// <summary>What this node's catalog lists as endpoints on this node: only these are dialled for peers.</summary>
-    public void Update(ImmutableHashSet<(InetEndpoint Endpoint, TransportProtocol Protocol)> dialable) => _server.Update(dialable);
+    public void Update(ImmutableHashSet<(InetEndpoint Endpoint, TransportProtocol Protocol)> dialable) => _inbound.Update(dialable);
 
     /// <summary>The nodes that run endpoints of services here: a session to each is kept, and their ranges are verified.</summary>
     public void KeepNodes(ImmutableHashSet<string> nodes)
@@ -244,7 +238,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
     public void Carry(TunnelledClient client)
     {
         ArgumentNullException.ThrowIfNull(client);
-        Track(_client.Carry(client));
+        Track(_outbound.Carry(client));
     }
 
     /// <inheritdoc/>
@@ -256,7 +250,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
         var result = DatagramPair.TryOpen(out var theirs, out var ours);
         if (result < 0)
             return result;
-        Track(_client.CarryDatagrams(ours, destination));
+        Track(_outbound.CarryDatagrams(ours, destination));
         return theirs;
     }
 
@@ -264,12 +258,12 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
     /// many are left.</summary>
     public async Task<int> DrainAsync(TimeSpan limit)
     {
-        _server.IsDraining = true;
+        _inbound.IsDraining = true;
         using var over = new CancellationTokenSource(limit, _mesh.Time);
         using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(100), _mesh.Time);
         try
         {
-            while (_server.Count + _client.Count > 0)
+            while (_inbound.Count + _outbound.Count > 0)
                 await timer.WaitForNextTickAsync(over.Token);
         }
         catch (OperationCanceledException)
@@ -277,13 +271,13 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
             // What is left is cut when the node is disposed of.
         }
 
-        return _server.Count + _client.Count;
+        return _inbound.Count + _outbound.Count;
     }
 
     /// <summary>Cuts what stands and closes every session.</summary>
     public async ValueTask DisposeAsync()
     {
-        _server.IsDraining = true;
+        _inbound.IsDraining = true;
         await _stopping.CancelAsync();
         await Task.WhenAll(_carried.Keys).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _mesh.Host.DisposeAsync();
@@ -353,6 +347,16 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
         ConnectionOf = peer => _mesh.Directory.NameOf(peer) is { } name && _links.TryGetValue(name, out var link) && link.Best is { IsDirect: true } best ? best.Connection : null,
     };
 
+    private static TunnelLoopOptions LoopOptions(MeshOptions options) => new()
+    {
+        Polling = options.PollingLimit,
+        Watch = options.PeerWatch,
+        EndpointTimeout = options.EndpointTimeout,
+        // The other side needs its time to dial, and the way there and back comes on top.
+        AnswerTimeout = options.EndpointTimeout + options.SessionWait,
+        DatagramIdle = options.DatagramIdle,
+    };
+
     private static PeerHostOptions HostOptions(MeshOptions options, Ed25519KeyPair identity, TunnelDriver driver, TimeProvider time, Supervisor supervisor) => new()
     {
         Identity = identity,
@@ -372,7 +376,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
         WriteTimeout = TimeSpan.FromSeconds(10),
         KeepAlive = options.Heartbeat,
         MaxConnections = 4 * options.MaxPeers,
-        PrepareSocket = socket => SocketEnds.Mark(socket, options.DialMark),
+        PrepareSocket = options.Mark,
         Driver = driver,
         Background = supervisor.Start,
         Time = time,

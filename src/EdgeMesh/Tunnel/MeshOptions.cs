@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Net.Sockets;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
 using EdgeMesh.Tunnel.Identity;
@@ -92,6 +93,13 @@ public sealed record MeshOptions
 
     /// <summary>SO_MARK of every socket of the tunnel, which our own rules let pass; 0: none. Needs CAP_NET_ADMIN.</summary>
     public uint DialMark { get; init; } = 0x1000;
+
+    /// <exception cref="IOException">The mark cannot be set: our own rules would catch what the socket sends.</exception>
+    internal void Mark(Socket socket)
+    {
+        if (DialMark != 0 && !SocketMark.TrySet(socket, DialMark))
+            throw new IOException("a socket of the tunnel could not be marked (SO_MARK): the agent needs the capability CAP_NET_ADMIN");
+    }
 
     /// <summary>Peers that are kept in mind at the same time, and sessions from strangers besides.</summary>
     public int MaxPeers { get; init; } = 4_096;

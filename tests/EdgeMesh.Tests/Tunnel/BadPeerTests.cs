@@ -104,7 +104,7 @@ public sealed class BadPeerTests : IAsyncDisposable
     {
         var (far, echo) = await FarAsync();
         var (connection, _) = await MemberAsync(far, "giant");
-        foreach (var protocol in new[] { OpenMessage.ProtocolName, LegacyProxyMessage.ProtocolName, RelayServer.HopProtocol })
+        foreach (var protocol in new[] { OpenMessage.ProtocolName, RelayServer.HopProtocol })
         {
             await using var stream = await connection.OpenStreamAsync(protocol, _lab.Token);
             await stream.WriteAsync(new byte[] { 0xFF, 0xFF, 0xFF, 0xFF, 0x7F }, _lab.Token);
@@ -116,13 +116,17 @@ public sealed class BadPeerTests : IAsyncDisposable
             });
         }
 
-        // In one flight with the proposal it is the loop that reads it.
+        await using var first = await connection.OpenStreamAsync(LegacyProxyMessage.ProtocolName, _lab.Token);
+        await first.WriteAsync(new byte[] { 0xFF, 0xFF, 0xFF, 0xFF, 0x7F }, _lab.Token);
+        Assert.Equal(LegacyProxyType.Failed, LegacyProxyMessage.Decode(await Negotiation.ReadMessageAsync(first, 512, _lab.Token)).Type);
+
+        // In one flight with the proposal it is no matter for the host.
         await using var eager = await connection.OpenEagerlyAsync(OpenMessage.ProtocolName, new byte[] { 0xFF, 0xFF, 0xFF, 0xFF, 0x7F }, _lab.Token);
         Assert.Equal(AnswerCode.Malformed, AnswerMessage.Decode(await Negotiation.ReadMessageAsync(eager, 512, _lab.Token)).Code);
 
         await using var good = await OpenAsync(connection, echo);
         Assert.Equal(AnswerCode.Ok, AnswerMessage.Decode(await Negotiation.ReadMessageAsync(good, 512, _lab.Token)).Code);
-        Assert.Equal(2, far.ReadStatus().Counts.RefusedIn["Malformed"]);
+        Assert.Equal(3, far.ReadStatus().Counts.RefusedIn["Malformed"]);
     }
 
     [Fact]
@@ -263,38 +267,6 @@ public sealed class BadPeerTests : IAsyncDisposable
         var refused = await Assert.ThrowsAsync<RelayRefusedException>(() => RelayClient.Attach(stranger).ReserveAsync(unknown, _lab.Token));
         Assert.Equal(RelayStatus.PermissionDenied, refused.Status);
         Assert.Equal(1, relay.ReadStatus().Counts.Reservations);
-    }
-
-    [Fact]
-    public async Task ANodeOfTheFirstProtocolIsServedAndUsed()
-    {
-        // A peer that knows the key and speaks nothing of ours but the first proxy protocol.
-        var old = Peer("old");
-        EdgeMesh.LibP2P.Identify.IdentifyProtocol.Attach(old);
-        old.Handle(LegacyProxyMessage.ProtocolName, async (stream, token) =>
-        {
-            var asked = LegacyProxyMessage.Decode(await Negotiation.ReadMessageAsync(stream, 1024, token));
-            await Negotiation.WriteMessageAsync(stream, (asked with { Type = LegacyProxyType.Success }).Encode(), token);
-            var buffer = new byte[1024];
-            int count;
-            while ((count = await stream.ReadAsync(buffer, token)) > 0)
-                await stream.WriteAsync(buffer.AsMemory(0, count), token);
-        });
-        Assert.True(old.Listen(new IPEndPoint(IPAddress.Parse("127.0.62.1"), 0)).TryGetTcpEndPoint(out var at));
-        var near = await _lab.NodeAsync("near", "127.0.62.2", change: o => o with { Relays = [new RelayNode("old", [new InetEndpoint(InetAddress.From(at!.Address), (ushort)at.Port)])] });
-        await MeshLab.UntilState(near, "old", PeerState.Direct);
-        var client = await _lab.CarryAsync(near, "old", InetEndpoint.Parse("10.1.1.1:80"), "before"u8.ToArray());
-        Assert.Equal("before"u8.ToArray(), await client.ReceiveAsync(6));
-
-        var echo = _lab.Echo();
-        MeshLab.Serve(near, (echo, TransportProtocol.Tcp));
-        await using var stream = await old.Connections.First().OpenStreamAsync(LegacyProxyMessage.ProtocolName, _lab.Token);
-        await Negotiation.WriteMessageAsync(stream, new LegacyProxyMessage(LegacyProxyType.Connect, TransportProtocol.Tcp, "near", echo).Encode(), _lab.Token);
-        Assert.Equal(LegacyProxyType.Success, LegacyProxyMessage.Decode(await Negotiation.ReadMessageAsync(stream, 1024, _lab.Token)).Type);
-        await stream.WriteAsync("after"u8.ToArray(), _lab.Token);
-        var echoed = new byte[5];
-        await stream.ReadExactlyAsync(echoed, _lab.Token);
-        Assert.Equal("after"u8.ToArray(), echoed);
     }
 
     private async Task<(MeshNode Far, InetEndpoint Echo)> FarAsync(Func<MeshOptions, MeshOptions>? change = null)

@@ -3,7 +3,6 @@ using System.Security.Cryptography;
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
 using EdgeMesh.Tunnel;
-using EdgeMesh.Tunnel.Proxy;
 using Xunit;
 
 namespace EdgeMesh.Tests.Tunnel;
@@ -78,7 +77,7 @@ public sealed class CarryingTests : IAsyncDisposable
         MeshLab.Serve(far, (echo, TransportProtocol.Udp));
         var descriptor = near.TryOpenDatagrams(MeshLab.Destination("far", echo, TransportProtocol.Udp));
         Assert.True(descriptor >= 0);
-        using var socket = SocketEnds.Own(descriptor);
+        using var socket = MeshLab.Own(descriptor);
         var buffer = new byte[70_000];
         foreach (var length in new[] { 5, 1, 0, 1400, 9000, 60_000 })
         {
@@ -95,7 +94,7 @@ public sealed class CarryingTests : IAsyncDisposable
         var echo = _lab.DatagramEcho();
         var (near, far, _) = await TwoNodesAsync(echo, o => o with { DatagramIdle = TimeSpan.FromMilliseconds(400) });
         MeshLab.Serve(far, (echo, TransportProtocol.Udp));
-        using var socket = SocketEnds.Own(near.TryOpenDatagrams(MeshLab.Destination("far", echo, TransportProtocol.Udp)));
+        using var socket = MeshLab.Own(near.TryOpenDatagrams(MeshLab.Destination("far", echo, TransportProtocol.Udp)));
         await socket.SendAsync(new byte[10], _lab.Token);
         Assert.Equal(10, await socket.ReceiveAsync(new byte[100], _lab.Token));
         await MeshLab.Until(() => near.ReadStatus().Counts.StreamsOut == 0 && far.ReadStatus().Counts.StreamsIn == 0);
@@ -110,7 +109,7 @@ public sealed class CarryingTests : IAsyncDisposable
         var echo = _lab.DatagramEcho();
         var (near, far, _) = await TwoNodesAsync(echo);
         MeshLab.Serve(far, (echo, TransportProtocol.Udp));
-        using (var socket = SocketEnds.Own(near.TryOpenDatagrams(MeshLab.Destination("far", echo, TransportProtocol.Udp))))
+        using (var socket = MeshLab.Own(near.TryOpenDatagrams(MeshLab.Destination("far", echo, TransportProtocol.Udp))))
         {
             if (inTheMiddle)
             {
@@ -224,7 +223,7 @@ public sealed class CarryingTests : IAsyncDisposable
         var flows = new List<Socket>();
         for (var i = 0; i < 4; i++)
         {
-            flows.Add(SocketEnds.Own(near.TryOpenDatagrams(MeshLab.Destination("far", echo, TransportProtocol.Udp))));
+            flows.Add(MeshLab.Own(near.TryOpenDatagrams(MeshLab.Destination("far", echo, TransportProtocol.Udp))));
             await flows[i].SendAsync(new byte[1], _lab.Token);
             await flows[i].ReceiveAsync(new byte[1], _lab.Token);
         }

@@ -147,6 +147,9 @@ internal sealed class MeshLab : IAsyncDisposable
     internal static TunnelDestination Destination(string node, InetEndpoint endpoint, TransportProtocol protocol) =>
         new(node, endpoint, protocol, Web with { Protocol = protocol }, SomeClient);
 
+    /// <summary>The socket of a descriptor, which it owns from then on.</summary>
+    internal static Socket Own(int descriptor) => new(new SafeSocketHandle(descriptor, ownsHandle: true));
+
     internal static void Serve(MeshNode node, params (InetEndpoint, TransportProtocol)[] endpoints) => node.Update([.. endpoints]);
 
     internal static PeerStatus? Peer(MeshNode node, string name) => node.ReadStatus().Peers.FirstOrDefault(p => p.Name == name);

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using EdgeMesh.Balancing;
 using EdgeMesh.Catalog;
+using EdgeMesh.Fairness;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Datagrams;
 using EdgeMesh.Linux.Netlink;

@@ -6,7 +6,6 @@ using EdgeMesh.LibP2P.Addresses;
 using EdgeMesh.LibP2P.Admission;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
-using EdgeMesh.Tunnel.Sessions;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Tunnel.Admission;

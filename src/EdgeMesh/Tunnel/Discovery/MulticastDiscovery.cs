@@ -5,7 +5,6 @@ using System.Security.Cryptography;
 using EdgeMesh.LibP2P.Addresses;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Netlink;
-using EdgeMesh.Tunnel.Proxy;
 using EdgeMesh.Tunnel.Sessions;
 using Microsoft.Extensions.Logging;
 
@@ -61,7 +60,7 @@ internal sealed partial class MulticastDiscovery
             lan.Any(range => range.Contains(InetAddress.From(source))) && (_mesh.Options.AllowLoopback || own.All(a => a.Address != InetAddress.From(source)));
         try
         {
-            SocketEnds.Mark(socket, _mesh.Options.DialMark);
+            _mesh.Options.Mark(socket);
             socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
             socket.Bind(Group);
             socket.SetSocketOption(SocketOptionLevel.IP, SocketOptionName.AddMembership, new MulticastOption(Group.Address, local));

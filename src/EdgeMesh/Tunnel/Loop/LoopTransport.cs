@@ -8,7 +8,6 @@ namespace EdgeMesh.Tunnel.Loop;
 /// System.Net would stay registered with that library's own epoll thread, which every packet would wake.</summary>
 internal sealed class LoopTransport : AsyncOnlyStream, ISocketOwner
 {
-    private readonly TunnelLoop _loop;
     private readonly SafeHandle _handle;
     private readonly Lock _gate = new();
     private TaskCompletionSource? _changed;
@@ -19,11 +18,13 @@ internal sealed class LoopTransport : AsyncOnlyStream, ISocketOwner
     /// <param name="handle">The socket, non-blocking; owned from here on.</param>
     public LoopTransport(TunnelLoop loop, SafeHandle handle)
     {
-        _loop = loop;
+        Loop = loop;
         _handle = handle;
         Descriptor = (int)handle.DangerousGetHandle();
-        _loop.Post(Register, OnFault);
+        Loop.Post(Register, OnFault);
     }
+
+    public TunnelLoop Loop { get; }
 
     public int Descriptor { get; }
 
@@ -84,7 +85,7 @@ internal sealed class LoopTransport : AsyncOnlyStream, ISocketOwner
     {
         if (_closed || _slot < 0)
             return false;
-        _loop.Reassign(_slot, owner);
+        Loop.Reassign(_slot, owner);
         return true;
     }
 
@@ -95,7 +96,7 @@ internal sealed class LoopTransport : AsyncOnlyStream, ISocketOwner
             return;
         _closed = true;
         if (_slot >= 0)
-            _loop.Unregister(_slot);
+            Loop.Unregister(_slot);
         _handle.Dispose();
         Change();
     }
@@ -103,7 +104,7 @@ internal sealed class LoopTransport : AsyncOnlyStream, ISocketOwner
     protected override void Dispose(bool disposing)
     {
         if (disposing)
-            _loop.Post(Close, OnFault);
+            Loop.Post(Close, OnFault);
         base.Dispose(disposing);
     }
 
@@ -111,7 +112,7 @@ internal sealed class LoopTransport : AsyncOnlyStream, ISocketOwner
     {
         if (_closed)
             return;
-        _slot = _loop.Register(Descriptor, this);
+        _slot = Loop.Register(Descriptor, this);
         if (_slot < 0)
             Close();
     }

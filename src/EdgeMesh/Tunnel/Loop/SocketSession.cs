@@ -15,8 +15,8 @@ internal sealed unsafe class SocketSession : TunnelSession, ISocketOwner
     private bool _blocked;
     private bool _hasTurn;
 
-    public SocketSession(TunnelLoop loop, ConnectionDrive drive, LoopTransport transport)
-        : base(loop, drive) => _transport = transport;
+    public SocketSession(ConnectionDrive drive, LoopTransport transport)
+        : base(transport.Loop, drive) => _transport = transport;
 
     public void Start()
     {

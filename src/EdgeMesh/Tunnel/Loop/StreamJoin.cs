@@ -16,22 +16,22 @@ internal sealed class StreamJoin
 
     private readonly TunnelLoop _loop;
 
-    private StreamJoin(TunnelLoop loop, long? limit)
+    private StreamJoin(TunnelSession one, TunnelSession other, long? limit)
     {
-        _loop = loop;
-        _one = new Side(this, limit ?? long.MaxValue);
-        _other = new Side(this, limit ?? long.MaxValue);
+        _loop = one.Loop;
+        _one = new Side(this, one, limit ?? long.MaxValue);
+        _other = new Side(this, other, limit ?? long.MaxValue);
         (_one.Opposite, _other.Opposite) = (_other, _one);
     }
 
     /// <summary>Joins two streams of sessions of one loop, from any thread, until both directions have ended.</summary>
     /// <param name="limit">Most bytes of each direction; null for no bound.</param>
     /// <exception cref="IOException">One side was lost, or the bound was reached: both are reset.</exception>
-    public static async Task RunAsync(TunnelLoop loop, PeerStream one, PeerStream other, long? limit, CancellationToken cancellationToken)
+    public static async Task RunAsync((TunnelSession Session, PeerStream Stream) one, (TunnelSession Session, PeerStream Stream) other, long? limit, CancellationToken cancellationToken)
     {
-        var join = new StreamJoin(loop, limit);
-        loop.Post(() => join.Begin(one, other), join.Break);
-        await using var registration = cancellationToken.Register(() => loop.Post(() => join.Break(new OperationCanceledException(cancellationToken)), join.Break));
+        var join = new StreamJoin(one.Session, other.Session, limit);
+        join._loop.Post(() => join.Begin(one.Stream, other.Stream), join.Break);
+        await using var registration = cancellationToken.Register(() => join._loop.Post(() => join.Break(new OperationCanceledException(cancellationToken)), join.Break));
         await join._ended.Task;
     }
 
@@ -58,7 +58,7 @@ internal sealed class StreamJoin
     }
 
     /// <summary>One of the two streams, as the source of its direction.</summary>
-    private sealed class Side(StreamJoin join, long left) : StreamSink, ITurnTaker, IDelivery
+    private sealed class Side(StreamJoin join, TunnelSession session, long left) : StreamSink, ITurnTaker, IDelivery
     {
         private ByteQueue? _kept;
         private long _left = left;
@@ -70,6 +70,8 @@ internal sealed class StreamJoin
         private int _undelivered;
 
         public Side Opposite { get; set; } = null!;
+
+        private TunnelSession Session => session;
 
         public bool IsOver => _passed;
 
@@ -140,9 +142,9 @@ internal sealed class StreamJoin
             {
                 count = Opposite.Put(data);
                 // Sent now it need not be kept, which would be one more copy.
-                if (count < data.Length && Opposite.FullSession is { } full)
+                if (count < data.Length && Opposite.IsSessionFull)
                 {
-                    full.SendNow();
+                    Opposite.Session.SendNow();
                     count += Opposite.Put(data[count..]);
                 }
             }
@@ -192,19 +194,18 @@ internal sealed class StreamJoin
 
         protected override void OnWritable() => Opposite.Pass();
 
-        /// <summary>The stream's session, if it is its send buffer that takes no more.</summary>
-        private TunnelSession? FullSession =>
-            Drive is { SendRoom: 0 } drive && !IsGone ? drive.Connection.DrivenBy as TunnelSession : null;
+        /// <summary>It is the send buffer of the stream's session that takes no more.</summary>
+        private bool IsSessionFull => Session.Drive.SendRoom == 0 && !IsGone;
 
         private int Put(ReadOnlySpan<byte> data) => Write(data);
 
         /// <summary>A full window opens with an event of its own; a full send buffer gives turns.</summary>
         private void WaitForRoom()
         {
-            if (_waits || Opposite.FullSession is not { } session)
+            if (_waits || !Opposite.IsSessionFull)
                 return;
             _waits = true;
-            session.WaitForRoom(this);
+            Opposite.Session.WaitForRoom(this);
         }
     }
 }

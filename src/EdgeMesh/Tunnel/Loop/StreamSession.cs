@@ -8,11 +8,11 @@ internal sealed class StreamSession : TunnelSession
     private readonly Carrier _carrier;
     private readonly PeerStream _stream;
 
-    public StreamSession(TunnelLoop loop, ConnectionDrive drive, PeerStream stream)
-        : base(loop, drive)
+    public StreamSession(TunnelSession outer, ConnectionDrive drive, PeerStream stream)
+        : base(outer.Loop, drive)
     {
         _stream = stream;
-        _carrier = new Carrier(this);
+        _carrier = new Carrier(this, outer);
     }
 
     public void Start()
@@ -38,7 +38,7 @@ internal sealed class StreamSession : TunnelSession
     protected override void CloseTransport() => _carrier.Reset();
 
     /// <summary>The outer stream.</summary>
-    private sealed class Carrier(StreamSession session) : StreamSink
+    private sealed class Carrier(StreamSession session, TunnelSession outer) : StreamSink
     {
         public bool IsWaiting { get; set; }
 
@@ -48,7 +48,7 @@ internal sealed class StreamSession : TunnelSession
                 return 0;
             var sent = Write(bytes);
             // Otherwise it is the window that is full, and its opening is told.
-            if (sent < bytes.Length && Drive!.SendRoom == 0 && !IsWaiting && Drive.Connection.DrivenBy is TunnelSession outer)
+            if (sent < bytes.Length && outer.Drive.SendRoom == 0 && !IsWaiting)
             {
                 IsWaiting = true;
                 outer.WaitForRoom(session);

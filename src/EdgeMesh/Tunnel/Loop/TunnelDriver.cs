@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using System.Runtime.CompilerServices;
 using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
@@ -13,18 +14,19 @@ internal sealed class TunnelDriver : ConnectionDriver
     private readonly TunnelLoop _loop;
     private readonly Doorkeeper _door;
     private readonly uint _mark;
-    private readonly Func<PeerConnection, StreamSink?> _greeter;
+    private readonly Func<TunnelSession, StreamSink?> _opened;
+    private readonly ConditionalWeakTable<PeerConnection, TunnelSession> _sessions = [];
 
     /// <param name="loop">The loop, started by the caller.</param>
     /// <param name="door">Takes the connections of others, and passes on those that prove the key; started by the caller.</param>
     /// <param name="mark">SO_MARK of sockets that dial; 0: none.</param>
-    /// <param name="greeter">Asked for each stream that a peer opens; null: the host serves it.</param>
-    public TunnelDriver(TunnelLoop loop, Doorkeeper door, uint mark, Func<PeerConnection, StreamSink?> greeter)
+    /// <param name="opened">Asked for each stream that a peer opens, on the session's thread; null: the host serves it.</param>
+    public TunnelDriver(TunnelLoop loop, Doorkeeper door, uint mark, Func<TunnelSession, StreamSink?> opened)
     {
         _loop = loop;
         _door = door;
         _mark = mark;
-        _greeter = greeter;
+        _opened = opened;
     }
 
     public override async Task<Stream> ConnectAsync(IPEndPoint endPoint, CancellationToken cancellationToken)
@@ -50,24 +52,37 @@ internal sealed class TunnelDriver : ConnectionDriver
         _door.Open(listener, (descriptor, from) =>
             arrived(new LoopTransport(_loop, new DescriptorHandle(descriptor)), new IPEndPoint(from.Address.ToIPAddress(), from.Port)));
 
+    /// <summary>The session of a connection; null before its handshake is done.</summary>
+    public TunnelSession? SessionOf(PeerConnection connection) => _sessions.TryGetValue(connection, out var session) ? session : null;
+
     public override bool CanDrive(Stream transport) =>
-        transport is LoopTransport || (transport is PeerStream stream && stream.Connection.DrivenBy is TunnelSession);
+        transport is LoopTransport || (transport is PeerStream stream && SessionOf(stream.Connection) is not null);
 
     public override void Drive(Stream transport, ConnectionDrive drive)
     {
-        drive.Greeter = _greeter;
         if (transport is LoopTransport own)
         {
-            var session = new SocketSession(_loop, drive, own);
-            _loop.Post(session.Start, session.OnFault);
+            var session = new SocketSession(drive, own);
+            Begin(session, session.Start);
         }
         else
         {
-            var session = new StreamSession(_loop, drive, (PeerStream)transport);
-            _loop.Post(session.Start, session.OnFault);
+            var stream = (PeerStream)transport;
+            var session = new StreamSession(SessionUnder(stream), drive, stream);
+            Begin(session, session.Start);
         }
     }
 
     public override Task JoinAsync(PeerStream one, PeerStream other, long? limit, CancellationToken cancellationToken) =>
-        StreamJoin.RunAsync(_loop, one, other, limit, cancellationToken);
+        StreamJoin.RunAsync((SessionUnder(one), one), (SessionUnder(other), other), limit, cancellationToken);
+
+    private void Begin(TunnelSession session, Action start)
+    {
+        session.Drive.Opened = () => _opened(session);
+        _sessions.Add(session.Drive.Connection, session);
+        session.Loop.Post(start, session.OnFault);
+    }
+
+    private TunnelSession SessionUnder(PeerStream stream) =>
+        SessionOf(stream.Connection) ?? throw new InvalidOperationException("the stream's connection is not on a loop");
 }

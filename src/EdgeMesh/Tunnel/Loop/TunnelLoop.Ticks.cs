@@ -65,8 +65,8 @@ internal sealed partial class TunnelLoop
         for (var i = 0; i < count; i++)
         {
             _lookedAt = _lookedAt + 1 < _slotsUsed ? _lookedAt + 1 : 0;
-            if (_slots[_lookedAt].Owner is ProxiedStream stream)
-                Guard(stream, static s => s.LookAtLocal());
+            if (_slots[_lookedAt].Owner is SocketPump pump)
+                Guard(pump, static p => p.LookAtLocal());
         }
     }
 }

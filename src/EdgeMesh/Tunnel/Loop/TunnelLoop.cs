@@ -1,5 +1,5 @@
-using EdgeMesh.Forwarding;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Polling;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Tunnel.Loop;
@@ -52,21 +52,32 @@ internal sealed partial class TunnelLoop : IDisposable
     private long _lastTurn;
     private int _over;
 
-    /// <param name="polling">How long to look for the next small message before sleeping; zero: never.</param>
     /// <param name="faulted">Told of each fault that the loop survives, and of the one that it does not.</param>
-    public TunnelLoop(ILogger logger, TimeProvider time, TimeSpan polling = default, Action<Exception>? faulted = null)
+    public TunnelLoop(ILogger logger, TimeProvider time, TunnelLoopOptions? options = null, Action<Exception>? faulted = null)
     {
+        Options = options ?? new TunnelLoopOptions();
         _faulted = faulted;
-        _wait = new EventWait(_epoll, polling);
+        _wait = new EventWait(_epoll, Options.Polling);
         _logger = logger;
         _time = time;
         _lastTurn = Milliseconds();
+        Dials = AddDeadlines(Options.EndpointTimeout);
+        Answers = AddDeadlines(Options.AnswerTimeout);
+        Flows = AddDeadlines(Options.DatagramIdle / DatagramPump.IdleRounds);
         _epoll.Add(_wake.Descriptor, EpollEvents.In, WakeData);
         _epoll.Add(_timer.Descriptor, EpollEvents.In | EpollEvents.EdgeTriggered, TimerData);
     }
 
-    /// <summary>When a silent peer of a local socket is given up.</summary>
-    internal PeerWatch Watch { get; init; } = new();
+    internal TunnelLoopOptions Options { get; }
+
+    /// <summary>Endpoints that are to answer, and requests that are to be made.</summary>
+    internal DeadlineQueue Dials { get; }
+
+    /// <summary>Peers that are to answer a request.</summary>
+    internal DeadlineQueue Answers { get; }
+
+    /// <summary>UDP flows, each looked at <see cref="DatagramPump.IdleRounds"/> times before it is idle.</summary>
+    internal DeadlineQueue Flows { get; }
 
     /// <summary>Where sessions encrypt to; what the socket does not take is kept by the session.</summary>
     internal byte[] SealBuffer { get; } = GC.AllocateUninitializedArray<byte>(SealSize, pinned: true);

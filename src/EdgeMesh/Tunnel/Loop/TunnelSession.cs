@@ -6,6 +6,9 @@ namespace EdgeMesh.Tunnel.Loop;
 /// <summary>One connection to a peer, driven by the loop. While nothing is in flight it holds no buffer.</summary>
 internal abstract class TunnelSession : ITurnTaker
 {
+    /// <summary>More room than the headers of the frames take that open a stream and bring its request.</summary>
+    internal const int FrameHeaders = 1024;
+
     private const int OpenersPerTurn = 64;
 
     private readonly LiveQueue<ITurnTaker> _waiters = new(static taker => taker.IsOver);
@@ -29,7 +32,6 @@ internal abstract class TunnelSession : ITurnTaker
             Volatile.Write(ref _posted, 0);
             MarkDirty();
         };
-        drive.Connection.DrivenBy = this;
     }
 
     public TunnelLoop Loop { get; }

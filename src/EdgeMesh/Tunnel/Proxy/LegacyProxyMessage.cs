@@ -4,6 +4,7 @@ using EdgeMesh.LibP2P;
 using EdgeMesh.LibP2P.Wire;
 using EdgeMesh.Linux;
 using EdgeMesh.Tunnel.Identity;
+using EdgeMesh.Tunnel.Sessions;
 
 namespace EdgeMesh.Tunnel.Proxy;
 
@@ -18,7 +19,7 @@ internal enum LegacyProxyType
 /// (text), 5 port}`. CONNECT is answered by SUCCESS or FAILED, then bytes follow as they come; datagrams lose their borders.</summary>
 internal sealed record LegacyProxyMessage(LegacyProxyType Type, TransportProtocol Protocol, string Node, InetEndpoint? Endpoint)
 {
-    internal const string ProtocolName = "/libp2p/tunnel-proxy/1.0.0";
+    internal const string ProtocolName = HelloMessage.FirstProxyProtocol;
     internal const int MaxLength = 1024;
 
     private const int MaxText = 64;

@@ -1,5 +1,5 @@
 using EdgeMesh.Catalog;
-using EdgeMesh.Forwarding;
+using EdgeMesh.Fairness;
 
 namespace EdgeMesh.Tunnel.Proxy;
 

@@ -6,7 +6,6 @@ using EdgeMesh.LibP2P.Addresses;
 using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.LibP2P.Identify;
 using EdgeMesh.Linux;
-using EdgeMesh.Tunnel.Proxy;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Tunnel.Sessions;
@@ -143,7 +142,7 @@ internal sealed partial class HelloExchange
             throw new PeerProtocolException($"{_mesh.Options.MaxPeers} nodes are known already");
         if (hello.IsProbe && _mesh.Sessions.All.Count(s => s.IsProbe && s.Node == hello.Node) >= MaxProbesPerNode)
             throw new PeerProtocolException("too many probes of one node");
-        session.Admit(hello);
+        session.Admit(hello, _mesh.Driver.SessionOf(session.Connection) ?? throw new IOException("the session is over"));
         session.Connection.AllowStreams(session.IsProbe ? SessionRegistry.StreamsOfStrangers : streams);
         if (!session.IsProbe && !link.TryAdd(session))
             throw new PeerProtocolException("too many sessions of one node");
@@ -155,7 +154,7 @@ internal sealed partial class HelloExchange
         if (!_mesh.Directory.Is(node, session.Connection.RemotePeer))
             throw new PeerProtocolException("the peer's identity is not that of the node that was dialled");
         var identity = await _mesh.Identify.AskAsync(session.Connection, cancellationToken);
-        if (!identity.Protocols.Contains(LegacyProxyMessage.ProtocolName))
+        if (!identity.Protocols.Contains(HelloMessage.FirstProxyProtocol))
             throw new PeerProtocolException("the peer speaks no proxy protocol that is known here");
         LogLegacy(_mesh.Logger, node, session.Connection.RemoteAddress);
         Admit(session, new HelloMessage { Node = node, ProxyVersions = [1], Addresses = [.. identity.ListenAddresses.Take(8)] }, StreamsOfNodes);

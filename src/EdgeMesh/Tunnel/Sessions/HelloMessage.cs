@@ -15,6 +15,9 @@ internal sealed record HelloMessage
     internal const string Protocol = "/edgemesh/node/1.0.0";
     internal const int MaxLength = 16 * 1024;
 
+    /// <summary>What a node says that says no hello; version 1 of the proxy versions.</summary>
+    internal const string FirstProxyProtocol = "/libp2p/tunnel-proxy/1.0.0";
+
     private const int MaxRanges = 64;
     private const int MaxAddresses = 32;
     private const int MaxVersions = 8;

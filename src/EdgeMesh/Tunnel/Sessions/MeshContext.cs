@@ -4,6 +4,7 @@ using EdgeMesh.LibP2P.Relay;
 using EdgeMesh.Supervision;
 using EdgeMesh.Tunnel.Discovery;
 using EdgeMesh.Tunnel.Identity;
+using EdgeMesh.Tunnel.Loop;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Tunnel.Sessions;
@@ -18,6 +19,8 @@ internal sealed record MeshContext
     internal required NodeDirectory Directory { get; init; }
 
     internal required PeerHost Host { get; init; }
+
+    internal required TunnelDriver Driver { get; init; }
 
     internal required SessionRegistry Sessions { get; init; }
 

@@ -1,4 +1,5 @@
 using EdgeMesh.LibP2P.Connections;
+using EdgeMesh.Tunnel.Loop;
 
 namespace EdgeMesh.Tunnel.Sessions;
 
@@ -11,6 +12,9 @@ internal sealed class MeshSession(PeerConnection connection, long number)
     private int _retired;
 
     internal PeerConnection Connection { get; } = connection;
+
+    /// <summary>What moves its bytes; null before it is admitted.</summary>
+    internal TunnelSession? Driven { get; private set; }
 
     /// <summary>Larger for later ones.</summary>
     internal long Number { get; } = number;
@@ -36,8 +40,9 @@ internal sealed class MeshSession(PeerConnection connection, long number)
     /// <summary>True once the session is admitted, false if it ends before.</summary>
     internal Task<bool> Admitted => _admitted.Task;
 
-    internal void Admit(HelloMessage hello)
+    internal void Admit(HelloMessage hello, TunnelSession driven)
     {
+        Driven = driven;
         _hello = hello;
         IsProbe |= hello.IsProbe;
         _admitted.TrySetResult(true);

@@ -40,6 +40,10 @@ public sealed partial class AbiTests
     /// <summary>Constants whose name is not that of a macro.</summary>
     private static readonly Dictionary<string, string> Macros = new(StringComparer.Ordinal)
     {
+        ["BPF_ALU_MOD_K"] = "BPF_ALU | BPF_MOD | BPF_K",
+        ["BPF_LD_W_ABS"] = "BPF_LD | BPF_W | BPF_ABS",
+        ["BPF_RET_A"] = "BPF_RET | BPF_A",
+        ["BPF_RET_K"] = "BPF_RET | BPF_K",
         ["EFD_NONBLOCK_CLOEXEC"] = "EFD_NONBLOCK | EFD_CLOEXEC",
         ["IPv6Only"] = "IPV6_V6ONLY",
         ["IpProtoRaw"] = "IPPROTO_RAW",
@@ -48,6 +52,7 @@ public sealed partial class AbiTests
         ["PollIn"] = "POLLIN",
         ["ProtocolIPv6"] = "IPPROTO_IPV6",
         ["SOCK_SEQPACKET_NONBLOCK_CLOEXEC"] = "SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC",
+        ["SOCK_STREAM_CLOEXEC"] = "SOCK_STREAM | SOCK_CLOEXEC",
         ["SOCK_STREAM_NONBLOCK_CLOEXEC"] = "SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC",
         ["SPLICE_F_MOVE_NONBLOCK"] = "SPLICE_F_MOVE | SPLICE_F_NONBLOCK",
         ["SoAttachFilter"] = "SO_ATTACH_FILTER",

@@ -21,15 +21,15 @@ public sealed class LoopTests : IAsyncDisposable
     [Fact]
     public void AnAnswerIsReadHoweverItIsCut()
     {
-        byte[] whole = [.. ProxyPreamble.Answer(AnswerCode.Limit, "as many as may"), 1, 2, 3];
+        byte[] whole = [.. TunnelProtocol.V2.Answer(AnswerCode.Limit, "as many as may", null), 1, 2, 3];
         for (var cut = 1; cut < whole.Length; cut++)
         {
             var reader = default(AnswerReader);
-            var answer = reader.Read(whole.AsSpan(0, cut), out var rest);
+            var answer = reader.Read(TunnelProtocol.V2, whole.AsSpan(0, cut), out var rest);
             var behind = rest.ToArray();
             if (answer is null)
             {
-                answer = reader.Read(whole.AsSpan(cut), out rest);
+                answer = reader.Read(TunnelProtocol.V2, whole.AsSpan(cut), out rest);
                 behind = rest.ToArray();
             }
             else
@@ -46,7 +46,7 @@ public sealed class LoopTests : IAsyncDisposable
     public void APeerThatDoesNotSpeakTheProtocolIsNotWaitedFor()
     {
         var reader = default(AnswerReader);
-        Assert.Throws<PeerProtocolException>(() => reader.Read("\x13/multistream/1.0.0\n\x03na\n"u8, out _));
+        Assert.Throws<PeerProtocolException>(() => reader.Read(TunnelProtocol.V2, "\x13/multistream/1.0.0\n\x03na\n"u8, out _));
     }
 
     [Fact]

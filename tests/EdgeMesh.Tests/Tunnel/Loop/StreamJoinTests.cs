@@ -2,9 +2,9 @@ using System.Net;
 using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.LibP2P.Cryptography;
 using EdgeMesh.LibP2P.Noise;
+using EdgeMesh.Tunnel;
 using EdgeMesh.Tunnel.Admission;
 using EdgeMesh.Tunnel.Loop;
-using EdgeMesh.Tunnel.Sessions;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
@@ -19,6 +19,7 @@ public sealed class StreamJoinTests : IAsyncDisposable
     private readonly LoopClock _clock = new();
     private readonly TunnelLoop _loop;
     private readonly Doorkeeper _door;
+    private readonly TunnelDriver _driver;
     private readonly List<IDisposable> _identities = [];
     private readonly List<PeerHost> _hosts = [];
 
@@ -29,7 +30,8 @@ public sealed class StreamJoinTests : IAsyncDisposable
         _door = new Doorkeeper(
             MeshLab.Keys().DeriveAdmission(identity.PeerId), TimeSpan.FromSeconds(3), new AdmissionCounts(), new KnownAddresses(_clock), new HandshakeDebts(_clock),
             new MeshFaults(NullLogger.Instance, _clock), NullLogger.Instance, _clock, fault => Assert.Fail(fault.ToString()));
-        _hosts.Add(new PeerHost(new PeerHostOptions { Identity = identity, Security = [NoiseSession.Protocol], Driver = new TunnelDriver(_loop, _door, 0, _ => null) }, NullLogger.Instance));
+        _driver = new TunnelDriver(_loop, _door, 0, _ => null);
+        _hosts.Add(new PeerHost(new PeerHostOptions { Identity = identity, Security = [NoiseSession.Protocol], Driver = _driver }, NullLogger.Instance));
         _loop.Start();
         _door.Start();
     }
@@ -103,7 +105,7 @@ public sealed class StreamJoinTests : IAsyncDisposable
     {
         var (one, toOne) = await OpenAsync();
         var (other, toOther) = await OpenAsync();
-        return (one, other, StreamJoin.RunAsync(_loop, toOne, toOther, limit, _lab.Token));
+        return (one, other, _driver.JoinAsync(toOne, toOther, limit, _lab.Token));
     }
 
     /// <summary>A stream to a peer of its own, from both of its sides.</summary>

@@ -14,7 +14,7 @@ namespace EdgeMesh.Tunnel.Loop;
 ///                     window stays smaller by it
 /// </code>
 /// </summary>
-internal abstract unsafe partial class ProxiedStream(TunnelLoop loop) : StreamSink, ISocketOwner, ITurnTaker, IDelivery
+internal abstract unsafe partial class SocketPump(TunnelSession session) : StreamSink, ISocketOwner, ITurnTaker, IDelivery
 {
     /// <summary>Bytes that one stream may put into frames before the others have their turn.</summary>
     private const int TurnBytes = 256 * 1024;
@@ -49,7 +49,9 @@ internal abstract unsafe partial class ProxiedStream(TunnelLoop loop) : StreamSi
     /// <summary>Bytes from the stream to the local socket.</summary>
     public long BytesIn { get; private set; }
 
-    protected TunnelLoop Loop => loop;
+    protected TunnelSession Session => session;
+
+    protected TunnelLoop Loop => session.Loop;
 
     /// <summary>Bytes of the stream wait for the local socket.</summary>
     protected bool HasKept => _kept is not null;
@@ -89,6 +91,9 @@ internal abstract unsafe partial class ProxiedStream(TunnelLoop loop) : StreamSi
         else if (!IsGone)
             ReadLocal();
     }
+
+    /// <summary>From any thread: one of its own calls, on the loop's.</summary>
+    public void Post(Action call) => Loop.Post(call, OnFault);
 
     public void OnFault(Exception exception)
     {
@@ -135,7 +140,7 @@ internal abstract unsafe partial class ProxiedStream(TunnelLoop loop) : StreamSi
     /// <summary>False if no more sockets can be watched.</summary>
     protected bool Watch()
     {
-        _slot = loop.Register(Descriptor, this);
+        _slot = Loop.Register(Descriptor, this);
         return _slot >= 0;
     }
 
@@ -183,7 +188,7 @@ internal abstract unsafe partial class ProxiedStream(TunnelLoop loop) : StreamSi
             }
 
             BytesIn += taken;
-            loop.Count(0, taken);
+            Loop.Count(0, taken);
             _blocked = taken < data.Length;
             _wasBlocked |= _blocked;
         }
@@ -216,7 +221,7 @@ internal abstract unsafe partial class ProxiedStream(TunnelLoop loop) : StreamSi
         if (Descriptor < 0)
             return;
         if (_slot >= 0)
-            loop.Unregister(_slot);
+            Loop.Unregister(_slot);
         if (abort)
             TcpSocket.Abort(Descriptor);
         else
@@ -247,7 +252,7 @@ internal abstract unsafe partial class ProxiedStream(TunnelLoop loop) : StreamSi
     {
         if (_outClosed || _streamGone)
             return;
-        lock (Drive!.Gate)
+        lock (session.Drive.Gate)
         {
             for (var left = TurnBytes; _readable && !_localEnded;)
             {
@@ -261,7 +266,7 @@ internal abstract unsafe partial class ProxiedStream(TunnelLoop loop) : StreamSi
                 if (space.IsEmpty)
                 {
                     // A full window opens with an event of its own.
-                    if (Drive.SendRoom == 0 && !IsGone)
+                    if (session.Drive.SendRoom == 0 && !IsGone)
                         WaitForTurn(afterRoom: true);
                     return;
                 }
@@ -273,7 +278,7 @@ internal abstract unsafe partial class ProxiedStream(TunnelLoop loop) : StreamSi
                 {
                     Commit(count);
                     BytesOut += count;
-                    loop.Count(count, 0);
+                    Loop.Count(count, 0);
                     OnMoved();
                     left -= count;
                     if (count < space.Length)
@@ -319,10 +324,10 @@ internal abstract unsafe partial class ProxiedStream(TunnelLoop loop) : StreamSi
         if (_hasTurn)
             return;
         _hasTurn = true;
-        if (afterRoom && Drive!.Connection.DrivenBy is TunnelSession session)
+        if (afterRoom)
             session.WaitForRoom(this);
         else
-            loop.TakeTurnLater(this);
+            Loop.TakeTurnLater(this);
     }
 
     private void WriteKept()
@@ -346,7 +351,7 @@ internal abstract unsafe partial class ProxiedStream(TunnelLoop loop) : StreamSi
 
             kept.Consume(sent);
             BytesIn += sent;
-            loop.Count(0, sent);
+            Loop.Count(0, sent);
             Consumed(sent);
             OnMoved();
         }

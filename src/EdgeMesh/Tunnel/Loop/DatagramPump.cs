@@ -6,9 +6,11 @@ using EdgeMesh.Linux.Sockets;
 
 namespace EdgeMesh.Tunnel.Loop;
 
-/// <summary>One UDP flow over the tunnel, at either end: each datagram on the stream has its length (2 bytes, big-endian) in
-/// front. A datagram that finds no room is dropped: in the local socket's queue on one side, by the local socket on the other.</summary>
-internal abstract unsafe class DatagramStream(TunnelLoop loop) : StreamSink, ISocketOwner, ITurnTaker, ITimed
+/// <summary>One UDP flow over the tunnel, at either end. A datagram that finds no room is dropped: in the local socket's queue on
+/// one side, by the local socket on the other.</summary>
+/// <param name="isFramed">Each datagram on the stream has its length (2 bytes, big-endian) in front; else each is sent by itself,
+/// and whatever comes in one piece is taken for one.</param>
+internal abstract unsafe class DatagramPump(TunnelSession session, bool isFramed) : StreamSink, ISocketOwner, ITurnTaker, ITimed
 {
     private const int MaxDatagram = 65_507;
     private const int Prefix = 2;
@@ -20,7 +22,7 @@ internal abstract unsafe class DatagramStream(TunnelLoop loop) : StreamSink, ISo
     private int _slot = -1;
     private bool _readable;
     private bool _hasTurn;
-    private DeadlineQueue? _idle;
+    private bool _carrying;
     private int _idleRounds;
 
     /// <summary>The local socket; -1 when it is closed.</summary>
@@ -30,7 +32,9 @@ internal abstract unsafe class DatagramStream(TunnelLoop loop) : StreamSink, ISo
 
     public long BytesIn { get; private set; }
 
-    protected TunnelLoop Loop => loop;
+    protected TunnelSession Session => session;
+
+    protected TunnelLoop Loop => session.Loop;
 
     public bool IsDone => Descriptor < 0;
 
@@ -52,6 +56,9 @@ internal abstract unsafe class DatagramStream(TunnelLoop loop) : StreamSink, ISo
         ReadLocal();
     }
 
+    /// <summary>From any thread: one of its own calls, on the loop's.</summary>
+    public void Post(Action call) => Loop.Post(call, OnFault);
+
     public void OnFault(Exception exception) => Break();
 
     protected override void OnWritable() => ReadLocal();
@@ -72,7 +79,8 @@ internal abstract unsafe class DatagramStream(TunnelLoop loop) : StreamSink, ISo
     protected bool Own(int descriptor)
     {
         Descriptor = descriptor;
-        _slot = loop.Register(descriptor, this);
+        Loop.Flows.Add(this);
+        _slot = Loop.Register(descriptor, this);
         return _slot >= 0;
     }
 
@@ -89,6 +97,14 @@ internal abstract unsafe class DatagramStream(TunnelLoop loop) : StreamSink, ISo
         NoteMoved();
         while (!data.IsEmpty)
         {
+            if (!isFramed)
+            {
+                var piece = data[..Math.Min(data.Length, MaxDatagram)];
+                Send(piece);
+                data = data[piece.Length..];
+                continue;
+            }
+
             if (_partial is null && TryWhole(data, out var direct))
             {
                 Send(direct);
@@ -113,11 +129,9 @@ internal abstract unsafe class DatagramStream(TunnelLoop loop) : StreamSink, ISo
     }
 
     /// <summary>Datagrams of the local socket may go out from here on.</summary>
-    /// <param name="idle">Ends flows that nobody uses; looks about four times as often as one may be idle.</param>
-    protected void Carry(DeadlineQueue idle)
+    protected void Carry()
     {
-        _idle = idle;
-        idle.Add(this);
+        _carrying = true;
         ReadLocal();
     }
 
@@ -126,25 +140,25 @@ internal abstract unsafe class DatagramStream(TunnelLoop loop) : StreamSink, ISo
         if (++_idleRounds > IdleRounds)
             Break();
         else
-            _idle!.Add(this);
+            Loop.Flows.Add(this);
     }
 
     private void ReadLocal()
     {
-        if (_idle is null || Descriptor < 0 || IsGone || !_readable)
+        if (!_carrying || Descriptor < 0 || IsGone || !_readable)
             return;
         // Under the gate, so that nobody takes the room meanwhile.
-        lock (Drive!.Gate)
+        lock (session.Drive.Gate)
             ReadWhatFits();
     }
 
     private void ReadWhatFits()
     {
         // A datagram is read only when it fits whole, so that what does not fit waits in the socket's queue.
-        var room = Math.Min(Math.Min(SendWindow, Drive!.SendRoom - ProxyPreamble.Margin), loop.Scratch.Length);
+        var room = Math.Min(Math.Min(SendWindow, session.Drive.SendRoom - TunnelSession.FrameHeaders), Loop.Scratch.Length);
         var gathered = 0;
         var ended = false;
-        fixed (byte* scratch = loop.Scratch)
+        fixed (byte* scratch = Loop.Scratch)
         {
             while (room - gathered >= Prefix + MaxDatagram)
             {
@@ -167,10 +181,17 @@ internal abstract unsafe class DatagramStream(TunnelLoop loop) : StreamSink, ISo
                 ended = count == 0 && DatagramPair.IsOtherEndClosed(Descriptor);
                 if (ended)
                     break;
+                BytesOut += count;
+                Loop.Count(count, 0);
+                if (!isFramed)
+                {
+                    NoteMoved();
+                    room -= Write(new ReadOnlySpan<byte>(scratch + Prefix, count));
+                    continue;
+                }
+
                 BinaryPrimitives.WriteUInt16BigEndian(new Span<byte>(scratch + gathered, Prefix), (ushort)count);
                 gathered += Prefix + count;
-                BytesOut += count;
-                loop.Count(count, 0);
             }
 
             if (gathered > 0)
@@ -184,7 +205,7 @@ internal abstract unsafe class DatagramStream(TunnelLoop loop) : StreamSink, ISo
 
         if (ended)
             Break();
-        else if (_readable && !_hasTurn && SendWindow >= Prefix + MaxDatagram && Drive.Connection.DrivenBy is TunnelSession session)
+        else if (_readable && !_hasTurn && SendWindow >= Prefix + MaxDatagram)
         {
             _hasTurn = true;
             session.WaitForRoom(this);
@@ -202,7 +223,7 @@ internal abstract unsafe class DatagramStream(TunnelLoop loop) : StreamSink, ISo
         if (Descriptor < 0)
             return;
         if (_slot >= 0)
-            loop.Unregister(_slot);
+            Loop.Unregister(_slot);
         TcpSocket.Close(Descriptor);
         Descriptor = -1;
         _partial?.Dispose();
@@ -230,11 +251,11 @@ internal abstract unsafe class DatagramStream(TunnelLoop loop) : StreamSink, ISo
             if (TcpSocket.Send(Descriptor, start, datagram.Length) >= 0)
             {
                 BytesIn += datagram.Length;
-                loop.Count(0, datagram.Length);
+                Loop.Count(0, datagram.Length);
             }
             else
             {
-                loop.CountDropped();
+                Loop.CountDropped();
             }
         }
     }

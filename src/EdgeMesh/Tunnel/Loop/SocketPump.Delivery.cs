@@ -2,9 +2,9 @@ using EdgeMesh.Linux.Sockets;
 
 namespace EdgeMesh.Tunnel.Loop;
 
-/// <summary>The end of a connection whose local socket has not taken everything yet: as on the direct path, see
-/// <see cref="Forwarding.ForwardingLoop"/>.</summary>
-internal abstract partial class ProxiedStream
+/// <summary>The end of a connection whose local socket has not taken everything yet: as on the direct path, whose
+/// loop does the same.</summary>
+internal abstract partial class SocketPump
 {
     /// <summary>How long what came before a reset may stay without progress.</summary>
     private const int DeliveryLimitMilliseconds = 30_000;
@@ -20,9 +20,9 @@ internal abstract partial class ProxiedStream
             return CloseAfterDelivery(abort: _streamGone);
         var left = (_kept?.Count ?? 0) + TcpSocket.Unacknowledged(Descriptor);
         if (left < _undelivered)
-            _deliveredAt = loop.Now;
+            _deliveredAt = Loop.Now;
         _undelivered = left;
-        if ((_streamGone && loop.Now - _deliveredAt >= DeliveryLimitMilliseconds) || IsLocalSilent())
+        if ((_streamGone && Loop.Now - _deliveredAt >= DeliveryLimitMilliseconds) || IsLocalSilent())
             return CloseAfterDelivery(abort: true);
         return true;
     }
@@ -32,8 +32,8 @@ internal abstract partial class ProxiedStream
     private bool LookAtLastBytes()
     {
         if (BytesOut != _undelivered)
-            (_undelivered, _deliveredAt) = (BytesOut, loop.Now);
-        if (loop.Now - _deliveredAt < DeliveryLimitMilliseconds)
+            (_undelivered, _deliveredAt) = (BytesOut, Loop.Now);
+        if (Loop.Now - _deliveredAt < DeliveryLimitMilliseconds)
             return true;
         Break(TunnelEndOf.Local);
         return false;
@@ -46,7 +46,7 @@ internal abstract partial class ProxiedStream
             Break(TunnelEndOf.Local);
     }
 
-    private bool IsLocalSilent() => TcpSocket.ReadPeer(Descriptor).IsGone(loop.Watch);
+    private bool IsLocalSilent() => TcpSocket.ReadPeer(Descriptor).IsGone(Loop.Options.Watch);
 
     private bool CloseAfterDelivery(bool abort)
     {
@@ -81,7 +81,7 @@ internal abstract partial class ProxiedStream
     {
         if (_delivering)
             return;
-        (_delivering, _deliveredAt, _undelivered) = (true, loop.Now, long.MaxValue);
-        loop.AwaitDelivery(this);
+        (_delivering, _deliveredAt, _undelivered) = (true, Loop.Now, long.MaxValue);
+        Loop.AwaitDelivery(this);
     }
 }

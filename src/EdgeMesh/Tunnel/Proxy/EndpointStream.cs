@@ -1,11 +1,11 @@
 using EdgeMesh.Linux.Sockets;
-using EdgeMesh.Tunnel.Proxy;
+using EdgeMesh.Tunnel.Loop;
 
-namespace EdgeMesh.Tunnel.Loop;
+namespace EdgeMesh.Tunnel.Proxy;
 
 /// <summary>A connection on the endpoint's node: dials, answers, then bytes both ways. What the client sent with the request
 /// waits until the endpoint has answered.</summary>
-internal sealed class EndpointStream(TunnelLoop loop, OpenMessage open, ProxyService service) : ProxiedStream(loop), ITimed
+internal sealed class EndpointStream(AcceptedRequest request) : SocketPump(request.Session), ITimed
 {
     private bool _over;
 
@@ -14,7 +14,7 @@ internal sealed class EndpointStream(TunnelLoop loop, OpenMessage open, ProxySer
     /// <summary>After the stream is this object's, with the client's first bytes.</summary>
     public void Dial()
     {
-        var descriptor = TcpSocket.Connect(open.Endpoint, service.Mark, HasKept);
+        var descriptor = TcpSocket.Connect(request.Open.Endpoint, request.Proxy.Mark, HasKept);
         if (descriptor < 0)
         {
             Refuse(AnswerCode.DialFailed, Errno.Describe(-descriptor));
@@ -23,7 +23,7 @@ internal sealed class EndpointStream(TunnelLoop loop, OpenMessage open, ProxySer
 
         Own(descriptor);
         if (Watch())
-            service.Dials.Add(this);
+            Loop.Dials.Add(this);
         else
             Refuse(AnswerCode.Limit, "no more sockets can be watched");
     }
@@ -40,14 +40,14 @@ internal sealed class EndpointStream(TunnelLoop loop, OpenMessage open, ProxySer
             return;
         }
 
-        service.Dialled();
-        if (!TryWriteWhole(ProxyPreamble.Ok))
+        request.Dialled();
+        if (!TryWriteWhole(request.Answer(AnswerCode.Ok, "")))
         {
             Break(TunnelEndOf.Stream);
             return;
         }
 
-        TcpSocket.WatchPeer(Descriptor, Loop.Watch);
+        TcpSocket.WatchPeer(Descriptor, Loop.Options.Watch);
         Carry(events, localEnded: false);
     }
 
@@ -75,8 +75,8 @@ internal sealed class EndpointStream(TunnelLoop loop, OpenMessage open, ProxySer
         _over = true;
         // The place is given back before anything that the peer could make fail.
         CloseLocal(TunnelEndOf.Local, abort: true);
-        service.Refused(Drive!.Connection, open, code);
-        _ = TryWriteWhole(ProxyPreamble.Answer(code, text));
+        request.Refused(code);
+        _ = TryWriteWhole(request.Answer(code, text));
         CloseWrite();
     }
 
@@ -85,6 +85,6 @@ internal sealed class EndpointStream(TunnelLoop loop, OpenMessage open, ProxySer
         if (_over)
             return;
         _over = true;
-        service.Ended(Drive!.Connection);
+        request.Ended();
     }
 }

@@ -1,4 +1,4 @@
-namespace EdgeMesh.Forwarding;
+namespace EdgeMesh.Fairness;
 
 /// <summary>A connection or a flow, as one of those that share a limit.</summary>
 internal abstract class ShareMember

@@ -2,7 +2,7 @@ using System.Net;
 using EdgeMesh.LibP2P.Addresses;
 using Microsoft.Extensions.Logging;
 
-namespace EdgeMesh.Tunnel.Sessions;
+namespace EdgeMesh.Tunnel;
 
 /// <summary>Faults that an operator can mend, each address once a minute: a key or a name that differs shows as a failure with
 /// every attempt, and attempts go on for ever.</summary>

@@ -1,4 +1,4 @@
-namespace EdgeMesh.Forwarding;
+namespace EdgeMesh.Fairness;
 
 /// <summary>What one share has of one kind, and its neighbours among those that have as much.</summary>
 internal sealed class Standing(Share share)

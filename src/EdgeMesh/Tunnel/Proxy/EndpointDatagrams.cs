@@ -1,11 +1,11 @@
 using EdgeMesh.Linux.Datagrams;
 using EdgeMesh.Linux.Sockets;
-using EdgeMesh.Tunnel.Proxy;
+using EdgeMesh.Tunnel.Loop;
 
-namespace EdgeMesh.Tunnel.Loop;
+namespace EdgeMesh.Tunnel.Proxy;
 
 /// <summary>A UDP flow on the endpoint's node.</summary>
-internal sealed class EndpointDatagrams(TunnelLoop loop, OpenMessage open, ProxyService service) : DatagramStream(loop)
+internal sealed class EndpointDatagrams(AcceptedRequest request) : DatagramPump(request.Session, request.Protocol.IsFramed)
 {
     private bool _over;
 
@@ -13,7 +13,7 @@ internal sealed class EndpointDatagrams(TunnelLoop loop, OpenMessage open, Proxy
     /// <param name="first">What came behind the request.</param>
     public void Dial(ReadOnlySpan<byte> first)
     {
-        var descriptor = DatagramDescriptor.Connect(open.Endpoint, service.Mark);
+        var descriptor = DatagramDescriptor.Connect(request.Open.Endpoint, request.Proxy.Mark);
         if (descriptor < 0)
         {
             Refuse(AnswerCode.DialFailed, Errno.Describe(-descriptor));
@@ -26,14 +26,14 @@ internal sealed class EndpointDatagrams(TunnelLoop loop, OpenMessage open, Proxy
             return;
         }
 
-        service.Dialled();
-        if (!TryWriteWhole(ProxyPreamble.Ok))
+        request.Dialled();
+        if (!TryWriteWhole(request.Answer(AnswerCode.Ok, "")))
         {
             Break();
             return;
         }
 
-        Carry(service.Flows);
+        Carry();
         if (!first.IsEmpty)
             TakeData(first);
     }
@@ -53,7 +53,7 @@ internal sealed class EndpointDatagrams(TunnelLoop loop, OpenMessage open, Proxy
         if (_over)
             return;
         _over = true;
-        service.Ended(Drive!.Connection);
+        request.Ended();
     }
 
     private void Refuse(AnswerCode code, string text)
@@ -61,8 +61,8 @@ internal sealed class EndpointDatagrams(TunnelLoop loop, OpenMessage open, Proxy
         _over = true;
         // The place is given back before anything that the peer could make fail.
         CloseLocal();
-        service.Refused(Drive!.Connection, open, code);
-        _ = TryWriteWhole(ProxyPreamble.Answer(code, text));
+        request.Refused(code);
+        _ = TryWriteWhole(request.Answer(code, text));
         CloseWrite();
     }
 }

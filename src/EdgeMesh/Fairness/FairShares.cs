@@ -1,7 +1,7 @@
 using System.Runtime.InteropServices;
 using EdgeMesh.Linux;
 
-namespace EdgeMesh.Forwarding;
+namespace EdgeMesh.Fairness;
 
 /// <summary>
 /// Who may have how much of a limit, among client addresses and among services at once. One thread's; no lock.

@@ -1,8 +1,8 @@
-using EdgeMesh.Forwarding;
+using EdgeMesh.Fairness;
 using EdgeMesh.Linux;
 using Xunit;
 
-namespace EdgeMesh.Tests.Forwarding;
+namespace EdgeMesh.Tests.Fairness;
 
 public sealed class FairSharesTests
 {

@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using EdgeMesh.Linux.Sockets;
 
-namespace EdgeMesh.Forwarding;
+namespace EdgeMesh.Polling;
 
 /// <summary>How a loop waits for its events: asleep, or looking for a moment first (<see cref="PollingPolicy"/>).</summary>
 /// <param name="epoll">The loop's own.</param>

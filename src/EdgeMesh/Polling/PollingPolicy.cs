@@ -1,4 +1,4 @@
-namespace EdgeMesh.Forwarding;
+namespace EdgeMesh.Polling;
 
 /// <summary>Whether a loop looks for events for a moment before it sleeps. To sleep and be woken costs more than the whole
 /// way of a small message, so it pays where the next event is only microseconds away: a request and its answer on one

@@ -1,51 +1,36 @@
 using EdgeMesh.LibP2P;
 using EdgeMesh.LibP2P.Wire;
 using EdgeMesh.Linux.Sockets;
-using EdgeMesh.Tunnel.Proxy;
+using EdgeMesh.Tunnel.Loop;
 
-namespace EdgeMesh.Tunnel.Loop;
-
-/// <summary>What whoever sent a client into the tunnel is told, on the loop's thread: refused, or taken and then ended.</summary>
-internal abstract class ClientEvents
-{
-    /// <summary>Nobody took it, and none of its bytes has reached an endpoint: the descriptor is the caller's again.</summary>
-    public abstract void Refused(TunnelRefusal refusal, string reason);
-
-    /// <summary>An endpoint has taken it.</summary>
-    public abstract void Taken();
-
-    /// <summary>Bytes moved, either way.</summary>
-    /// <param name="now">In the loop's milliseconds.</param>
-    public abstract void Moved(long now);
-
-    /// <summary>The connection is over and its descriptor closed.</summary>
-    public abstract void Ended(TunnelEnd end, long bytesToEndpoint, long bytesToClient);
-}
+namespace EdgeMesh.Tunnel.Proxy;
 
 /// <summary>A connection on the client's node:
 /// <code>
 ///   request with the client's first bytes -> answer -> bytes both ways
 /// </code>
 /// Until the answer nothing more is read from the client, so that another endpoint can still be tried.</summary>
-internal sealed class ClientStream(TunnelLoop loop, TunnelSession session, TunnelledClient client, ClientEvents events)
-    : ProxiedStream(loop), ITimed
+internal sealed class ClientStream(TunnelSession session, TunnelProtocol protocol, TunnelledClient client, StreamPlace place, OutboundProxy owner)
+    : SocketPump(session), ITimed
 {
     private ByteQueue? _request;
+    private ByteQueue? _held;
     private AnswerReader _answer;
     private bool _told;
     private bool _isLost;
     private bool _givesWay;
     private int _firstBytes;
 
-    public bool IsDone => _told || IsCarrying;
+    public bool IsDone => _told || IsTaken;
 
-    /// <param name="deadlines">How long the answer may take.</param>
-    public void Start(DeadlineQueue deadlines)
+    private bool IsTaken => IsCarrying || _held is not null;
+
+    public void Start()
     {
         Own(client.Descriptor);
-        _request = ProxyPreamble.Request(client.Destination, client.FirstBytes.Span);
+        _request = protocol.Request(client.Destination, client.FirstBytes.Span);
         _firstBytes = client.FirstBytes.Length;
-        deadlines.Add(this);
+        Loop.Answers.Add(this);
         TryOpen();
     }
 
@@ -55,8 +40,7 @@ internal sealed class ClientStream(TunnelLoop loop, TunnelSession session, Tunne
         if (_told)
             return;
         _givesWay = true;
-        _request?.Dispose();
-        _request = null;
+        Forget();
         Break(TunnelEndOf.Local);
     }
 
@@ -64,18 +48,28 @@ internal sealed class ClientStream(TunnelLoop loop, TunnelSession session, Tunne
     {
         _isLost = true;
         Reset();
-        LoseBeforeAnswer("no answer in time");
+        LoseBeforeAnswer();
     }
 
     protected override void OnOpening(EpollEvents events)
     {
         if (_request is not null)
             TryOpen();
+        else if (_held is not null)
+            SendHeld();
+    }
+
+    protected override void OnWritable()
+    {
+        if (_held is not null)
+            SendHeld();
+        else
+            base.OnWritable();
     }
 
     protected override void OnData(Span<byte> data)
     {
-        if (IsCarrying)
+        if (IsTaken)
         {
             TakeData(data);
             return;
@@ -87,12 +81,12 @@ internal sealed class ClientStream(TunnelLoop loop, TunnelSession session, Tunne
         ReadOnlySpan<byte> rest;
         try
         {
-            answer = _answer.Read(data, out rest);
+            answer = _answer.Read(protocol, data, out rest);
         }
-        catch (PeerProtocolException e)
+        catch (PeerProtocolException)
         {
             Reset();
-            Refuse(TunnelRefusal.Malformed, e.Message);
+            Refuse(TunnelRefusal.Malformed);
             return;
         }
 
@@ -102,40 +96,52 @@ internal sealed class ClientStream(TunnelLoop loop, TunnelSession session, Tunne
         if (answer.Code != AnswerCode.Ok)
         {
             Reset();
-            Refuse(answer.ToRefusal(), answer.Text);
+            Refuse(answer.ToRefusal());
             return;
         }
 
-        Carry(rest);
+        owner.CountCarried();
+        if (protocol.IsFramed || _firstBytes == 0)
+        {
+            Carry(rest);
+            return;
+        }
+
+        _held = new ByteQueue(_firstBytes);
+        _held.Append(client.FirstBytes.Span);
+        if (!rest.IsEmpty)
+            TakeData(rest);
+        SendHeld();
     }
 
     protected override void OnReset()
     {
-        if (IsCarrying)
+        if (IsTaken)
             base.OnReset();
         else
-            LoseBeforeAnswer("the stream was reset before the answer");
+            LoseBeforeAnswer();
     }
 
     protected override void OnEnded()
     {
-        if (IsCarrying)
+        if (IsTaken)
         {
             base.OnEnded();
             return;
         }
 
         Reset();
-        LoseBeforeAnswer("the stream ended before the answer");
+        LoseBeforeAnswer();
     }
 
-    protected override void OnMoved() => events.Moved(Loop.Now);
+    protected override void OnMoved() => client.LastActive = place.LastActive = Loop.Now;
 
     protected override void OnClosed(TunnelEndOf by)
     {
         if (_told)
             return;
         _told = true;
+        Forget();
         var end = by switch
         {
             _ when _givesWay => TunnelEnd.GaveWay,
@@ -143,12 +149,11 @@ internal sealed class ClientStream(TunnelLoop loop, TunnelSession session, Tunne
             TunnelEndOf.Local => TunnelEnd.ClientReset,
             _ => !_isLost && Drive?.Connection.Failure is null ? TunnelEnd.EndpointReset : TunnelEnd.SessionLost,
         };
-        events.Ended(end, BytesOut + _firstBytes, BytesIn);
+        owner.Ended(client, place, end, BytesOut + _firstBytes, BytesIn);
     }
 
     private void Carry(ReadOnlySpan<byte> first)
     {
-        events.Taken();
         // The endpoint's first bytes go out before anything else is looked at.
         if (!Watch())
         {
@@ -163,64 +168,85 @@ internal sealed class ClientStream(TunnelLoop loop, TunnelSession session, Tunne
 
     private void TryOpen()
     {
-        if (session.IsOver || session.Drive.Connection.Failure is not null)
+        if (Session.IsOver || Session.Drive.Connection.Failure is not null)
         {
-            Refuse(TunnelRefusal.NoSession, "the session was lost");
+            Refuse(TunnelRefusal.NoSession);
             return;
         }
 
         // The request leaves in one flight, or later. The frame that opens the stream takes some of the room, and under the gate
         // nobody else does.
         bool hasRoom, isOpen;
-        lock (session.Drive.Gate)
+        lock (Session.Drive.Gate)
         {
-            hasRoom = session.Drive.SendRoom >= _request!.Count + ProxyPreamble.Margin;
-            isOpen = hasRoom && session.Drive.TryOpen(this);
+            hasRoom = Session.Drive.SendRoom >= _request!.Count + TunnelSession.FrameHeaders;
+            isOpen = hasRoom && Session.Drive.TryOpen(this);
             if (isOpen)
                 Write(_request.Data);
         }
 
         if (!hasRoom)
         {
-            session.WaitForRoom(this);
+            Session.WaitForRoom(this);
             return;
         }
 
         if (!isOpen)
         {
-            if (session.Drive.MayOpenLater)
-                session.WaitForStream(this);
+            if (Session.Drive.MayOpenLater)
+                Session.WaitForStream(this);
             else
-                Refuse(TunnelRefusal.NoSession, "the peer takes no more streams");
+                Refuse(TunnelRefusal.NoSession);
             return;
         }
 
-        if (client.Ended)
+        Forget();
+        if (client.Ended && protocol.IsFramed)
             CloseWrite();
-        _request.Dispose();
-        _request = null;
+    }
+
+    /// <summary>The first bytes of a client whose protocol holds them until the answer.</summary>
+    private void SendHeld()
+    {
+        _held!.Consume(Write(_held.Data));
+        if (_held.Count == 0)
+        {
+            Forget();
+            Carry([]);
+        }
+        else if (Session.Drive.SendRoom == 0)
+        {
+            // A full window opens with an event of its own.
+            Session.WaitForRoom(this);
+        }
     }
 
     /// <summary>Nobody knows how far the client's first bytes came: another endpoint may have them only if there were none, or
     /// they have not left.</summary>
-    private void LoseBeforeAnswer(string reason)
+    private void LoseBeforeAnswer()
     {
         if (_told)
             return;
-        if (_firstBytes == 0 || _request is not null)
-            Refuse(TunnelRefusal.NoSession, reason);
+        if (_firstBytes == 0 || _request is not null || !protocol.IsFramed)
+            Refuse(TunnelRefusal.NoSession);
         else
             CloseLocal(TunnelEndOf.Stream, abort: true);
     }
 
-    private void Refuse(TunnelRefusal refusal, string reason)
+    private void Refuse(TunnelRefusal refusal)
     {
         if (_told)
             return;
         _told = true;
-        _request?.Dispose();
-        _request = null;
+        Forget();
         Disown();
-        events.Refused(refusal, reason);
+        owner.Refused(client, place, refusal);
+    }
+
+    private void Forget()
+    {
+        _request?.Dispose();
+        _held?.Dispose();
+        _request = _held = null;
     }
 }

@@ -1,7 +1,7 @@
-using EdgeMesh.Forwarding;
+using EdgeMesh.Polling;
 using Xunit;
 
-namespace EdgeMesh.Tests.Forwarding;
+namespace EdgeMesh.Tests.Polling;
 
 public sealed class PollingPolicyTests
 {

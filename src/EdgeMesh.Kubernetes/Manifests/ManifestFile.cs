@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using EdgeMesh.Kubernetes.Api;
+using EdgeMesh.Kubernetes.Yaml;
 
 namespace EdgeMesh.Kubernetes.Manifests;
 
@@ -47,10 +48,10 @@ internal sealed record ManifestFile(string Path, ImmutableArray<ManifestObject> 
 
     /// <summary>Documents with the line where each begins. Cut here and not by the YAML parser, which cannot go on after a
     /// broken document; a line that begins with '---' is a boundary even inside a block of text (YAML 1.2, 9.1.2).</summary>
-    internal static IEnumerable<(long Line, string Text)> Split(string text)
+    internal static IEnumerable<(int Line, string Text)> Split(string text)
     {
         var document = new StringBuilder();
-        long line = 0, first = 1;
+        int line = 0, first = 1;
         var content = false;
         text = text.StartsWith('\uFEFF') ? text[1..] : text;
         using var rows = new StringReader(text);
@@ -169,7 +170,7 @@ internal sealed record ManifestFile(string Path, ImmutableArray<ManifestObject> 
         {
             if (items is not YamlSequence sequence)
             {
-                if (items is not (null or YamlScalar { Plain: true, Text: "" or "null" or "~" }))
+                if (items is not (null or YamlScalar { IsNull: true }))
                 {
                     Faults.Add(new(path, line, "has items that are no list", null));
                 }
@@ -195,16 +196,17 @@ internal sealed record ManifestFile(string Path, ImmutableArray<ManifestObject> 
         {
             if (kind != "Node" && item["metadata"] is YamlMapping { } metadata && metadata["namespace"] is null)
             {
-                metadata.Members.Add(new(new("namespace", Plain: false, metadata.Line), new YamlScalar("default", Plain: false, metadata.Line)));
+                var named = metadata with { Entries = [.. metadata.Entries, new("namespace", metadata.Mark, new YamlScalar(metadata.Mark, "default", Quoted: true))] };
+                item = item with { Entries = [.. item.Entries.Select(e => ReferenceEquals(e.Value, metadata) ? e with { Value = named } : e)] };
             }
 
             var name = Name(item);
             try
             {
-                var (value, fault) = ObjectReader.Read(YamlTree.ToJson(item, ObjectReader.LargestObject).Span, type);
+                var (value, fault) = ObjectReader.Read(YamlJson.Write(item, ObjectReader.LargestObject).Span, type);
                 if (value is null)
                 {
-                    Faults.Add(new(path, YamlTree.LineOf(item, fault!.Path), $"{kind} {name} {fault.Message}", (kind, name)));
+                    Faults.Add(new(path, YamlJson.LineOf(item, fault!.Path), $"{kind} {name} {fault.Message}", (kind, name)));
                     return;
                 }
 

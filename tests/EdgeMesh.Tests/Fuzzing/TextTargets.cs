@@ -4,6 +4,7 @@ using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Kubernetes.Caching;
 using EdgeMesh.Kubernetes.Manifests;
 using EdgeMesh.Kubernetes.Watching;
+using EdgeMesh.Kubernetes.Yaml;
 using EdgeMesh.Agent.Options;
 using EdgeMesh.LibP2P.PrivateNetwork;
 using EdgeMesh.Linux;
@@ -15,7 +16,6 @@ using EdgeMesh.Netfilter.Nftables;
 using EdgeMesh.Tunnel.Identity;
 using System.Text;
 using static EdgeMesh.Tests.Fuzzing.FuzzTarget;
-using ManifestYaml = EdgeMesh.Kubernetes.Manifests.YamlTree;
 
 namespace EdgeMesh.Tests.Fuzzing;
 
@@ -129,8 +129,8 @@ internal static class TextTargets
     {
         yield return new("yaml", [Text(FuzzSamples.KubeConfig), Text(FuzzSamples.Manifest), Text("a: {b: [1, 'two', \"three\"], c: &x |\n  text\n  more}\nd: *x\n- ? e : f\n"), Text("a: &a {x: 1}\nb: {<<: *a, y: 2}\nc: [<<, *a]\n"), .. OddYaml], bytes =>
         {
-            if (ManifestYaml.Parse(Encoding.UTF8.GetString(bytes)) is { } value)
-                ManifestYaml.ToJson(value, 1 << 20);
+            if (YamlTree.Parse(Encoding.UTF8.GetString(bytes)) is { } value)
+                YamlJson.Write(value, 1 << 20);
         })
         { Declared = [typeof(YamlFaultException)], Words = YamlWords };
         yield return new("manifest", [Text(FuzzSamples.Manifest), Text(List), .. OddYaml], bytes =>

@@ -235,7 +235,7 @@ public sealed class OfflineEdgeTests : IAsyncLifetime
 
     private RunningSource Cached(string path)
     {
-        var options = new ApiAccessOptions { Environment = _ => null, NodeName = "n1", MetaServer = new() { Server = _server.Url } };
+        var options = new ApiAccessOptions { NodeName = "n1", MetaServer = new() { Server = _server.Url } };
         var source = new ApiServerSource(ApiAccess.Resolve(options, TimeProvider.System), options, Sample.Quick, TimeProvider.System, new LogLines());
         return new(new CachedSource(
             source, path, source.Identity, _ => Task.FromResult(source.Identity), TimeSpan.FromMilliseconds(10), TimeProvider.System, new LogLines(), kept => source.Seed(kept.Facts)));

@@ -2,6 +2,7 @@ using System.Text;
 using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Kubernetes.Manifests;
 using EdgeMesh.Kubernetes.Watching;
+using EdgeMesh.Kubernetes.Yaml;
 using Xunit;
 
 namespace EdgeMesh.Tests.Kubernetes;
@@ -221,7 +222,7 @@ public sealed class ReadersTests
             {
                 if (YamlTree.Parse(Encoding.UTF8.GetString(Damaged(Text, random))) is { } tree)
                 {
-                    YamlTree.ToJson(tree, 1 << 20);
+                    YamlJson.Write(tree, 1 << 20);
                 }
             }
             catch (YamlFaultException e)

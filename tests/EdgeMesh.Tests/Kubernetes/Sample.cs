@@ -62,7 +62,7 @@ internal sealed class RunningSource : IAsyncDisposable
     }
 
     public static RunningSource OfMetaServer(TestApiServer server, ApiTimings? timings = null, Func<ApiAccessOptions, ApiAccessOptions>? change = null) =>
-        Of(server, timings, o => (change ?? (x => x))(o with { Master = "", Environment = _ => null, MetaServer = new() { Server = server.Url } }));
+        Of(server, timings, o => (change ?? (x => x))(o with { Master = "", MetaServer = new() { Server = server.Url } }));
 
     /// <summary>Waits for a view of which this is true.</summary>
     public async Task<ClusterFacts> SeesAsync(Func<ClusterFacts, bool> condition)

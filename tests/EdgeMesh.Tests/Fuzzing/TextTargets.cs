@@ -85,10 +85,10 @@ internal static class TextTargets
     {
         yield return new("objects", [.. Objects.Select(Text)], bytes =>
         {
-            ObjectReader.Read(bytes, ObjectJson.Default.Service);
-            ObjectReader.Read(bytes, ObjectJson.Default.EndpointSlice);
-            ObjectReader.Read(bytes, ObjectJson.Default.Endpoints);
-            ObjectReader.Read(bytes, ObjectJson.Default.Node);
+            Kinds.Services.Read(bytes);
+            Kinds.EndpointSlices.Read(bytes);
+            Kinds.Endpoints.Read(bytes);
+            Kinds.Nodes.Read(bytes);
             ObjectReader.Identify(bytes);
         })
         { Words = JsonWords };
@@ -105,7 +105,7 @@ internal static class TextTargets
             var splitter = new ListSplitter(400, static (item, isWhole) =>
             {
                 if (isWhole)
-                    ObjectReader.Read(item, ObjectJson.Default.Service);
+                    Kinds.Services.Read(item);
                 else
                     ObjectReader.Identify(item);
             });

@@ -194,7 +194,7 @@ public sealed class AccessTests : IDisposable
     [Fact]
     public void TheAgentAsksForListAndWatchOfFourKindsAndNothingElse() =>
         Assert.Equal(
-            ["core/services: list,watch", "core/endpoints: list,watch", "core/nodes: list,watch", "discovery.k8s.io/endpointslices: list,watch"],
+            ["core/services: list,watch", "discovery.k8s.io/endpointslices: list,watch", "core/endpoints: list,watch", "core/nodes: list,watch"],
             RequiredAccess.Rules.Select(r => r.ToString()));
 
     private static ApiAccess Resolve(ApiAccessOptions options) => ApiAccess.Resolve(options, TimeProvider.System);

@@ -35,6 +35,7 @@ internal static class Sample
         RelistOffline = (TimeSpan.FromMilliseconds(200), TimeSpan.FromMilliseconds(300)),
         Reopen = TimeSpan.FromMilliseconds(100),
         Unreachable = (TimeSpan.FromMilliseconds(10), TimeSpan.FromMilliseconds(50)),
+        Lacking = (TimeSpan.FromMilliseconds(20), TimeSpan.FromMilliseconds(50)),
         Publish = TimeSpan.FromMilliseconds(20),
     };
 }

@@ -17,13 +17,10 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
     private readonly ApiClient _client;
     private readonly FactsFeed _feed = new();
     private readonly SemaphoreSlim _dirty = new(0, 1);
-    private readonly Reflector<Service> _services;
-    private readonly Reflector<EndpointSlice>? _slices;
-    private readonly Reflector<Endpoints>? _endpoints;
-    private readonly Reflector<Node>? _node;
+    private readonly ImmutableArray<Reflector> _reflectors;
     private readonly string _nodeName;
 
-    internal ApiServerSource(ApiAccess access, ApiAccessOptions options, ApiTimings timings, TimeProvider time, ILogger logger)
+    internal ApiServerSource(ApiAccess access, ApiAccessOptions options, ApiTimings timings, TimeProvider time, ILogger logger, IEnumerable<Kind>? kinds = null)
     {
         _timings = timings;
         _time = time;
@@ -31,21 +28,8 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
         _nodeName = options.NodeName;
         _round = new(timings.Reopen, time);
         _client = new(access, options, timings, time);
-        var selection = new Selection { Labels = "!" + Selection.HeadlessLabel, AtMetaServer = access.IsMetaServer };
-        _services = Reflect(ApiResources.Services, Own(selection));
-        if (options.UseEndpointSlices ?? !access.IsMetaServer)
-        {
-            _slices = Reflect(ApiResources.EndpointSlices, Own(selection));
-        }
-        else
-        {
-            _endpoints = Reflect(ApiResources.Endpoints, Own(selection));
-        }
-
-        if (!access.IsMetaServer && _nodeName.Length > 0)
-        {
-            _node = Reflect(ApiResources.Nodes, new Selection { Fields = "metadata.name=" + _nodeName });
-        }
+        var parts = new ReflectorParts(_client, MarkDirty, _standing, _round, timings, time, logger);
+        _reflectors = [.. (kinds ?? Kinds.All).Where(kind => Asks(kind, options)).Select(kind => kind.Reflect(parts, SelectionOf(kind)))];
     }
 
     public string Description => _client.Access.Description;
@@ -57,7 +41,7 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
 
     public SourceHealth Health => new()
     {
-        Kinds = [.. ((KindStatus?[])[_services.Status, _slices?.Status, _endpoints?.Status, _node?.Status]).OfType<KindStatus>().Select(s => s.Health)],
+        Kinds = [.. _reflectors.Select(reflector => reflector.Status.Health)],
         Expiries = _client.Access.Expiries,
         ClockNotice = _client.Access.ClockNotice,
     };
@@ -76,9 +60,10 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
     {
         if (IsMetaServer)
         {
-            _services.Seed(facts.Services, facts.Cloud, facts.AsOf);
-            _slices?.Seed(facts.EndpointSlices, facts.Cloud, facts.AsOf);
-            _endpoints?.Seed(facts.Endpoints, facts.Cloud, facts.AsOf);
+            foreach (var reflector in _reflectors)
+            {
+                reflector.Seed(facts);
+            }
         }
     }
 
@@ -94,13 +79,7 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
 
         await Together.RunAsync(
             cancellationToken,
-            _services.RunAsync,
-            token => _slices?.RunAsync(token) ?? Task.CompletedTask,
-            token => _endpoints?.RunAsync(token) ?? Task.CompletedTask,
-            token => _node?.RunAsync(token) ?? Task.CompletedTask,
-            PublishAsync,
-            FollowAccessAsync,
-            TellExpiriesAsync);
+            [.. _reflectors.Select(reflector => (Func<CancellationToken, Task>)reflector.RunAsync), PublishAsync, FollowAccessAsync, TellExpiriesAsync]);
     }
 
     /// <summary>A watch that stands makes no request for minutes, and would not notice that another server counts.</summary>
@@ -167,25 +146,25 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
         _dirty.Dispose();
     }
 
-    private static Selection Own(Selection selection) => selection.AtMetaServer
-        ? selection with { WatchLabels = $"{selection.Labels},!service.edgemesh.kubeedge.io/watch-{Random.Shared.Next():x8}" }
-        : selection;
-
-    private ImmutableDictionary<string, CloudWord> Words()
+    /// <summary>One of two kinds tells the endpoints. The own node is asked for by its name, and at an API server alone.</summary>
+    private bool Asks(Kind kind, ApiAccessOptions options)
     {
-        var words = ImmutableDictionary<string, CloudWord>.Empty;
-        if (IsMetaServer)
-        {
-            words = words.Add(ApiResources.Services.Plural, _services.Word);
-            words = _slices is null ? words : words.Add(ApiResources.EndpointSlices.Plural, _slices.Word);
-            words = _endpoints is null ? words : words.Add(ApiResources.Endpoints.Plural, _endpoints.Word);
-        }
-
-        return words;
+        var slices = options.UseEndpointSlices ?? !IsMetaServer;
+        return kind == Kinds.EndpointSlices ? slices : kind == Kinds.Endpoints ? !slices : !kind.IsOwnNode || (!IsMetaServer && _nodeName.Length > 0);
     }
 
-    private Reflector<T> Reflect<T>(ApiResource<T> resource, Selection selection)
-        where T : KubernetesObject => new(_client, resource, selection, MarkDirty, _standing, _round, _timings, _time, _logger);
+    private Selection SelectionOf(Kind kind)
+    {
+        // What only this agent would select by, and is always true.
+        var own = $"!service.edgemesh.kubeedge.io/watch-{Random.Shared.Next():x8}";
+        return new()
+        {
+            Labels = kind.Selector,
+            Fields = kind.IsOwnNode ? "metadata.name=" + _nodeName : null,
+            WatchLabels = !IsMetaServer ? null : kind.Selector is null ? own : $"{kind.Selector},{own}",
+            AtMetaServer = IsMetaServer,
+        };
+    }
 
     private void MarkDirty()
     {
@@ -222,30 +201,26 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
     /// <returns>Null while services and endpoints have not both been listed, or when nothing differs.</returns>
     private ClusterFacts? Snapshot()
     {
-        if (!_services.Status.Health.Synced || !(_slices?.Status ?? _endpoints!.Status).Health.Synced)
+        if (_reflectors.Any(reflector => reflector.Kind.IsEssential && !reflector.Status.Health.Synced))
         {
             return null;
         }
 
-        var node = _node?.Objects.Values.FirstOrDefault(n => n.Metadata.Name == _nodeName);
+        var node = _reflectors.OfType<Reflector<Node>>().FirstOrDefault()?.Objects.Values.FirstOrDefault(n => n.Metadata.Name == _nodeName);
         var facts = new ClusterFacts
         {
-            Services = _services.Objects,
-            EndpointSlices = _slices?.Objects ?? ImmutableDictionary<ObjectName, EndpointSlice>.Empty,
-            Endpoints = _endpoints?.Objects ?? ImmutableDictionary<ObjectName, Endpoints>.Empty,
             NodePodRanges = node?.Spec.Ranges ?? [],
             NodeLabels = node?.Metadata.Labels ?? ImmutableDictionary<string, string>.Empty,
-            Cloud = Words(),
+            Cloud = IsMetaServer ? _reflectors.ToImmutableDictionary(reflector => reflector.Kind.Plural, reflector => reflector.Word) : ImmutableDictionary<string, CloudWord>.Empty,
             Origin = FactsOrigin.Live,
             AsOf = _time.GetUtcNow(),
             Arrived = _time.GetTimestamp(),
         };
+        facts = _reflectors.Where(reflector => !reflector.Kind.IsOwnNode).Aggregate(facts, (all, reflector) => reflector.AddTo(all));
         var old = _feed.Current;
-        return old is not null && ReferenceEquals(old.Services, facts.Services) && ReferenceEquals(old.EndpointSlices, facts.EndpointSlices)
-            && ReferenceEquals(old.Endpoints, facts.Endpoints) && ReferenceEquals(old.NodeLabels, facts.NodeLabels)
+        return facts.SaysTheSameAs(old)
             // The cloud's first word on what only a local database had told: the cache must have it, whatever becomes of this process.
-            && !facts.Cloud.Any(word => word.Value.Version is not null && old.Cloud.GetValueOrDefault(word.Key)?.Version is null)
-            && old.NodePodRanges.AsSpan().SequenceEqual(facts.NodePodRanges.AsSpan())
+            && !facts.Cloud.Any(word => word.Value.Version is not null && old!.Cloud.GetValueOrDefault(word.Key)?.Version is null)
             ? null
             : facts;
     }

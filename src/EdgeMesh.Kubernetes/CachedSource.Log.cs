@@ -10,6 +10,9 @@ public sealed partial class CachedSource
     [LoggerMessage(3031, LogLevel.Information, "The cache {Path} is not used: {Reason}. It is written anew once the source has answered.")]
     private static partial void LogUnusable(ILogger logger, string path, string reason);
 
+    [LoggerMessage(3035, LogLevel.Information, "The cache {Path} has {Count} objects that are not used, because no API server would send them: {Faults}")]
+    private static partial void LogFaults(ILogger logger, string path, string faults, int count);
+
     [LoggerMessage(3032, LogLevel.Warning, "The cache {Path} cannot be written ({Reason}): a restart without the API server would find old services, or none. Free space there or correct commonConfig.stateDir; trying again.")]
     private static partial void LogWriteFailed(ILogger logger, string path, string reason);
 

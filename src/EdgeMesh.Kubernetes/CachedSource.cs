@@ -1,3 +1,5 @@
+using System.Collections.Immutable;
+using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Kubernetes.Caching;
 using EdgeMesh.Kubernetes.Watching;
 using Microsoft.Extensions.Logging;
@@ -19,6 +21,7 @@ public sealed partial class CachedSource : IClusterSource
     private readonly ILogger _logger;
     private readonly FactsFeed _feed = new();
     private readonly Action<CachedFacts>? _seed;
+    private readonly ImmutableArray<Kind> _kinds;
     private bool _writeFailed;
 
     /// <param name="path">The cache file; its folder is made when it is first written.</param>
@@ -31,7 +34,7 @@ public sealed partial class CachedSource : IClusterSource
     /// <param name="identify">Completes once it is known in full.</param>
     internal CachedSource(
         IClusterSource inner, string path, ClusterIdentity identity, Func<CancellationToken, Task<ClusterIdentity>> identify, TimeSpan spacing, TimeProvider time, ILogger logger,
-        Action<CachedFacts>? seed = null)
+        Action<CachedFacts>? seed = null, IEnumerable<Kind>? kinds = null)
     {
         _inner = inner;
         _path = path;
@@ -41,6 +44,7 @@ public sealed partial class CachedSource : IClusterSource
         _time = time;
         _logger = logger;
         _seed = seed;
+        _kinds = [.. kinds ?? Kinds.All];
     }
 
     public string Description => _inner.Description;
@@ -63,11 +67,16 @@ public sealed partial class CachedSource : IClusterSource
     {
         try
         {
-            if (await FactsFile.ReadAsync(_path, _identity, cancellationToken) is { } kept && _inner.Current is null)
+            if (await FactsFile.ReadAsync(_path, _identity, cancellationToken, _kinds) is { } kept && _inner.Current is null)
             {
-                var (source, facts) = kept;
+                var (source, facts, faults) = kept;
                 _seed?.Invoke(kept);
                 _feed.Publish(facts);
+                if (!faults.IsEmpty)
+                {
+                    LogFaults(_logger, _path, string.Join("; ", faults.Take(3)), faults.Length);
+                }
+
                 LogFromCache(_logger, facts.Services.Count, _path, facts.AsOf, _inner.Description);
                 return source;
             }
@@ -144,7 +153,7 @@ public sealed partial class CachedSource : IClusterSource
     {
         try
         {
-            await FactsFile.WriteAsync(_path, await _identify(cancellationToken), facts, cancellationToken);
+            await FactsFile.WriteAsync(_path, await _identify(cancellationToken), facts, cancellationToken, _kinds);
             if (_writeFailed)
             {
                 _writeFailed = false;

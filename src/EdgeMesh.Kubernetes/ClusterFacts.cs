@@ -17,11 +17,13 @@ public enum FactsOrigin
 /// an object that is the same reference has not changed.</summary>
 public sealed record ClusterFacts
 {
-    public ImmutableDictionary<ObjectName, Service> Services { get; init; } = ImmutableDictionary<ObjectName, Service>.Empty;
+    private ImmutableDictionary<Kind, object> _byKind = ImmutableDictionary<Kind, object>.Empty;
 
-    public ImmutableDictionary<ObjectName, EndpointSlice> EndpointSlices { get; init; } = ImmutableDictionary<ObjectName, EndpointSlice>.Empty;
+    public ImmutableDictionary<ObjectName, Service> Services { get => Of(Kinds.Services); init => Set(Kinds.Services, value); }
 
-    public ImmutableDictionary<ObjectName, Endpoints> Endpoints { get; init; } = ImmutableDictionary<ObjectName, Endpoints>.Empty;
+    public ImmutableDictionary<ObjectName, EndpointSlice> EndpointSlices { get => Of(Kinds.EndpointSlices); init => Set(Kinds.EndpointSlices, value); }
+
+    public ImmutableDictionary<ObjectName, Endpoints> Endpoints { get => Of(Kinds.Endpoints); init => Set(Kinds.Endpoints, value); }
 
     /// <summary>Labels of this agent's own node; empty where the source has no Node objects.</summary>
     public ImmutableDictionary<string, string> NodeLabels { get; init; } = ImmutableDictionary<string, string>.Empty;
@@ -39,6 +41,27 @@ public sealed record ClusterFacts
 
     /// <summary>The same on the monotonic clock of this run; null for what is from a run before.</summary>
     public long? Arrived { get; init; }
+
+    /// <summary>The objects of one kind; empty where the source has none, or does not ask for it.</summary>
+    public ImmutableDictionary<ObjectName, T> Of<T>(Kind<T> kind)
+        where T : KubernetesObject =>
+        _byKind.TryGetValue(kind, out var objects) ? (ImmutableDictionary<ObjectName, T>)objects : ImmutableDictionary<ObjectName, T>.Empty;
+
+    public ClusterFacts With<T>(Kind<T> kind, ImmutableDictionary<ObjectName, T> objects)
+        where T : KubernetesObject
+    {
+        var facts = this with { };
+        facts.Set(kind, objects);
+        return facts;
+    }
+
+    /// <summary>Whether nothing differs from what was known, but for when it was.</summary>
+    internal bool SaysTheSameAs(ClusterFacts? old) =>
+        old is not null && _byKind.Count == old._byKind.Count && _byKind.All(k => ReferenceEquals(k.Value, old._byKind.GetValueOrDefault(k.Key)))
+        && ReferenceEquals(NodeLabels, old.NodeLabels) && NodePodRanges.AsSpan().SequenceEqual(old.NodePodRanges.AsSpan());
+
+    private void Set<T>(Kind<T> kind, ImmutableDictionary<ObjectName, T> objects)
+        where T : KubernetesObject => _byKind = _byKind.SetItem(kind, objects);
 }
 
 /// <summary>Who says what exists: an API server, a metaServer, or a folder of manifests.</summary>

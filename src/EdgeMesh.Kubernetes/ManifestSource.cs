@@ -6,7 +6,7 @@ using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Kubernetes;
 
-/// <summary>Facts from a folder of YAML and JSON files: Service, EndpointSlice, Endpoints and Node, several documents and
+/// <summary>Facts from a folder of YAML and JSON files: objects of every kind of <see cref="Kinds"/>, several documents and
 /// Lists per file. Watched by inotify, and scanned every few seconds because inotify sees nothing through some bind
 /// mounts and not all of a ConfigMap's swap.</summary>
 public sealed partial class ManifestSource : IClusterSource
@@ -19,6 +19,7 @@ public sealed partial class ManifestSource : IClusterSource
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private readonly FactsFeed _feed = new();
+    private readonly ImmutableArray<Kind> _kinds;
     private readonly ManifestFolder _folder;
     private readonly Channel<string> _changes = Channel.CreateBounded<string>(new BoundedChannelOptions(1024) { FullMode = BoundedChannelFullMode.DropOldest });
     private readonly HashSet<string> _knownFaults = new(StringComparer.Ordinal);
@@ -31,14 +32,15 @@ public sealed partial class ManifestSource : IClusterSource
     {
     }
 
-    internal ManifestSource(string path, string nodeName, TimeSpan rescan, TimeProvider time, ILogger logger)
+    internal ManifestSource(string path, string nodeName, TimeSpan rescan, TimeProvider time, ILogger logger, IEnumerable<Kind>? kinds = null)
     {
         _path = Path.GetFullPath(path);
         _nodeName = nodeName;
         _rescan = rescan;
         _time = time;
         _logger = logger;
-        _folder = new(_path, time);
+        _kinds = [.. kinds ?? Kinds.All];
+        _folder = new(_path, time, _kinds);
     }
 
     public string Description => $"manifests {_path}";
@@ -183,27 +185,16 @@ public sealed partial class ManifestSource : IClusterSource
         var node = _folder.Objects.Select(o => o.Value).OfType<Node>().FirstOrDefault(n => n.Metadata.Name == _nodeName);
         var facts = new ClusterFacts
         {
-            Services = Merge(old?.Services),
-            EndpointSlices = Merge(old?.EndpointSlices),
-            Endpoints = Merge(old?.Endpoints),
             NodePodRanges = node?.Spec.Ranges ?? [],
             NodeLabels = node?.Metadata.Labels ?? ImmutableDictionary<string, string>.Empty,
             Origin = FactsOrigin.Live,
             AsOf = _time.GetUtcNow(),
             Arrived = _time.GetTimestamp(),
         };
-        if (old is null || !ReferenceEquals(old.Services, facts.Services) || !ReferenceEquals(old.EndpointSlices, facts.EndpointSlices)
-            || !ReferenceEquals(old.Endpoints, facts.Endpoints) || !ReferenceEquals(old.NodeLabels, facts.NodeLabels)
-            || !old.NodePodRanges.AsSpan().SequenceEqual(facts.NodePodRanges.AsSpan()))
+        facts = _kinds.Where(kind => !kind.IsOwnNode).Aggregate(facts, (all, kind) => kind.Put(all, _folder.Objects.Select(o => o.Value), old));
+        if (!facts.SaysTheSameAs(old))
         {
             _feed.Publish(facts);
         }
-    }
-
-    private ImmutableDictionary<ObjectName, T> Merge<T>(ImmutableDictionary<ObjectName, T>? old)
-        where T : KubernetesObject
-    {
-        var fresh = _folder.Objects.Select(o => o.Value).OfType<T>().ToImmutableDictionary(o => o.Key);
-        return old is not null && old.Count == fresh.Count && fresh.All(f => ReferenceEquals(f.Value, old.GetValueOrDefault(f.Key))) ? old : fresh;
     }
 }

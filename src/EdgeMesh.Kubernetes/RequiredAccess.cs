@@ -14,11 +14,5 @@ public static class RequiredAccess
 {
     private static readonly ImmutableArray<string> ReadVerbs = ["list", "watch"];
 
-    public static ImmutableArray<AccessRule> Rules { get; } =
-    [
-        new("", "services", ReadVerbs),
-        new("", "endpoints", ReadVerbs),
-        new("", "nodes", ReadVerbs),
-        new("discovery.k8s.io", "endpointslices", ReadVerbs),
-    ];
+    public static ImmutableArray<AccessRule> Rules { get; } = [.. Api.Kinds.All.Select(kind => new AccessRule(kind.Group, kind.Plural, ReadVerbs))];
 }

@@ -42,22 +42,7 @@ internal static class SourceFactory
                 Master = server.Master?.ToString() ?? "",
                 KubeConfigPath = server.KubeConfig ?? "",
             },
-            ClusterSource.MetaServer meta => access with
-            {
-                // What the options resolved wins over what the environment would suggest.
-                Environment = name => name.StartsWith("KUBERNETES_", StringComparison.Ordinal) ? null : System.Environment.GetEnvironmentVariable(name),
-                MetaServer = meta.Security is { } security
-                    ? new MetaServerOptions
-                    {
-                        Server = meta.Server.ToString(),
-                        RequireAuthorization = true,
-                        InsecureSkipTlsVerify = security.InsecureSkipTlsVerify,
-                        TlsCaFile = security.CaFile,
-                        TlsCertFile = security.CertificateFile,
-                        TlsPrivateKeyFile = security.KeyFile,
-                    }
-                    : new MetaServerOptions { Server = meta.Server.ToString() },
-            },
+            ClusterSource.MetaServer meta => access with { MetaServer = meta.Options },
             _ => access,
         };
     }

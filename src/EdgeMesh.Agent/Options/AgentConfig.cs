@@ -1,3 +1,5 @@
+using EdgeMesh.Kubernetes.Yaml;
+
 namespace EdgeMesh.Agent.Options;
 
 /// <summary>What a user wrote: the values of the keys that a file sets, each with its place. Values are checked one by one;

@@ -4,6 +4,7 @@ using EdgeMesh.Agent.Admin;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Hosts;
+using EdgeMesh.Kubernetes.Access;
 using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Netfilter.Iptables;
 using EdgeMesh.Planning;
@@ -136,11 +137,8 @@ internal abstract record ClusterSource
         public override string Description => "API server of this cluster, with the pod's service account";
     }
 
-    /// <param name="Security">Null: plain, without a token.</param>
-    public sealed record MetaServer(Uri Server, MetaServerSecurity? Security) : ClusterSource
+    public sealed record MetaServer(MetaServerOptions Options) : ClusterSource
     {
-        public override string Description => $"metaServer {Server}";
+        public override string Description => $"metaServer {new Uri(Options.Address)}";
     }
 }
-
-internal sealed record MetaServerSecurity(bool InsecureSkipTlsVerify, string CaFile, string CertificateFile, string KeyFile);

@@ -1,5 +1,7 @@
 using EdgeMesh.Agent.Admin;
 using System.Net;
+using EdgeMesh.Kubernetes.Access;
+using EdgeMesh.Kubernetes.Yaml;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Agent.Options;
@@ -106,24 +108,22 @@ internal static class AgentOptionsResolver
 
         var metaServer = MetaServer(config);
         // Edge files of older releases name the metaServer as master.
-        if (kubeConfig.Length == 0 && master.Length > 0 && new Uri(master) == metaServer.Server)
-            return metaServer;
+        if (kubeConfig.Length == 0 && master.Length > 0 && (new Uri(master) == new Uri(metaServer.Server) || new Uri(master) == new Uri(metaServer.Address)))
+            return new ClusterSource.MetaServer(metaServer);
         if (master.Length > 0 || kubeConfig.Length > 0)
             return new ClusterSource.ApiServer(master.Length > 0 ? new Uri(master) : null, kubeConfig.Length > 0 ? kubeConfig : null);
-        return kind == NodeKind.Cloud ? new ClusterSource.InCluster() : metaServer;
+        return kind == NodeKind.Cloud ? new ClusterSource.InCluster() : new ClusterSource.MetaServer(metaServer);
     }
 
-    private static ClusterSource.MetaServer MetaServer(AgentConfig config)
+    private static MetaServerOptions MetaServer(AgentConfig config) => new()
     {
-        var server = new Uri(config.Get(KubeApiKeys.MetaServer));
-        if (!config.Get(KubeApiKeys.MetaServerAuthorization))
-            return new ClusterSource.MetaServer(server, null);
-        if (!config.IsSet(KubeApiKeys.MetaServer))
-            server = new UriBuilder(server) { Scheme = Uri.UriSchemeHttps }.Uri;
-        return new ClusterSource.MetaServer(server, new MetaServerSecurity(
-            config.Get(KubeApiKeys.MetaServerInsecure), config.Get(KubeApiKeys.MetaServerCa),
-            config.Get(KubeApiKeys.MetaServerCertificate), config.Get(KubeApiKeys.MetaServerKey)));
-    }
+        Server = new Uri(config.Get(KubeApiKeys.MetaServer)).ToString(),
+        RequireAuthorization = config.Get(KubeApiKeys.MetaServerAuthorization),
+        InsecureSkipTlsVerify = config.Get(KubeApiKeys.MetaServerInsecure),
+        TlsCaFile = config.Get(KubeApiKeys.MetaServerCa),
+        TlsCertFile = config.Get(KubeApiKeys.MetaServerCertificate),
+        TlsPrivateKeyFile = config.Get(KubeApiKeys.MetaServerKey),
+    };
 
     /// <summary>On an edge node of the Go agent every pod asks it for every name, without a line in its file.</summary>
     private static void CheckNames(AgentConfig config, NodeKind kind, ClusterSource source, FindingList findings)

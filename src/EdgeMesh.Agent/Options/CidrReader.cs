@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Net;
+using EdgeMesh.Kubernetes.Yaml;
 using EdgeMesh.Linux;
 
 namespace EdgeMesh.Agent.Options;
@@ -9,8 +10,8 @@ internal static class CidrReader
 {
     /// <summary>As <see cref="Read"/>; a single text may hold several, with commas between them.</summary>
     public static bool ReadOneOrMore(YamlValue node, FaultSink fault, out ImmutableArray<IPNetwork> value) => Read(
-        node is YamlValue.Scalar { IsNull: false } text
-            ? new YamlValue.Sequence(text.Mark, [.. text.Text.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries).Select(part => new YamlValue.Scalar(text.Mark, part, Quoted: true))])
+        node is YamlScalar { IsNull: false } text
+            ? new YamlSequence(text.Mark, [.. text.Text.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries).Select(part => new YamlScalar(text.Mark, part, Quoted: true))])
             : node,
         fault, out value);
 
@@ -19,7 +20,7 @@ internal static class CidrReader
         value = [];
         if (!ValueReaders.TextList(node, fault, out var texts))
             return false;
-        var items = ((YamlValue.Sequence)node).Items;
+        var items = ((YamlSequence)node).Items;
         var networks = ImmutableArray.CreateBuilder<IPNetwork>();
         var good = true;
         for (var i = 0; i < texts.Length; i++)

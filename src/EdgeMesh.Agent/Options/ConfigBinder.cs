@@ -1,3 +1,5 @@
+using EdgeMesh.Kubernetes.Yaml;
+
 namespace EdgeMesh.Agent.Options;
 
 /// <summary>Holds a YAML tree against the schema: every key that the tree has is either known and of the right kind, or a fault.</summary>
@@ -7,7 +9,7 @@ internal sealed class ConfigBinder(AgentConfig config, FindingList findings)
 
     public void Bind(YamlValue root)
     {
-        if (root is not YamlValue.Mapping mapping)
+        if (root is not YamlMapping mapping)
         {
             findings.Fault(root.Mark, "", $"a configuration file is a mapping, and this is {root.Noun}", "begin with a key, like 'modules:'");
             return;
@@ -18,7 +20,7 @@ internal sealed class ConfigBinder(AgentConfig config, FindingList findings)
         WarnOfRetiredKeys();
     }
 
-    private void Section(string path, YamlValue.Mapping mapping)
+    private void Section(string path, YamlMapping mapping)
     {
         var known = ConfigSchema.Children[path];
         var seen = new Dictionary<string, YamlEntry>(StringComparer.Ordinal);
@@ -50,11 +52,11 @@ internal sealed class ConfigBinder(AgentConfig config, FindingList findings)
     private void Known(string path, YamlEntry entry)
     {
         // A key without a value leaves the default in force, as in Go; Helm charts write such lines.
-        if (entry.Value is YamlValue.Scalar { IsNull: true })
+        if (entry.Value is YamlScalar { IsNull: true })
             return;
         if (ConfigSchema.ByPath.TryGetValue(path, out var key))
             Value(key, entry);
-        else if (entry.Value is YamlValue.Mapping section)
+        else if (entry.Value is YamlMapping section)
             Section(path, section);
         else
             findings.Fault(entry.Value.Mark, path, $"is a section with keys of its own, and this is {entry.Value.Noun}",

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Text;
 using EdgeMesh.Kubernetes;
+using EdgeMesh.Kubernetes.Yaml;
 
 namespace EdgeMesh.Agent.Options;
 
@@ -88,8 +89,8 @@ internal static class ConfigFile
         }
 
         var config = new AgentConfig { File = path };
-        var root = YamlTree.Read(text, findings);
-        if (root is null or YamlValue.Scalar { IsNull: true })
+        var root = ConfigYaml.Read(text, findings);
+        if (root is null or YamlScalar { IsNull: true })
         {
             if (!findings.HasFaults)
                 findings.Fault(YamlMark.WholeFile, "", "the file is empty", $"write one: edgemesh-agent config minimal > {path}");

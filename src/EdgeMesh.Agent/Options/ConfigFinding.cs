@@ -1,3 +1,5 @@
+using EdgeMesh.Kubernetes.Yaml;
+
 namespace EdgeMesh.Agent.Options;
 
 /// <summary>Something to tell a person about a configuration file: where, what, and what to do.</summary>

@@ -1,3 +1,5 @@
+using EdgeMesh.Kubernetes.Yaml;
+
 namespace EdgeMesh.Agent.Options;
 
 internal enum KeyStatus

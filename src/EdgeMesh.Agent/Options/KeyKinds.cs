@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Net;
+using EdgeMesh.Kubernetes.Yaml;
 using static System.FormattableString;
 
 namespace EdgeMesh.Agent.Options;

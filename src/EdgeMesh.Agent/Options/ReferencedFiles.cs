@@ -15,7 +15,7 @@ internal static class ReferencedFiles
             case ClusterSource.ApiServer { KubeConfig: not null }:
                 Secret(config, KubeApiKeys.KubeConfig, "the kubeconfig", findings);
                 break;
-            case ClusterSource.MetaServer { Security: not null }:
+            case ClusterSource.MetaServer { Options.RequireAuthorization: true }:
                 Exists(config, KubeApiKeys.MetaServerCa, "the CA certificate", findings);
                 Exists(config, KubeApiKeys.MetaServerCertificate, "the certificate", findings);
                 Secret(config, KubeApiKeys.MetaServerKey, "the private key", findings);

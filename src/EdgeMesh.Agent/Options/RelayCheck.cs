@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
 using EdgeMesh.Agent.Hosting.Tunnel;
+using EdgeMesh.Kubernetes.Yaml;
 using EdgeMesh.LibP2P.Addresses;
 using EdgeMesh.Linux;
 
@@ -17,7 +18,7 @@ internal static class RelayCheck
     /// <returns>True: a null or a name that no node has is told as a doubt, never as a fault of the value.</returns>
     public static bool Name(YamlValue node, FaultSink doubt, ref string name)
     {
-        if (node is YamlValue.Scalar { IsNull: true } || name.Length == 0)
+        if (node is YamlScalar { IsNull: true } || name.Length == 0)
         {
             name = "";
             doubt(node.Mark, "nodeName is empty", "write the node's name in Kubernetes, or remove the whole entry");
@@ -34,7 +35,7 @@ internal static class RelayCheck
         return true;
     }
 
-    public static void Address(YamlValue.Scalar node, FaultSink doubt)
+    public static void Address(YamlScalar node, FaultSink doubt)
     {
         var (what, remedy) = FaultOf(node.IsNull ? "" : node.Text);
         if (what.Length > 0)

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using EdgeMesh.Kubernetes.Yaml;
 
 namespace EdgeMesh.Agent.Options;
 
@@ -13,7 +14,7 @@ internal sealed record RelayNode(string NodeName, ImmutableArray<string> Adverti
     public static bool ReadList(YamlValue node, FaultSink fault, out ImmutableArray<RelayNode> value)
     {
         value = [];
-        if (node is not YamlValue.Sequence list)
+        if (node is not YamlSequence list)
         {
             fault(node.Mark, $"wants a list, and this is {node.Noun}", "begin each relay node with '- nodeName: …'");
             return false;
@@ -34,7 +35,7 @@ internal sealed record RelayNode(string NodeName, ImmutableArray<string> Adverti
 
     private static bool ReadOne(YamlValue item, FaultSink fault, ImmutableArray<RelayNode>.Builder nodes)
     {
-        if (item is not YamlValue.Mapping mapping)
+        if (item is not YamlMapping mapping)
         {
             fault(item.Mark, $"wants a relay node, and this is {item.Noun}", "write nodeName and advertiseAddress");
             return false;
@@ -55,7 +56,7 @@ internal sealed record RelayNode(string NodeName, ImmutableArray<string> Adverti
             }
             else if (entry.Key.Equals("advertiseAddress", StringComparison.OrdinalIgnoreCase))
             {
-                good &= entry.Value is YamlValue.Scalar { IsNull: true } || ReadAddresses(entry.Value, fault, Doubt, out addresses);
+                good &= entry.Value is YamlScalar { IsNull: true } || ReadAddresses(entry.Value, fault, Doubt, out addresses);
             }
             else
             {
@@ -73,7 +74,7 @@ internal sealed record RelayNode(string NodeName, ImmutableArray<string> Adverti
     private static bool ReadAddresses(YamlValue value, FaultSink fault, FaultSink doubt, out ImmutableArray<string> addresses)
     {
         addresses = [];
-        if (value is YamlValue.Scalar { Text: var text })
+        if (value is YamlScalar { Text: var text })
         {
             fault(value.Mark, $"advertiseAddress wants a list, and this is {value.Noun}", $"begin each address on its own line with '- ', or write [{text}]");
             return false;
@@ -81,8 +82,8 @@ internal sealed record RelayNode(string NodeName, ImmutableArray<string> Adverti
 
         if (!ValueReaders.TextList(value, fault, out addresses))
             return false;
-        foreach (var item in ((YamlValue.Sequence)value).Items)
-            RelayCheck.Address((YamlValue.Scalar)item, doubt);
+        foreach (var item in ((YamlSequence)value).Items)
+            RelayCheck.Address((YamlScalar)item, doubt);
         return true;
     }
 }

@@ -1,3 +1,5 @@
+using EdgeMesh.Kubernetes.Yaml;
+
 namespace EdgeMesh.Agent.Options;
 
 /// <summary>Keys that older files hold: those of releases 1.8 to 1.12 that have other names now, and those that the Go agent

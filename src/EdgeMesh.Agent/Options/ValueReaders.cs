@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using EdgeMesh.Kubernetes.Api;
+using EdgeMesh.Kubernetes.Yaml;
 using EdgeMesh.Linux;
 
 namespace EdgeMesh.Agent.Options;
@@ -13,8 +14,8 @@ internal static class ValueReaders
 {
     public static bool Text(YamlValue node, FaultSink fault, out string value)
     {
-        value = node is YamlValue.Scalar scalar ? scalar.Text : "";
-        if (node is YamlValue.Scalar)
+        value = node is YamlScalar scalar ? scalar.Text : "";
+        if (node is YamlScalar)
             return true;
         fault(node.Mark, $"wants a text, and this is {node.Noun}", "write one value on this line");
         return false;
@@ -23,7 +24,7 @@ internal static class ValueReaders
     public static bool Boolean(YamlValue node, FaultSink fault, out bool value)
     {
         value = false;
-        if (node is YamlValue.Scalar { Quoted: false } scalar)
+        if (node is YamlScalar { Quoted: false } scalar)
         {
             switch (scalar.Text)
             {
@@ -35,7 +36,7 @@ internal static class ValueReaders
             }
         }
 
-        var remedy = node is YamlValue.Scalar { Quoted: true, Text: "true" or "false" } ? "take the quotes away" : "write true or false";
+        var remedy = node is YamlScalar { Quoted: true, Text: "true" or "false" } ? "take the quotes away" : "write true or false";
         fault(node.Mark, $"wants true or false, and this is {node.Noun}", remedy);
         return false;
     }
@@ -43,9 +44,9 @@ internal static class ValueReaders
     public static ValueReader<int> Integer(int min, int max) => (YamlValue node, FaultSink fault, out int value) =>
     {
         value = 0;
-        if (node is not YamlValue.Scalar { Quoted: false } scalar || !TryInteger(scalar.Text, out var number))
+        if (node is not YamlScalar { Quoted: false } scalar || !TryInteger(scalar.Text, out var number))
         {
-            var remedy = node is YamlValue.Scalar { Quoted: true } ? "take the quotes away" : "write digits only";
+            var remedy = node is YamlScalar { Quoted: true } ? "take the quotes away" : "write digits only";
             fault(node.Mark, $"wants a whole number, and this is {node.Noun}", remedy);
             return false;
         }
@@ -63,7 +64,7 @@ internal static class ValueReaders
     public static bool Number(YamlValue node, FaultSink fault, out double value)
     {
         value = 0;
-        if (node is YamlValue.Scalar { Quoted: false } scalar
+        if (node is YamlScalar { Quoted: false } scalar
             && double.TryParse(scalar.Text, NumberStyles.Float, CultureInfo.InvariantCulture, out value)
             && double.IsFinite(value))
         {
@@ -78,9 +79,9 @@ internal static class ValueReaders
     public static ValueReader<TimeSpan> Duration(TimeSpan min, TimeSpan max) => (YamlValue node, FaultSink fault, out TimeSpan value) =>
     {
         value = default;
-        if (node is not YamlValue.Scalar scalar || !GoDuration.TryParse(scalar.Text, out value))
+        if (node is not YamlScalar scalar || !GoDuration.TryParse(scalar.Text, out value))
         {
-            var remedy = node is YamlValue.Scalar { Text: var text } && int.TryParse(text, out _) ? $"say the unit: {text}s" : "write it like 25s or 1m30s";
+            var remedy = node is YamlScalar { Text: var text } && int.TryParse(text, out _) ? $"say the unit: {text}s" : "write it like 25s or 1m30s";
             fault(node.Mark, $"wants a duration, and this is {node.Noun}", remedy);
             return false;
         }
@@ -98,13 +99,13 @@ internal static class ValueReaders
         where TEnum : notnull => (YamlValue node, FaultSink fault, out TEnum value) =>
     {
         value = words.Values.First();
-        if (node is YamlValue.Scalar scalar && words.TryGetValue(scalar.Text, out var chosen))
+        if (node is YamlScalar scalar && words.TryGetValue(scalar.Text, out var chosen))
         {
             value = chosen;
             return true;
         }
 
-        var near = node is YamlValue.Scalar s ? Nearest.Of(s.Text, words.Keys) : null;
+        var near = node is YamlScalar s ? Nearest.Of(s.Text, words.Keys) : null;
         var allowed = $"choose one of {string.Join(", ", words.Keys)}";
         fault(node.Mark, $"{node.Noun} is not a choice here", near is null ? allowed : $"{allowed}; nearest is {near}");
         return false;
@@ -113,7 +114,7 @@ internal static class ValueReaders
     public static bool IpAddress(YamlValue node, FaultSink fault, out IPAddress value)
     {
         value = IPAddress.None;
-        if (node is YamlValue.Scalar scalar && InetAddress.TryParse(scalar.Text, out var parsed))
+        if (node is YamlScalar scalar && InetAddress.TryParse(scalar.Text, out var parsed))
         {
             value = parsed.ToIPAddress();
             return true;
@@ -126,7 +127,7 @@ internal static class ValueReaders
     public static bool ListenAddress(YamlValue node, FaultSink fault, out IPEndPoint value)
     {
         value = new IPEndPoint(IPAddress.None, 0);
-        var text = node is YamlValue.Scalar scalar ? scalar.Text : "";
+        var text = node is YamlScalar scalar ? scalar.Text : "";
         if (text.StartsWith("localhost:", StringComparison.OrdinalIgnoreCase))
             text = "127.0.0.1" + text["localhost".Length..];
         if (text.Contains(':') && IPEndPoint.TryParse(text, out var parsed) && parsed.Port > 0
@@ -143,7 +144,7 @@ internal static class ValueReaders
     public static bool TextList(YamlValue node, FaultSink fault, out ImmutableArray<string> value)
     {
         value = [];
-        if (node is not YamlValue.Sequence list)
+        if (node is not YamlSequence list)
         {
             fault(node.Mark, $"wants a list, and this is {node.Noun}", "begin each item on its own line with '- '");
             return false;
@@ -166,7 +167,7 @@ internal static class ValueReaders
         value = [];
         if (!TextList(node, fault, out var texts))
             return false;
-        var items = ((YamlValue.Sequence)node).Items;
+        var items = ((YamlSequence)node).Items;
         var names = ImmutableArray.CreateBuilder<ObjectName>();
         var good = true;
         for (var i = 0; i < texts.Length; i++)

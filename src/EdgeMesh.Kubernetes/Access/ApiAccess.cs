@@ -119,7 +119,7 @@ internal sealed class ApiAccess
             return new(server, $"{server} (master)", options, time);
         }
 
-        return options.Environment("KUBERNETES_PORT") is null ? MetaServer(options, time) : InCluster(options, time);
+        return options.MetaServer is { } meta ? FromMetaServer(meta, options, time) : InCluster(options, time);
     }
 
     /// <summary>As much of <see cref="Identity"/> as can be told even where <see cref="Resolve"/> fails.</summary>
@@ -136,11 +136,16 @@ internal sealed class ApiAccess
                 return new(configured, server, Fingerprint(config.CertificateAuthority is { } ca ? AccessFiles.Roots(ca) : null));
             }
 
-            if (options.Master.Length > 0 || options.Environment("KUBERNETES_PORT") is null)
+            if (options.Master.Length > 0)
             {
-                var meta = options.Master.Length == 0;
-                server = (meta ? MetaServerUri(options.MetaServer) : ServerUri(options.Master, "kubeAPIConfig.master")).ToString();
-                return new(configured, server, Fingerprint(meta ? MetaServerRoots(options.MetaServer) : null));
+                server = ServerUri(options.Master, "kubeAPIConfig.master").ToString();
+                return new(configured, server, Fingerprint(null));
+            }
+
+            if (options.MetaServer is { } meta)
+            {
+                server = MetaServerUri(meta).ToString();
+                return new(configured, server, Fingerprint(MetaServerRoots(meta)));
             }
 
             server = InClusterUri(options).ToString();
@@ -225,9 +230,8 @@ internal sealed class ApiAccess
         };
     }
 
-    private static ApiAccess MetaServer(ApiAccessOptions options, TimeProvider time)
+    private static ApiAccess FromMetaServer(MetaServerOptions meta, ApiAccessOptions options, TimeProvider time)
     {
-        var meta = options.MetaServer;
         var server = MetaServerUri(meta);
         if (!meta.RequireAuthorization)
         {
@@ -256,7 +260,7 @@ internal sealed class ApiAccess
 
     private static string ConfiguredBy(ApiAccessOptions options) => (options.KubeConfigPath, options.Master) switch
     {
-        ("", "") => options.Environment("KUBERNETES_PORT") is null ? $"metaServer {options.MetaServer.Server}" : "in-cluster service account",
+        ("", "") => options.MetaServer is { } meta ? $"metaServer {meta.Address}" : "in-cluster service account",
         ("", _) => $"master {options.Master}",
         (_, "") => $"kubeconfig {options.KubeConfigPath}",
         _ => $"master {options.Master} with kubeconfig {options.KubeConfigPath}",
@@ -280,12 +284,7 @@ internal sealed class ApiAccess
     private static X509Certificate2Collection InClusterRoots(ApiAccessOptions options) =>
         AccessFiles.Roots(new(Path.Combine(options.ServiceAccountDirectory, "ca.crt"), null, "in-cluster service account"));
 
-    /// <summary>The default address says http; with authorization the metaServer speaks HTTPS on it.</summary>
-    private static Uri MetaServerUri(MetaServerOptions meta) => ServerUri(
-        meta.RequireAuthorization && meta.Server.StartsWith("http://", StringComparison.OrdinalIgnoreCase)
-            ? string.Concat("https://", meta.Server.AsSpan("http://".Length))
-            : meta.Server,
-        "kubeAPIConfig.metaServer.server");
+    private static Uri MetaServerUri(MetaServerOptions meta) => ServerUri(meta.Address, "kubeAPIConfig.metaServer.server");
 
     private static X509Certificate2Collection? MetaServerRoots(MetaServerOptions meta) =>
         meta.RequireAuthorization && !meta.InsecureSkipTlsVerify ? AccessFiles.Roots(new(meta.TlsCaFile, null, MetaServerSecurity + ".tlsCaFile")) : null;

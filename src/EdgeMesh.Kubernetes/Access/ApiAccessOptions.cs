@@ -2,7 +2,8 @@ using System.Net.Sockets;
 
 namespace EdgeMesh.Kubernetes.Access;
 
-/// <summary>What <c>kubeAPIConfig</c> of the configuration file says, plus what the process knows about itself.</summary>
+/// <summary>Which API server, and how: what <see cref="KubeConfigPath"/> leads to, else <see cref="Master"/>, else the
+/// <see cref="MetaServer"/>, else that of the cluster in which this process is a pod.</summary>
 public sealed record ApiAccessOptions
 {
     /// <summary>URL of an API server; empty: not set. Overrides the server named in the kubeconfig.</summary>
@@ -11,7 +12,8 @@ public sealed record ApiAccessOptions
     /// <summary>Path of a kubeconfig; empty: not set.</summary>
     public string KubeConfigPath { get; init; } = "";
 
-    public MetaServerOptions MetaServer { get; init; } = new();
+    /// <summary>Null: no metaServer is asked.</summary>
+    public MetaServerOptions? MetaServer { get; init; }
 
     /// <summary>Requests per second, averaged; 0 or less: no limit.</summary>
     public double Qps { get; init; } = 100;
@@ -41,10 +43,19 @@ public sealed record ApiAccessOptions
 
 public sealed record MetaServerOptions
 {
+    private const string PlainScheme = "http://";
+
+    /// <summary>URL as configured; see <see cref="Address"/>.</summary>
     public string Server { get; init; } = "http://127.0.0.1:10550";
 
     /// <summary>HTTPS with a client certificate and the service account's token.</summary>
     public bool RequireAuthorization { get; init; }
+
+    /// <summary>Where it is asked. With authorization a metaServer speaks HTTPS at the same port, and a token goes over nothing
+    /// else, whatever scheme is configured.</summary>
+    public string Address => RequireAuthorization && Server.StartsWith(PlainScheme, StringComparison.OrdinalIgnoreCase)
+        ? string.Concat("https://", Server.AsSpan(PlainScheme.Length))
+        : Server;
 
     public bool InsecureSkipTlsVerify { get; init; }
 

@@ -5,7 +5,7 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
-using EdgeMesh.Kubernetes.Manifests;
+using EdgeMesh.Kubernetes.Yaml;
 
 namespace EdgeMesh.Kubernetes.Access;
 
@@ -249,7 +249,7 @@ internal sealed class ExecPlugin(ExecCommand command, TimeProvider time)
 
     private static string OneLine(string text) => Watching.ApiClient.OneLine(text);
 
-    private static string Text(YamlMapping from, string key) => from[key] is YamlScalar { Text: var text } scalar && !(scalar.Plain && text is "null") ? text : "";
+    private static string Text(YamlMapping from, string key) => from[key] is YamlScalar { IsNull: false, Text: var text } ? text : "";
 
     private ApiAccessException Fault(string what, Exception? inner = null) => new($"the exec program {command.Program} of kubeconfig {command.Origin} {what}", inner);
 }

@@ -1,6 +1,6 @@
 using System.Text;
 using System.Text.Json;
-using EdgeMesh.Kubernetes.Manifests;
+using EdgeMesh.Kubernetes.Yaml;
 
 namespace EdgeMesh.Kubernetes.Access;
 
@@ -87,7 +87,7 @@ internal sealed record KubeConfig
     private static KubeConfig WithUser(KubeConfig found, YamlMapping root, YamlMapping context, YamlMapping cluster, string folder)
     {
         var path = found.Path;
-        var user = Text(context, "user") is { Length: > 0 } name ? Entry(root, "users", "user", name, path) : new YamlMapping([], 1);
+        var user = Text(context, "user") is { Length: > 0 } name ? Entry(root, "users", "user", name, path) : new YamlMapping(new(1, 1), []);
 
         foreach (var plugin in (string[])["auth-provider", "username", "password", "as", "impersonate"])
         {
@@ -195,7 +195,7 @@ internal sealed record KubeConfig
             {
                 if (Text(entry, "name") == name)
                 {
-                    return entry[member] as YamlMapping ?? new YamlMapping([], entry.Line);
+                    return entry[member] as YamlMapping ?? new YamlMapping(entry.Mark, []);
                 }
             }
         }
@@ -204,5 +204,5 @@ internal sealed record KubeConfig
     }
 
     private static string Text(YamlMapping from, string key) =>
-        from[key] is YamlScalar { Text: var text } scalar && !(scalar.Plain && text is "null" or "~") ? text : "";
+        from[key] is YamlScalar { IsNull: false, Text: var text } ? text : "";
 }

@@ -2,27 +2,9 @@ using System.Text.Json.Serialization;
 
 namespace EdgeMesh.Kubernetes.Api;
 
-[JsonSourceGenerationOptions(
-    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
-    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
-    GenerationMode = JsonSourceGenerationMode.Metadata,
-    Converters =
-    [
-        typeof(NullableArray<string>),
-        typeof(NullableArray<ServicePort>),
-        typeof(NullableArray<EndpointPort>),
-        typeof(NullableArray<Endpoint>),
-        typeof(NullableArray<HintName>),
-        typeof(NullableArray<EndpointSubset>),
-        typeof(NullableArray<SubsetAddress>),
-    ])]
-[JsonSerializable(typeof(Service))]
-[JsonSerializable(typeof(EndpointSlice))]
-[JsonSerializable(typeof(Endpoints))]
-[JsonSerializable(typeof(Node))]
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, GenerationMode = JsonSourceGenerationMode.Metadata)]
 [JsonSerializable(typeof(ListEnvelope))]
 [JsonSerializable(typeof(Status))]
-[JsonSerializable(typeof(string))]
 internal sealed partial class ObjectJson : JsonSerializerContext;
 
 /// <summary>What stands around the items of a list.</summary>

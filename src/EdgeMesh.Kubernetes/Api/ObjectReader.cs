@@ -1,6 +1,6 @@
+using System.Collections.Immutable;
 using System.Net;
 using System.Text.Json;
-using System.Text.Json.Serialization.Metadata;
 
 namespace EdgeMesh.Kubernetes.Api;
 
@@ -18,36 +18,36 @@ internal static class ObjectReader
     /// <summary>etcd refuses objects over 1.5 MiB, so nothing real is larger.</summary>
     public const int LargestObject = 2 << 20;
 
-    public static ReadResult<T> Read<T>(ReadOnlySpan<byte> json, JsonTypeInfo<T> type)
+    public static ReadResult<T> Read<T>(ReadOnlySpan<byte> json, Schema<T> schema, Kind<T> kind)
         where T : KubernetesObject
     {
-        T? value;
+        var reader = new Utf8JsonReader(json);
+        T value;
         try
         {
-            value = ObjectScan.Read<T>(json) ?? JsonSerializer.Deserialize(json, type);
+            reader.Read();
+            if (reader.TokenType == JsonTokenType.Null)
+            {
+                return new(null, new(default, null, "is null", "$"));
+            }
+
+            value = schema.Read(ref reader);
+            // The rest must be read to be known to be nothing.
+            reader.Read();
         }
         catch (Exception e) when (IsBadInput(e))
         {
             var (name, version, _) = Identify(json);
-            var path = PathOf(e as JsonException);
-            return new(null, new(name, version, path is null or "$" ? "is not valid JSON of this kind" : $"has a value of the wrong type at {path}", path));
+            var path = JsonPath.At(json, reader.TokenStartIndex);
+            return new(null, new(name, version, path == "$" ? "is not valid JSON of this kind" : $"has a value of the wrong type at {path}", path));
         }
 
-        if (value is null)
-        {
-            return new(null, new(default, null, "is null", "$"));
-        }
-
-        return ObjectCheck.FirstFault(value) is { } fault
+        return ObjectCheck.FirstFault(value, kind) is { } fault
             ? new(null, new(value.Key, value.Metadata.ResourceVersion, fault.Message, fault.Path))
             : new(value, null);
     }
 
-    private static string? PathOf(JsonException? e) => e?.InnerException is JsonException inner && e.Data["index"] is int index
-        ? $"{e.Path}[{index}]{PathOf(inner)?.TrimStart('$')}"
-        : e?.Path;
-
-    /// <summary>Whatever the serializer throws for bytes that it does not like (lone surrogates and bad UTF-8 are InvalidOperationException).</summary>
+    /// <summary>Whatever a reader of JSON throws for bytes that it does not like (lone surrogates and bad UTF-8 are InvalidOperationException).</summary>
     public static bool IsBadInput(Exception e) => e is JsonException or InvalidOperationException or FormatException or ArgumentException or OverflowException or NotSupportedException;
 
     /// <summary>Name, resourceVersion and kind from the front of an object that may be broken or cut off.</summary>
@@ -99,28 +99,23 @@ internal static class ObjectReader
 /// <summary>What the API server itself would refuse, and a folder of manifests may contain.</summary>
 internal static class ObjectCheck
 {
-    public static (string Message, string Path)? FirstFault(KubernetesObject value)
+    public static (string Message, string Path)? FirstFault<T>(T value, Kind<T> kind)
+        where T : KubernetesObject
     {
         if (value.Metadata.Name.Length is 0 or > 253)
         {
             return ("needs metadata.name of 1 to 253 characters", "$.metadata");
         }
 
-        if (value is not Node && value.Metadata.Namespace.Length is 0 or > 253)
+        if (kind.IsNamespaced && value.Metadata.Namespace.Length is 0 or > 253)
         {
             return ("needs metadata.namespace of 1 to 253 characters", "$.metadata");
         }
 
-        return value switch
-        {
-            Service service => Check(service),
-            EndpointSlice slice => Check(slice),
-            Endpoints endpoints => Check(endpoints),
-            _ => null,
-        };
+        return kind.Check?.Invoke(value);
     }
 
-    private static (string, string)? Check(Service service)
+    public static (string, string)? Of(Service service)
     {
         for (var i = 0; i < service.Spec.Ports.Length; i++)
         {
@@ -157,9 +152,9 @@ internal static class ObjectCheck
         return null;
     }
 
-    private static (string, string)? Check(EndpointSlice slice)
+    public static (string, string)? Of(EndpointSlice slice)
     {
-        if (Check(slice.Ports, "$.ports") is { } fault)
+        if (Ports(slice.Ports, "$.ports") is { } fault)
         {
             return fault;
         }
@@ -183,12 +178,12 @@ internal static class ObjectCheck
         return null;
     }
 
-    private static (string, string)? Check(Endpoints endpoints)
+    public static (string, string)? Of(Endpoints endpoints)
     {
         for (var i = 0; i < endpoints.Subsets.Length; i++)
         {
             var subset = endpoints.Subsets[i];
-            if (Check(subset.Ports, $"$.subsets[{i}].ports") is { } fault)
+            if (Ports(subset.Ports, $"$.subsets[{i}].ports") is { } fault)
             {
                 return fault;
             }
@@ -205,7 +200,7 @@ internal static class ObjectCheck
         return null;
     }
 
-    private static (string, string)? Check(System.Collections.Immutable.ImmutableArray<EndpointPort> ports, string path)
+    private static (string, string)? Ports(ImmutableArray<EndpointPort> ports, string path)
     {
         for (var i = 0; i < ports.Length; i++)
         {

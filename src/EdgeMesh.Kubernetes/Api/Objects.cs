@@ -1,12 +1,9 @@
 using System.Collections.Immutable;
-using System.Text.Json.Serialization;
 
 namespace EdgeMesh.Kubernetes.Api;
 
-// The parts of core/v1 and discovery.k8s.io/v1 that a service proxy reads, with the API's own names.
-// Everything else in an object is skipped while reading.
-// Setters turn null and default into the empty value: generated deserialization passes those for absent members,
-// and the API itself writes "endpoints": null for an empty slice.
+// The parts of core/v1 and discovery.k8s.io/v1 that a service proxy reads, with the API's own names. Everything else in an
+// object is skipped while reading. An object is set by its schema and never changed after.
 
 public readonly record struct ObjectName(string Namespace, string Name)
 {
@@ -15,186 +12,281 @@ public readonly record struct ObjectName(string Namespace, string Name)
 
 public sealed record ObjectMeta
 {
-    public string Name { get; init => field = value ?? ""; } = "";
+    public string Name { get; internal set; } = "";
 
-    [JsonConverter(typeof(SharedString))]
-    public string Namespace { get; init => field = value ?? ""; } = "";
+    public string Namespace { get; internal set; } = "";
 
-    public string? Uid { get; init; }
+    public string? Uid { get; internal set; }
 
-    public string? ResourceVersion { get; init; }
+    public string? ResourceVersion { get; internal set; }
 
-    /// <summary>Only the labels that <see cref="KeptLabels"/> names; the others are dropped while reading.</summary>
-    [JsonConverter(typeof(KeptLabels))]
-    public ImmutableDictionary<string, string> Labels { get; init => field = value ?? ImmutableDictionary<string, string>.Empty; } = ImmutableDictionary<string, string>.Empty;
+    /// <summary>Only those of <see cref="KeptWords.Labels"/>; the others are dropped while reading.</summary>
+    public ImmutableDictionary<string, string> Labels { get; internal set; } = ImmutableDictionary<string, string>.Empty;
 
-    /// <summary>Only the annotations that <see cref="KeptAnnotations"/> names.</summary>
-    [JsonConverter(typeof(KeptAnnotations))]
-    public ImmutableDictionary<string, string> Annotations { get; init => field = value ?? ImmutableDictionary<string, string>.Empty; } = ImmutableDictionary<string, string>.Empty;
+    /// <summary>Only those of <see cref="KeptWords.Annotations"/>.</summary>
+    public ImmutableDictionary<string, string> Annotations { get; internal set; } = ImmutableDictionary<string, string>.Empty;
+
+    internal static Schema<ObjectMeta> Schema { get; } = new(() => new())
+    {
+        { "name", JsonShapes.Text, o => o.Name, (ref o, v) => o.Name = v ?? "" },
+        { "namespace", JsonShapes.SharedText, o => o.Namespace, (ref o, v) => o.Namespace = v ?? "" },
+        { "uid", JsonShapes.Text, o => o.Uid, (ref o, v) => o.Uid = v },
+        { "resourceVersion", JsonShapes.Text, o => o.ResourceVersion, (ref o, v) => o.ResourceVersion = v },
+        { "labels", KeptWords.Labels, o => o.Labels, (ref o, v) => o.Labels = v },
+        { "annotations", KeptWords.Annotations, o => o.Annotations, (ref o, v) => o.Annotations = v },
+    };
 }
 
 public abstract record KubernetesObject
 {
-    public ObjectMeta Metadata { get; init => field = value ?? new(); } = new();
+    public ObjectMeta Metadata { get; internal set; } = new();
 
-    [JsonIgnore]
     public ObjectName Key => new(Metadata.Namespace, Metadata.Name);
 }
 
 public sealed record Service : KubernetesObject
 {
-    public ServiceSpec Spec { get; init => field = value ?? new(); } = new();
+    public ServiceSpec Spec { get; internal set; } = new();
+
+    internal static ObjectSchema<Service> Schema { get; } = new(() => new())
+    {
+        { "spec", JsonShapes.Object(ServiceSpec.Schema), o => o.Spec, (ref o, v) => o.Spec = v ?? new() },
+    };
 }
 
 public sealed record ServiceSpec
 {
-    [JsonConverter(typeof(SharedString))]
-    public string? Type { get; init; }
+    public ImmutableArray<ServicePort> Ports { get; internal set; } = [];
 
-    public string? ClusterIP { get; init; }
+    public string? ClusterIP { get; internal set; }
 
-    public ImmutableArray<string> ClusterIPs { get; init => field = value.IsDefault ? [] : value; } = [];
+    public ImmutableArray<string> ClusterIPs { get; internal set; } = [];
 
-    public ImmutableArray<string> ExternalIPs { get; init => field = value.IsDefault ? [] : value; } = [];
+    public string? Type { get; internal set; }
 
-    public ImmutableArray<ServicePort> Ports { get; init => field = value.IsDefault ? [] : value; } = [];
+    public ImmutableArray<string> ExternalIPs { get; internal set; } = [];
 
-    [JsonConverter(typeof(SharedString))]
-    public string? SessionAffinity { get; init; }
+    public string? SessionAffinity { get; internal set; }
 
-    public SessionAffinityConfig? SessionAffinityConfig { get; init; }
+    public string? ExternalTrafficPolicy { get; internal set; }
 
-    [JsonConverter(typeof(SharedString))]
-    public string? InternalTrafficPolicy { get; init; }
+    public SessionAffinityConfig? SessionAffinityConfig { get; internal set; }
 
-    [JsonConverter(typeof(SharedString))]
-    public string? ExternalTrafficPolicy { get; init; }
+    public string? InternalTrafficPolicy { get; internal set; }
+
+    internal static Schema<ServiceSpec> Schema { get; } = new(() => new())
+    {
+        { "ports", JsonShapes.List(ServicePort.Schema), o => o.Ports, (ref o, v) => o.Ports = v },
+        { "clusterIP", JsonShapes.Text, o => o.ClusterIP, (ref o, v) => o.ClusterIP = v },
+        { "clusterIPs", JsonShapes.Texts, o => o.ClusterIPs, (ref o, v) => o.ClusterIPs = v },
+        { "type", JsonShapes.SharedText, o => o.Type, (ref o, v) => o.Type = v },
+        { "externalIPs", JsonShapes.Texts, o => o.ExternalIPs, (ref o, v) => o.ExternalIPs = v },
+        { "sessionAffinity", JsonShapes.SharedText, o => o.SessionAffinity, (ref o, v) => o.SessionAffinity = v },
+        { "externalTrafficPolicy", JsonShapes.SharedText, o => o.ExternalTrafficPolicy, (ref o, v) => o.ExternalTrafficPolicy = v },
+        { "sessionAffinityConfig", JsonShapes.Object(SessionAffinityConfig.Schema), o => o.SessionAffinityConfig, (ref o, v) => o.SessionAffinityConfig = v },
+        { "internalTrafficPolicy", JsonShapes.SharedText, o => o.InternalTrafficPolicy, (ref o, v) => o.InternalTrafficPolicy = v },
+    };
 }
 
 public sealed record ServicePort
 {
-    [JsonConverter(typeof(SharedString))]
-    public string? Name { get; init; }
+    public string? Name { get; internal set; }
 
-    [JsonConverter(typeof(SharedString))]
-    public string? Protocol { get; init; }
+    public string? Protocol { get; internal set; }
 
-    [JsonConverter(typeof(SharedString))]
-    public string? AppProtocol { get; init; }
+    public string? AppProtocol { get; internal set; }
 
-    public int Port { get; init; }
+    public int Port { get; internal set; }
 
-    public int NodePort { get; init; }
+    public int NodePort { get; internal set; }
+
+    internal static Schema<ServicePort> Schema { get; } = new(() => new())
+    {
+        { "name", JsonShapes.SharedText, o => o.Name, (ref o, v) => o.Name = v },
+        { "protocol", JsonShapes.SharedText, o => o.Protocol, (ref o, v) => o.Protocol = v },
+        { "appProtocol", JsonShapes.SharedText, o => o.AppProtocol, (ref o, v) => o.AppProtocol = v },
+        { "port", JsonShapes.Number, o => o.Port, (ref o, v) => o.Port = v },
+        { "nodePort", JsonShapes.Number, o => o.NodePort, (ref o, v) => o.NodePort = v },
+    };
 }
 
 public sealed record SessionAffinityConfig
 {
-    public ClientIPConfig? ClientIP { get; init; }
+    public ClientIPConfig? ClientIP { get; internal set; }
+
+    internal static Schema<SessionAffinityConfig> Schema { get; } = new(() => new())
+    {
+        { "clientIP", JsonShapes.Object(ClientIPConfig.Schema), o => o.ClientIP, (ref o, v) => o.ClientIP = v },
+    };
 }
 
 public sealed record ClientIPConfig
 {
-    public int? TimeoutSeconds { get; init; }
+    public int? TimeoutSeconds { get; internal set; }
+
+    internal static Schema<ClientIPConfig> Schema { get; } = new(() => new())
+    {
+        { "timeoutSeconds", JsonShapes.OptionalNumber, o => o.TimeoutSeconds, (ref o, v) => o.TimeoutSeconds = v },
+    };
 }
 
 public sealed record EndpointSlice : KubernetesObject
 {
     /// <summary>IPv4, IPv6 or FQDN.</summary>
-    [JsonConverter(typeof(SharedString))]
-    public string? AddressType { get; init; }
+    public string? AddressType { get; internal set; }
 
-    public ImmutableArray<EndpointPort> Ports { get; init => field = value.IsDefault ? [] : value; } = [];
+    public ImmutableArray<Endpoint> Endpoints { get; internal set; } = [];
 
-    public ImmutableArray<Endpoint> Endpoints { get; init => field = value.IsDefault ? [] : value; } = [];
+    public ImmutableArray<EndpointPort> Ports { get; internal set; } = [];
+
+    internal static ObjectSchema<EndpointSlice> Schema { get; } = new(() => new())
+    {
+        { "addressType", JsonShapes.SharedText, o => o.AddressType, (ref o, v) => o.AddressType = v },
+        { "endpoints", JsonShapes.List(Endpoint.Schema), o => o.Endpoints, (ref o, v) => o.Endpoints = v },
+        { "ports", JsonShapes.List(EndpointPort.Schema), o => o.Ports, (ref o, v) => o.Ports = v },
+    };
 }
 
 public sealed record EndpointPort
 {
-    [JsonConverter(typeof(SharedString))]
-    public string? Name { get; init; }
+    public string? Name { get; internal set; }
 
-    [JsonConverter(typeof(SharedString))]
-    public string? Protocol { get; init; }
+    public int? Port { get; internal set; }
 
-    public int? Port { get; init; }
+    public string? Protocol { get; internal set; }
+
+    internal static Schema<EndpointPort> Schema { get; } = new(() => new())
+    {
+        { "name", JsonShapes.SharedText, o => o.Name, (ref o, v) => o.Name = v },
+        { "port", JsonShapes.OptionalNumber, o => o.Port, (ref o, v) => o.Port = v },
+        { "protocol", JsonShapes.SharedText, o => o.Protocol, (ref o, v) => o.Protocol = v },
+    };
 }
 
 public sealed record Endpoint
 {
-    public ImmutableArray<string> Addresses { get; init => field = value.IsDefault ? [] : value; } = [];
+    public ImmutableArray<string> Addresses { get; internal set; } = [];
 
-    [JsonConverter(typeof(SharedConditions))]
-    public EndpointConditions? Conditions { get; init; }
+    public EndpointConditions? Conditions { get; internal set; }
 
-    [JsonConverter(typeof(SharedString))]
-    public string? NodeName { get; init; }
+    public string? NodeName { get; internal set; }
 
-    [JsonConverter(typeof(SharedString))]
-    public string? Zone { get; init; }
+    public string? Zone { get; internal set; }
 
-    public EndpointHints? Hints { get; init; }
+    public EndpointHints? Hints { get; internal set; }
+
+    internal static Schema<Endpoint> Schema { get; } = new(() => new())
+    {
+        { "addresses", JsonShapes.Texts, o => o.Addresses, (ref o, v) => o.Addresses = v },
+        { "conditions", JsonShapes.Value(EndpointConditions.Schema), o => o.Conditions, (ref o, v) => o.Conditions = v },
+        { "nodeName", JsonShapes.SharedText, o => o.NodeName, (ref o, v) => o.NodeName = v },
+        { "zone", JsonShapes.SharedText, o => o.Zone, (ref o, v) => o.Zone = v },
+        { "hints", JsonShapes.Object(EndpointHints.Schema), o => o.Hints, (ref o, v) => o.Hints = v },
+    };
 }
 
-public sealed record EndpointConditions
+public record struct EndpointConditions
 {
-    public bool? Ready { get; init; }
+    public bool? Ready { get; internal set; }
 
-    public bool? Serving { get; init; }
+    public bool? Serving { get; internal set; }
 
-    public bool? Terminating { get; init; }
+    public bool? Terminating { get; internal set; }
+
+    internal static Schema<EndpointConditions> Schema { get; } = new(() => default)
+    {
+        { "ready", JsonShapes.Flag, o => o.Ready, (ref o, v) => o.Ready = v },
+        { "serving", JsonShapes.Flag, o => o.Serving, (ref o, v) => o.Serving = v },
+        { "terminating", JsonShapes.Flag, o => o.Terminating, (ref o, v) => o.Terminating = v },
+    };
 }
 
 public sealed record EndpointHints
 {
-    public ImmutableArray<HintName> ForZones { get; init => field = value.IsDefault ? [] : value; } = [];
+    public ImmutableArray<HintName> ForZones { get; internal set; } = [];
 
-    public ImmutableArray<HintName> ForNodes { get; init => field = value.IsDefault ? [] : value; } = [];
+    public ImmutableArray<HintName> ForNodes { get; internal set; } = [];
+
+    internal static Schema<EndpointHints> Schema { get; } = new(() => new())
+    {
+        { "forZones", JsonShapes.List(HintName.Schema), o => o.ForZones, (ref o, v) => o.ForZones = v },
+        { "forNodes", JsonShapes.List(HintName.Schema), o => o.ForNodes, (ref o, v) => o.ForNodes = v },
+    };
 }
 
 public sealed record HintName
 {
-    [JsonConverter(typeof(SharedString))]
-    public string Name { get; init => field = value ?? ""; } = "";
+    public string Name { get; internal set; } = "";
+
+    internal static Schema<HintName> Schema { get; } = new(() => new())
+    {
+        { "name", JsonShapes.SharedText, o => o.Name, (ref o, v) => o.Name = v ?? "" },
+    };
 }
 
 /// <summary>core/v1 Endpoints: deprecated since 1.33, and still what an edge node has to use.</summary>
 public sealed record Endpoints : KubernetesObject
 {
-    public ImmutableArray<EndpointSubset> Subsets { get; init => field = value.IsDefault ? [] : value; } = [];
+    public ImmutableArray<EndpointSubset> Subsets { get; internal set; } = [];
+
+    internal static ObjectSchema<Endpoints> Schema { get; } = new(() => new())
+    {
+        { "subsets", JsonShapes.List(EndpointSubset.Schema), o => o.Subsets, (ref o, v) => o.Subsets = v },
+    };
 }
 
 public sealed record EndpointSubset
 {
-    public ImmutableArray<SubsetAddress> Addresses { get; init => field = value.IsDefault ? [] : value; } = [];
+    public ImmutableArray<SubsetAddress> Addresses { get; internal set; } = [];
 
-    public ImmutableArray<SubsetAddress> NotReadyAddresses { get; init => field = value.IsDefault ? [] : value; } = [];
+    public ImmutableArray<SubsetAddress> NotReadyAddresses { get; internal set; } = [];
 
-    public ImmutableArray<EndpointPort> Ports { get; init => field = value.IsDefault ? [] : value; } = [];
+    public ImmutableArray<EndpointPort> Ports { get; internal set; } = [];
+
+    internal static Schema<EndpointSubset> Schema { get; } = new(() => new())
+    {
+        { "addresses", JsonShapes.List(SubsetAddress.Schema), o => o.Addresses, (ref o, v) => o.Addresses = v },
+        { "notReadyAddresses", JsonShapes.List(SubsetAddress.Schema), o => o.NotReadyAddresses, (ref o, v) => o.NotReadyAddresses = v },
+        { "ports", JsonShapes.List(EndpointPort.Schema), o => o.Ports, (ref o, v) => o.Ports = v },
+    };
 }
 
 public sealed record SubsetAddress
 {
-    public string Ip { get; init => field = value ?? ""; } = "";
+    public string Ip { get; internal set; } = "";
 
-    [JsonConverter(typeof(SharedString))]
-    public string? NodeName { get; init; }
+    public string? NodeName { get; internal set; }
+
+    internal static Schema<SubsetAddress> Schema { get; } = new(() => new())
+    {
+        { "ip", JsonShapes.Text, o => o.Ip, (ref o, v) => o.Ip = v ?? "" },
+        { "nodeName", JsonShapes.SharedText, o => o.NodeName, (ref o, v) => o.NodeName = v },
+    };
 }
 
 /// <summary>core/v1 Node, for its topology labels and the addresses of its pods.</summary>
 public sealed record Node : KubernetesObject
 {
-    public NodeSpec Spec { get; init => field = value ?? new(); } = new();
+    public NodeSpec Spec { get; internal set; } = new();
+
+    internal static ObjectSchema<Node> Schema { get; } = new(() => new())
+    {
+        { "spec", JsonShapes.Object(NodeSpec.Schema), o => o.Spec, (ref o, v) => o.Spec = v ?? new() },
+    };
 }
 
 public sealed record NodeSpec
 {
-    [JsonPropertyName("podCIDR")]
-    public string PodCidr { get; init => field = value ?? ""; } = "";
+    public string PodCidr { get; internal set; } = "";
 
-    [JsonPropertyName("podCIDRs")]
-    public ImmutableArray<string> PodCidrs { get; init => field = value.IsDefault ? [] : value; } = [];
+    public ImmutableArray<string> PodCidrs { get; internal set; } = [];
 
     /// <summary>The older field stands alone where the newer one is missing.</summary>
-    [JsonIgnore]
     public ImmutableArray<string> Ranges => !PodCidrs.IsEmpty ? PodCidrs : PodCidr.Length > 0 ? [PodCidr] : [];
+
+    internal static Schema<NodeSpec> Schema { get; } = new(() => new())
+    {
+        { "podCIDR", JsonShapes.Text, o => o.PodCidr, (ref o, v) => o.PodCidr = v ?? "" },
+        { "podCIDRs", JsonShapes.Texts, o => o.PodCidrs, (ref o, v) => o.PodCidrs = v },
+    };
 }

@@ -3,7 +3,6 @@ using System.Collections.Immutable;
 using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using System.Text.Json.Serialization.Metadata;
 using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Kubernetes.Watching;
 
@@ -16,7 +15,7 @@ internal sealed class FactsFileException(string message, Exception? inner = null
 /// Facts on disk, one JSON value per line:
 /// <code>
 /// {"format":"edgemesh-facts","version":3,"source":{"configured":"…","server":"…","authority":"…"},"asOf":"…","nodeLabels":{…},"cloud":[{"kind":"services","version":"…","deleted":{"namespace/name":"version"}}]}
-/// {"service":{…}} | {"slice":{…}} | {"endpoints":{…}}      one per object
+/// {"service":{…}} | {"slice":{…}} | {"endpoints":{…}}      one per object, by Kind.CachedAs
 /// {"sha256":"hex of all lines before this one, newlines included"}
 /// </code>
 /// The last line is also the proof that the file is whole. Read and written line by line, so that 10,000 services never
@@ -30,18 +29,20 @@ internal static class FactsFile
     private const int OldestVersion = 2;
     private const string Format = "edgemesh-facts";
 
+    private const int MostFaults = 100;
+
     /// <summary>A temporary file beside it, synced, then renamed over it: whoever reads sees the old or the new one. The
     /// folder is not synced: after a power cut the old file is as good as any.</summary>
     /// <exception cref="IOException"/>
     /// <exception cref="UnauthorizedAccessException"/>
-    public static async Task WriteAsync(string path, ClusterIdentity source, ClusterFacts facts, CancellationToken cancellationToken)
+    public static async Task WriteAsync(string path, ClusterIdentity source, ClusterFacts facts, CancellationToken cancellationToken, IEnumerable<Kind>? kinds = null)
     {
         Directory.CreateDirectory(Path.GetDirectoryName(path)!, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         var temporary = path + ".tmp";
         File.Delete(temporary);
         try
         {
-            await WriteAllAsync(temporary, source, facts, cancellationToken);
+            await WriteAllAsync(temporary, source, facts, kinds ?? Kinds.All, cancellationToken);
             File.Move(temporary, path, overwrite: true);
         }
         catch
@@ -52,7 +53,7 @@ internal static class FactsFile
         }
     }
 
-    private static async Task WriteAllAsync(string temporary, ClusterIdentity source, ClusterFacts facts, CancellationToken cancellationToken)
+    private static async Task WriteAllAsync(string temporary, ClusterIdentity source, ClusterFacts facts, IEnumerable<Kind> kinds, CancellationToken cancellationToken)
     {
         await using var file = new FileStream(temporary, new FileStreamOptions
         {
@@ -65,11 +66,12 @@ internal static class FactsFile
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         var buffer = new ArrayBufferWriter<byte>(64 << 10);
         Line(buffer, new FactsLine { Format = Format, Version = Version, Source = source, AsOf = facts.AsOf, NodeLabels = new(facts.NodeLabels), Cloud = facts.Cloud.IsEmpty ? null : [.. facts.Cloud.Select(CloudLine.Of)] });
-        foreach (var line in facts.Services.Values.Select(s => new FactsLine { Service = s })
-            .Concat(facts.EndpointSlices.Values.Select(s => new FactsLine { Slice = s }))
-            .Concat(facts.Endpoints.Values.Select(e => new FactsLine { Endpoints = e })))
+        foreach (var (kind, value) in kinds.Where(k => k.CachePrefix is not null).SelectMany(k => k.In(facts).Select(o => (k, o))))
         {
-            Line(buffer, line);
+            buffer.Write(kind.CachePrefix);
+            using (var writer = new Utf8JsonWriter(buffer))
+                kind.Write(writer, value);
+            buffer.Write("}\n"u8);
             if (buffer.WrittenCount > 48 << 10)
             {
                 await FlushAsync(file, hash, buffer, cancellationToken);
@@ -85,12 +87,12 @@ internal static class FactsFile
 
     /// <returns>Null when there is no file.</returns>
     /// <exception cref="FactsFileException">There is one and it cannot be used.</exception>
-    public static async Task<CachedFacts?> ReadAsync(string path, ClusterIdentity source, CancellationToken cancellationToken)
+    public static async Task<CachedFacts?> ReadAsync(string path, ClusterIdentity source, CancellationToken cancellationToken, IEnumerable<Kind>? kinds = null)
     {
         try
         {
             await using var file = SmallFile.Open(path) ?? throw new FactsFileException("it is empty, or no file");
-            return await ReadAsync(file, source, cancellationToken);
+            return await ReadAsync(file, source, cancellationToken, kinds);
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
@@ -102,50 +104,46 @@ internal static class FactsFile
         }
     }
 
-    internal static async Task<CachedFacts> ReadAsync(Stream file, ClusterIdentity source, CancellationToken cancellationToken)
+    internal static async Task<CachedFacts> ReadAsync(Stream file, ClusterIdentity source, CancellationToken cancellationToken, IEnumerable<Kind>? kinds = null)
     {
         using var lines = new LineReader(file, ObjectReader.LargestObject * 2);
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        var services = ImmutableDictionary.CreateBuilder<ObjectName, Service>();
-        var slices = ImmutableDictionary.CreateBuilder<ObjectName, EndpointSlice>();
-        var endpoints = ImmutableDictionary.CreateBuilder<ObjectName, Endpoints>();
+        var cached = (kinds ?? Kinds.All).Where(kind => kind.CachePrefix is not null).ToDictionary(kind => kind, _ => new List<KubernetesObject>());
         FactsLine? head = null;
+        var faults = new List<string>();
         while (await lines.ReadAsync(cancellationToken) == LineKind.Line)
         {
-            var line = Parse(lines.Line.Span);
             if (head is null)
             {
-                head = Head(line, source);
+                head = Head(Parse(lines.Line.Span), source);
             }
-            else if (line.Sha256 is { } expected)
+            else if (lines.Line.Span.EndsWith("}"u8) && cached.FirstOrDefault(c => lines.Line.Span.StartsWith(c.Key.CachePrefix)) is { Key: { } kind, Value: var objects })
+            {
+                var (value, fault) = kind.ReadAny(lines.Line.Span[kind.CachePrefix!.Length..^1]);
+                if (value is not null)
+                {
+                    objects.Add(value);
+                }
+                else if (faults.Count < MostFaults)
+                {
+                    faults.Add($"{kind.Name} {fault!.Name} {fault.Message}");
+                }
+            }
+            else if (Parse(lines.Line.Span).Sha256 is { } expected)
             {
                 if (expected != Convert.ToHexString(hash.GetHashAndReset()))
                 {
                     throw new FactsFileException("its checksum does not fit");
                 }
 
-                return new(head.Source!, new()
+                var facts = new ClusterFacts
                 {
-                    Services = services.ToImmutable(),
-                    EndpointSlices = slices.ToImmutable(),
-                    Endpoints = endpoints.ToImmutable(),
                     NodeLabels = head.NodeLabels?.ToImmutableDictionary(StringComparer.Ordinal) ?? ImmutableDictionary<string, string>.Empty,
                     Cloud = (head.Cloud ?? []).Where(c => c?.Kind is not null).DistinctBy(c => c.Kind, StringComparer.Ordinal).ToImmutableDictionary(c => c.Kind!, c => c.Word(), StringComparer.Ordinal),
                     Origin = FactsOrigin.Cache,
                     AsOf = head.AsOf ?? default,
-                });
-            }
-            else if (line.Service is { } service)
-            {
-                services[service.Key] = service;
-            }
-            else if (line.Slice is { } slice)
-            {
-                slices[slice.Key] = slice;
-            }
-            else if (line.Endpoints is { } other)
-            {
-                endpoints[other.Key] = other;
+                };
+                return new(head.Source!, cached.Aggregate(facts, (all, c) => c.Key.Put(all, c.Value, before: null)), [.. faults]);
             }
 
             hash.AppendData(lines.Line.Span);
@@ -174,11 +172,6 @@ internal static class FactsFile
     {
         try
         {
-            // Nearly every line is one of these two.
-            if (line.StartsWith("{\"service\":"u8) && ObjectScan.Read<Service>(line["{\"service\":"u8.Length..^1]) is { } service)
-                return new FactsLine { Service = service };
-            if (line.StartsWith("{\"slice\":"u8) && ObjectScan.Read<EndpointSlice>(line["{\"slice\":"u8.Length..^1]) is { } slice)
-                return new FactsLine { Slice = slice };
             return JsonSerializer.Deserialize(line, FactsJson.Default.FactsLine) ?? throw new FactsFileException("a line of it is null");
         }
         catch (Exception e) when (ObjectReader.IsBadInput(e))
@@ -206,8 +199,10 @@ internal static class FactsFile
 }
 
 /// <param name="Source">Whose facts they are.</param>
-internal sealed record CachedFacts(ClusterIdentity Source, ClusterFacts Facts);
+/// <param name="Faults">Objects that are not among them, because nobody would take them from a server.</param>
+internal sealed record CachedFacts(ClusterIdentity Source, ClusterFacts Facts, ImmutableArray<string> Faults);
 
+/// <summary>The first line, or the last.</summary>
 internal sealed class FactsLine
 {
     public string? Format { get; set; }
@@ -221,12 +216,6 @@ internal sealed class FactsLine
     public Dictionary<string, string>? NodeLabels { get; set; }
 
     public CloudLine[]? Cloud { get; set; }
-
-    public Service? Service { get; set; }
-
-    public EndpointSlice? Slice { get; set; }
-
-    public Endpoints? Endpoints { get; set; }
 
     public string? Sha256 { get; set; }
 }
@@ -259,16 +248,6 @@ internal sealed class CloudLine
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
     DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
-    GenerationMode = JsonSourceGenerationMode.Metadata,
-    Converters =
-    [
-        typeof(NullableArray<string>),
-        typeof(NullableArray<ServicePort>),
-        typeof(NullableArray<EndpointPort>),
-        typeof(NullableArray<Endpoint>),
-        typeof(NullableArray<HintName>),
-        typeof(NullableArray<EndpointSubset>),
-        typeof(NullableArray<SubsetAddress>),
-    ])]
+    GenerationMode = JsonSourceGenerationMode.Metadata)]
 [JsonSerializable(typeof(FactsLine))]
 internal sealed partial class FactsJson : JsonSerializerContext;

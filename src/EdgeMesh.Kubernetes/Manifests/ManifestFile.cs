@@ -1,8 +1,7 @@
 using System.Collections.Immutable;
 using System.Text;
-using System.Text.Json;
-using System.Text.Json.Serialization.Metadata;
 using EdgeMesh.Kubernetes.Api;
+using EdgeMesh.Kubernetes.Yaml;
 
 namespace EdgeMesh.Kubernetes.Manifests;
 
@@ -21,9 +20,10 @@ internal sealed record ManifestFile(string Path, ImmutableArray<ManifestObject> 
 
     /// <summary>Pure. Never throws for what stands in the text.</summary>
     /// <param name="last">The file as read before: objects whose text is the same stay the same reference.</param>
-    public static ManifestFile Parse(string path, string text, ManifestFile? last = null)
+    /// <param name="kinds">Those that are read; null: <see cref="Kinds.All"/>.</param>
+    public static ManifestFile Parse(string path, string text, ManifestFile? last = null, IEnumerable<Kind>? kinds = null)
     {
-        var reading = new Reading(path, last);
+        var reading = new Reading(path, last, kinds ?? Kinds.All);
         var documents = 0;
         if (path.EndsWith(".json", StringComparison.OrdinalIgnoreCase))
         {
@@ -47,10 +47,10 @@ internal sealed record ManifestFile(string Path, ImmutableArray<ManifestObject> 
 
     /// <summary>Documents with the line where each begins. Cut here and not by the YAML parser, which cannot go on after a
     /// broken document; a line that begins with '---' is a boundary even inside a block of text (YAML 1.2, 9.1.2).</summary>
-    internal static IEnumerable<(long Line, string Text)> Split(string text)
+    internal static IEnumerable<(int Line, string Text)> Split(string text)
     {
         var document = new StringBuilder();
-        long line = 0, first = 1;
+        int line = 0, first = 1;
         var content = false;
         text = text.StartsWith('\uFEFF') ? text[1..] : text;
         using var rows = new StringReader(text);
@@ -91,8 +91,9 @@ internal sealed record ManifestFile(string Path, ImmutableArray<ManifestObject> 
 
     private static bool Says(string row) => row.AsSpan().TrimStart() is [not '#', ..];
 
-    private sealed class Reading(string path, ManifestFile? last)
+    private sealed class Reading(string path, ManifestFile? last, IEnumerable<Kind> kinds)
     {
+        private readonly Dictionary<string, Kind> _kinds = kinds.ToDictionary(k => k.Name, StringComparer.Ordinal);
         private readonly Dictionary<(string, ObjectName), ManifestObject> _last = (last?.Objects ?? []).GroupBy(o => (o.Kind, o.Value.Key)).ToDictionary(g => g.Key, g => g.First());
 
         private ImmutableArray<ManifestObject>.Builder Objects { get; } = ImmutableArray.CreateBuilder<ManifestObject>();
@@ -134,34 +135,25 @@ internal sealed record ManifestFile(string Path, ImmutableArray<ManifestObject> 
                 return;
             }
 
-            if (kind is "List" or "ServiceList" or "EndpointSliceList" or "EndpointsList" or "NodeList")
+            if (kind == "List" || (kind.EndsWith("List", StringComparison.Ordinal) && _kinds.ContainsKey(kind[..^4])))
             {
                 Items(item["items"], kind == "List" ? null : kind[..^4], item.Line);
                 return;
             }
 
             var apiVersion = Word(item["apiVersion"]);
-            switch (kind)
+            if (!_kinds.TryGetValue(kind, out var known) || (apiVersion is not null && Kind.GroupOf(apiVersion) is { Length: > 0 } group && group != known.Group && listedKind is null))
             {
-                case "Service" when apiVersion is "v1" || listedKind is not null:
-                    Add(item, kind, ObjectJson.Default.Service);
-                    break;
-                case "EndpointSlice" when apiVersion is "discovery.k8s.io/v1" || listedKind is not null:
-                    Add(item, kind, ObjectJson.Default.EndpointSlice);
-                    break;
-                case "Endpoints" when apiVersion is "v1" || listedKind is not null:
-                    Add(item, kind, ObjectJson.Default.Endpoints);
-                    break;
-                case "Node" when apiVersion is "v1" || listedKind is not null:
-                    Add(item, kind, ObjectJson.Default.Node);
-                    break;
-                case "EndpointSlice" or "Endpoints" or "Service" when kind != "Service" || apiVersion is null:
-                    Faults.Add(new(path, item.Line, $"is a {kind} of apiVersion '{apiVersion}', which is not read: write {(kind == "EndpointSlice" ? "discovery.k8s.io/v1" : "v1")}", null));
-                    break;
-                default:
-                    // A folder may hold a whole application, and others have a kind Service too (serving.knative.dev).
-                    Ignored.Add($"{apiVersion} {kind}");
-                    break;
+                // A folder may hold a whole application, and others have a kind Service too (serving.knative.dev).
+                Ignored.Add($"{apiVersion} {kind}");
+            }
+            else if (apiVersion == known.ApiVersion || listedKind is not null)
+            {
+                Add(item, known);
+            }
+            else
+            {
+                Faults.Add(new(path, item.Line, $"is a {kind} of apiVersion '{apiVersion}', which is not read: write {known.ApiVersion}", null));
             }
         }
 
@@ -169,7 +161,7 @@ internal sealed record ManifestFile(string Path, ImmutableArray<ManifestObject> 
         {
             if (items is not YamlSequence sequence)
             {
-                if (items is not (null or YamlScalar { Plain: true, Text: "" or "null" or "~" }))
+                if (items is not (null or YamlScalar { IsNull: true }))
                 {
                     Faults.Add(new(path, line, "has items that are no list", null));
                 }
@@ -190,35 +182,32 @@ internal sealed record ManifestFile(string Path, ImmutableArray<ManifestObject> 
             }
         }
 
-        private void Add<T>(YamlMapping item, string kind, JsonTypeInfo<T> type)
-            where T : KubernetesObject
+        private void Add(YamlMapping item, Kind kind)
         {
-            if (kind != "Node" && item["metadata"] is YamlMapping { } metadata && metadata["namespace"] is null)
+            if (kind.IsNamespaced && item["metadata"] is YamlMapping metadata && metadata["namespace"] is null)
             {
-                metadata.Members.Add(new(new("namespace", Plain: false, metadata.Line), new YamlScalar("default", Plain: false, metadata.Line)));
+                var named = metadata with { Entries = [.. metadata.Entries, new("namespace", metadata.Mark, new YamlScalar(metadata.Mark, "default", Quoted: true))] };
+                item = item with { Entries = [.. item.Entries.Select(e => ReferenceEquals(e.Value, metadata) ? e with { Value = named } : e)] };
             }
 
             var name = Name(item);
             try
             {
-                var (value, fault) = ObjectReader.Read(YamlTree.ToJson(item, ObjectReader.LargestObject).Span, type);
+                var (value, fault) = kind.ReadAny(YamlJson.Write(item, ObjectReader.LargestObject).Span);
                 if (value is null)
                 {
-                    Faults.Add(new(path, YamlTree.LineOf(item, fault!.Path), $"{kind} {name} {fault.Message}", (kind, name)));
+                    Faults.Add(new(path, YamlJson.LineOf(item, fault!.Path), $"{kind.Name} {name} {fault.Message}", (kind.Name, name)));
                     return;
                 }
 
-                var known = _last.GetValueOrDefault((kind, value.Key));
-                Objects.Add(new(kind, known is not null && Same((T)known.Value, value, type) ? known.Value : value, path, item.Line));
+                var known = _last.GetValueOrDefault((kind.Name, value.Key));
+                Objects.Add(new(kind.Name, known is not null && kind.Same(known.Value, value) ? known.Value : value, path, item.Line));
             }
             catch (YamlFaultException e)
             {
-                Faults.Add(new(path, e.Line, $"{kind} {name} {e.Message}", (kind, name)));
+                Faults.Add(new(path, e.Line, $"{kind.Name} {name} {e.Message}", (kind.Name, name)));
             }
         }
-
-        private static bool Same<T>(T known, T value, JsonTypeInfo<T> type) =>
-            JsonSerializer.SerializeToUtf8Bytes(known, type).AsSpan().SequenceEqual(JsonSerializer.SerializeToUtf8Bytes(value, type));
 
         private static ObjectName Name(YamlMapping item) => item["metadata"] is YamlMapping metadata
             ? new(Word(metadata["namespace"]) ?? "", Word(metadata["name"]) ?? "")

@@ -6,7 +6,7 @@ namespace EdgeMesh.Kubernetes.Manifests;
 
 /// <summary>The files of a folder as last read. A scan reads again what changed and keeps the last good version of what
 /// cannot be read any more.</summary>
-internal sealed class ManifestFolder(string path, TimeProvider time)
+internal sealed class ManifestFolder(string path, TimeProvider time, IEnumerable<Kind>? kinds = null)
 {
     private const int LargestFile = 64 << 20;
     private const int MostFiles = 10_000;
@@ -94,7 +94,7 @@ internal sealed class ManifestFolder(string path, TimeProvider time)
             return 0;
         }
 
-        var parsed = ManifestFile.Parse(file, text, known is null ? null : known.Current with { Objects = known.InForce });
+        var parsed = ManifestFile.Parse(file, text, known is null ? null : known.Current with { Objects = known.InForce }, kinds);
         var inForce = InForce(parsed, known);
         // Whoever writes a file in place begins with an empty one, and may take longer to go on.
         var beingWritten = text.Length == 0 ? Settled : BeingWritten;

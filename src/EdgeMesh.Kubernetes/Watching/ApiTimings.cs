@@ -35,6 +35,9 @@ internal sealed record ApiTimings
     /// <summary>Between two looks at the files that say which server it is. Each request looks too.</summary>
     public TimeSpan AccessLook { get; init; } = TimeSpan.FromSeconds(10);
 
+    /// <summary>Between two questions for a kind that the cluster lacks. Who installs an extension waits as long for it.</summary>
+    public (TimeSpan From, TimeSpan To) Lacking { get; init; } = (TimeSpan.FromSeconds(30), TimeSpan.FromSeconds(60));
+
     public TimeSpan FirstBackoff { get; init; } = TimeSpan.FromMilliseconds(200);
 
     public TimeSpan LongestBackoff { get; init; } = TimeSpan.FromSeconds(30);

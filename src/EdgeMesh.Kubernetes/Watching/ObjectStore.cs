@@ -1,11 +1,10 @@
 using System.Collections.Immutable;
-using System.Text.Json.Serialization.Metadata;
 using EdgeMesh.Kubernetes.Api;
 
 namespace EdgeMesh.Kubernetes.Watching;
 
 /// <summary>The objects of one kind as last heard, and the ones that could not be read, by name.</summary>
-internal sealed partial class ObjectStore<T>(ApiResource<T> resource, Selection selection)
+internal sealed partial class ObjectStore<T>(Kind<T> kind, Selection selection)
     where T : KubernetesObject
 {
     /// <summary>More than any cluster has (Kubernetes is built for 10,000 services): beyond it somebody is flooding us.</summary>
@@ -13,7 +12,7 @@ internal sealed partial class ObjectStore<T>(ApiResource<T> resource, Selection 
 
     private const int MostFaults = 100;
 
-    private readonly JsonTypeInfo<T> _json = resource.Json;
+    private readonly Kind<T> _kind = kind;
     private readonly Selection _selection = selection;
     private readonly Lock _gate = new();
     private ImmutableDictionary<ObjectName, T> _objects = ImmutableDictionary<ObjectName, T>.Empty;
@@ -34,7 +33,7 @@ internal sealed partial class ObjectStore<T>(ApiResource<T> resource, Selection 
             }
 
             var (name, message) = faults.MinBy(f => f.Key.ToString(), StringComparer.Ordinal);
-            return $"{resource.Kind} {name} {message}{(faults.Count > 1 ? $" (and {faults.Count - 1} more objects could not be read)" : "")}: its last good version, if any, stays in force";
+            return $"{_kind.Name} {name} {message}{(faults.Count > 1 ? $" (and {faults.Count - 1} more objects could not be read)" : "")}: its last good version, if any, stays in force";
         }
     }
 
@@ -50,7 +49,7 @@ internal sealed partial class ObjectStore<T>(ApiResource<T> resource, Selection 
     /// <returns>What could not be used, or null.</returns>
     public ObjectFault? Upsert(ReadOnlySpan<byte> json)
     {
-        var (value, fault) = ObjectReader.Read(json, _json);
+        var (value, fault) = _kind.Read(json);
         lock (_gate)
         {
             if (fault is not null)
@@ -107,7 +106,7 @@ internal sealed partial class ObjectStore<T>(ApiResource<T> resource, Selection 
     private static bool Same(T? known, T value) =>
         known?.Metadata.ResourceVersion is { Length: > 0 } version && version == value.Metadata.ResourceVersion && known.Metadata.Uid == value.Metadata.Uid;
 
-    private ApiFaultException TooMany() => new($"more than {MostObjects} {resource.Plural}: the agent keeps the last good state");
+    private ApiFaultException TooMany() => new($"more than {MostObjects} {_kind.Plural}: the agent keeps the last good state");
 
     private void Remember(ObjectFault fault)
     {
@@ -139,7 +138,7 @@ internal sealed partial class ObjectStore<T>(ApiResource<T> resource, Selection 
                 return;
             }
 
-            var (value, fault) = ObjectReader.Read(json, store._json);
+            var (value, fault) = store._kind.Read(json);
             if (fault is not null)
             {
                 Keep(fault);

@@ -23,6 +23,9 @@ internal sealed partial class Reflector<T>
     [LoggerMessage(3005, LogLevel.Information, "The cloud lists {Kind} again")]
     private static partial void LogOnline(ILogger logger, string kind);
 
+    [LoggerMessage(3007, LogLevel.Debug, "This cluster has no {Kind}; asking again later")]
+    private static partial void LogLacking(ILogger logger, string kind);
+
     [LoggerMessage(3006, LogLevel.Information, "A list of {Kind} found what the watches did not tell: they are opened anew")]
     private static partial void LogReopened(ILogger logger, string kind);
 }

@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using System.Threading.Channels;
 using EdgeMesh.Kubernetes.Api;
 
@@ -21,9 +20,9 @@ internal sealed partial class Reflector<T>
     private ListTrust _doubt;
     private int _doubtful;
 
-    public CloudWord Word => _store.Word;
+    public override CloudWord Word => _store.Word;
 
-    public void Seed(ImmutableDictionary<ObjectName, T> objects, ImmutableDictionary<string, CloudWord> words, DateTimeOffset asOf)
+    public override void Seed(ClusterFacts facts)
     {
         if (Status.Health.Synced)
         {
@@ -31,8 +30,8 @@ internal sealed partial class Reflector<T>
             return;
         }
 
-        _store.Seed(objects, words.GetValueOrDefault(_resource.Plural));
-        Status.Seeded(asOf);
+        _store.Seed(facts.Of(_kind), facts.Cloud.GetValueOrDefault(_kind.Plural));
+        Status.Seeded(facts.AsOf);
     }
 
     private async Task RunAtMetaServerAsync(CancellationToken cancellationToken)
@@ -144,13 +143,13 @@ internal sealed partial class Reflector<T>
             Status.Listed();
             if (offline)
             {
-                LogOnline(_logger, _resource.Plural);
+                LogOnline(_logger, _kind.Plural);
             }
 
             // A list right after the watches were opened finds what happened between; later ones what they did not tell.
             if ((offline || (missed && !first)) && _round.Renew())
             {
-                LogReopened(_logger, _resource.Plural);
+                LogReopened(_logger, _kind.Plural);
             }
 
             if (listing.Seen > 0)
@@ -165,7 +164,7 @@ internal sealed partial class Reflector<T>
         var usable = !_store.Objects.IsEmpty;
         if (Status.Offline(usable))
         {
-            LogOffline(_logger, _resource.Plural, Status.Health.CloudAsOf);
+            LogOffline(_logger, _kind.Plural, Status.Health.CloudAsOf);
         }
 
         if (trust != ListTrust.Local || !usable)
@@ -174,9 +173,9 @@ internal sealed partial class Reflector<T>
             _relist.Writer.TryWrite(true);
             throw new ApiFaultException(trust switch
             {
-                ListTrust.Back => $"the metaServer lists {_resource.Plural} at resourceVersion '{ApiClient.OneLine(metadata?.ResourceVersion ?? "")}', which is not above what the cloud said before; asking again before believing it",
-                ListTrust.Few => $"the metaServer lists {(listing.Seen == 0 ? $"no {_resource.Plural} at all" : $"far fewer {_resource.Plural} than there were")}; asking again before believing it",
-                _ => $"the metaServer lists no {_resource.Plural} at all from its local database: the cloud is away, or does not allow it to list them",
+                ListTrust.Back => $"the metaServer lists {_kind.Plural} at resourceVersion '{ApiClient.OneLine(metadata?.ResourceVersion ?? "")}', which is not above what the cloud said before; asking again before believing it",
+                ListTrust.Few => $"the metaServer lists {(listing.Seen == 0 ? $"no {_kind.Plural} at all" : $"far fewer {_kind.Plural} than there were")}; asking again before believing it",
+                _ => $"the metaServer lists no {_kind.Plural} at all from its local database: the cloud is away, or does not allow it to list them",
             });
         }
     }

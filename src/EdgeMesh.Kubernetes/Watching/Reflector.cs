@@ -1,14 +1,37 @@
+using System.Collections.Immutable;
+using System.Net;
 using EdgeMesh.Kubernetes.Api;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Kubernetes.Watching;
+
+/// <summary>What the reflectors of one source share.</summary>
+internal sealed record ReflectorParts(ApiClient Client, Action Changed, StandingFaults Standing, WatchRound Round, ApiTimings Timings, TimeProvider Time, ILogger Logger);
+
+/// <inheritdoc cref="Reflector{T}"/>
+internal abstract class Reflector(Kind kind, TimeProvider time)
+{
+    public Kind Kind { get; } = kind;
+
+    public KindStatus Status { get; } = new(kind.Plural, time);
+
+    public abstract CloudWord Word { get; }
+
+    /// <returns>The facts with the objects of this kind as last heard.</returns>
+    public abstract ClusterFacts AddTo(ClusterFacts facts);
+
+    public abstract void Seed(ClusterFacts facts);
+
+    /// <summary>Runs until cancelled; faults go to <see cref="Status"/> and the log.</summary>
+    public abstract Task RunAsync(CancellationToken cancellationToken);
+}
 
 /// <summary>
 /// Keeps a copy of one kind of object: list, then watch from the list's version; a watch that ends goes on from the last
 /// version heard; a version that is too old (410), or bytes that are no events, lead to a new list. Until a list is whole
 /// and proven to be one, the copy stays as it was.
 /// </summary>
-internal sealed partial class Reflector<T>
+internal sealed partial class Reflector<T> : Reflector
     where T : KubernetesObject
 {
     private const int PageSize = 500;
@@ -16,7 +39,7 @@ internal sealed partial class Reflector<T>
     private static readonly TimeSpan LongestRetryAfter = TimeSpan.FromMinutes(2);
 
     private readonly ApiClient _client;
-    private readonly ApiResource<T> _resource;
+    private readonly Kind<T> _kind;
     private readonly Selection _selection;
     private readonly ObjectStore<T> _store;
     private readonly Action _changed;
@@ -29,27 +52,20 @@ internal sealed partial class Reflector<T>
     private int _faultsInARow;
     private string? _lastObjectFault;
 
-    public Reflector(ApiClient client, ApiResource<T> resource, Selection selection, Action changed, StandingFaults standing, WatchRound round, ApiTimings timings, TimeProvider time, ILogger logger)
+    public Reflector(ReflectorParts parts, Kind<T> kind, Selection selection)
+        : base(kind, parts.Time)
     {
-        _client = client;
-        _resource = resource;
+        (_client, _changed, _standing, _round, _timings, _time, _logger) = parts;
+        _kind = kind;
         _selection = selection;
-        _changed = changed;
-        _standing = standing;
-        _round = round;
-        _timings = timings;
-        _time = time;
-        _logger = logger;
-        _store = new(resource, selection);
-        Status = new(resource.Plural, time);
+        _store = new(kind, selection);
     }
 
-    public KindStatus Status { get; }
+    public ImmutableDictionary<ObjectName, T> Objects => _store.Objects;
 
-    public System.Collections.Immutable.ImmutableDictionary<ObjectName, T> Objects => _store.Objects;
+    public override ClusterFacts AddTo(ClusterFacts facts) => facts.With(_kind, Objects);
 
-    /// <summary>Runs until cancelled; faults go to <see cref="Status"/> and the log.</summary>
-    public Task RunAsync(CancellationToken cancellationToken) =>
+    public override Task RunAsync(CancellationToken cancellationToken) =>
         _selection.AtMetaServer ? RunAtMetaServerAsync(cancellationToken) : RunAtApiServerAsync(cancellationToken);
 
     private async Task RunAtApiServerAsync(CancellationToken cancellationToken)
@@ -86,6 +102,11 @@ internal sealed partial class Reflector<T>
         {
             return;
         }
+        catch (ApiFaultException e) when (_kind.IsOptional && e.Status == HttpStatusCode.NotFound)
+        {
+            Lacking();
+            asked = Between(_timings.Lacking);
+        }
         catch (ApiFaultException e)
         {
             if (e.ListAgain || e.IsExpired)
@@ -120,6 +141,17 @@ internal sealed partial class Reflector<T>
         }
 
         await Task.Delay(wait, _time, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+    }
+
+    /// <summary>The cluster does not have this kind, or no longer.</summary>
+    private void Lacking()
+    {
+        _version = null;
+        _store.BeginList().Apply();
+        Status.Listed();
+        Recovered();
+        _changed();
+        LogLacking(_logger, _kind.Plural);
     }
 
     /// <returns>The version to watch from.</returns>
@@ -181,7 +213,7 @@ internal sealed partial class Reflector<T>
 
     private async Task<ListEnvelope> PageAsync(ObjectStore<T>.Listing listing, int limit, string? token, CancellationToken cancellationToken)
     {
-        using var answer = await _client.GetAsync(ApiPath.List(_resource.ListPath, _selection.Labels, _selection.Fields, limit, token), _timings.ListSilence, cancellationToken);
+        using var answer = await _client.GetAsync(ApiPath.List(_kind.ListPath, _selection.Labels, _selection.Fields, limit, token), _timings.ListSilence, cancellationToken);
         var splitter = new ListSplitter(ObjectReader.LargestObject, listing.Add);
         var buffer = new byte[32 << 10];
         int read;
@@ -192,16 +224,16 @@ internal sealed partial class Reflector<T>
 
         var envelope = splitter.Finish();
         // A page of somebody else, or an error page with status 200, must not pass for "there are none".
-        var kindFits = envelope.Kind == _resource.ListKind || (_selection.AtMetaServer && envelope.Kind == "List");
-        return kindFits && envelope.ApiVersion == _resource.ApiVersion
+        var kindFits = envelope.Kind == _kind.ListKind || (_selection.AtMetaServer && envelope.Kind == "List");
+        return kindFits && envelope.ApiVersion == _kind.ApiVersion
             ? envelope
-            : throw new ApiFaultException($"the server sent {ApiClient.OneLine($"{envelope.ApiVersion ?? "?"} {envelope.Kind ?? "?"}")} where {_resource.ApiVersion} {_resource.ListKind} was expected") { ListAgain = true };
+            : throw new ApiFaultException($"the server sent {ApiClient.OneLine($"{envelope.ApiVersion ?? "?"} {envelope.Kind ?? "?"}")} where {_kind.ApiVersion} {_kind.ListKind} was expected") { ListAgain = true };
     }
 
     private async Task WatchAsync(TimeSpan silence, CancellationToken cancellationToken)
     {
         var (from, to) = _timings.WatchSeconds;
-        var path = ApiPath.Watch(_resource.ListPath, _selection.WatchLabels ?? _selection.Labels, _selection.Fields, _version, Random.Shared.Next(from, to + 1), bookmarks: !_selection.AtMetaServer);
+        var path = ApiPath.Watch(_kind.ListPath, _selection.WatchLabels ?? _selection.Labels, _selection.Fields, _version, Random.Shared.Next(from, to + 1), bookmarks: !_selection.AtMetaServer);
         using var answer = await _client.GetAsync(path, silence, cancellationToken);
         Status.WatchOpened();
         // A kind to which nothing happens is well again when its watch stays open; a bookmark may take a minute.
@@ -239,9 +271,9 @@ internal sealed partial class Reflector<T>
         var parsed = WatchLine.Parse(line);
         var json = line[parsed.Object];
         var identity = ObjectReader.Identify(json);
-        if (identity.Kind is { } kind && kind != _resource.Kind)
+        if (identity.Kind is { } kind && kind != _kind.Name)
         {
-            throw new ApiFaultException($"the server sent a {ApiClient.OneLine(kind)} in a watch of {_resource.Plural}") { ListAgain = true };
+            throw new ApiFaultException($"the server sent a {ApiClient.OneLine(kind)} in a watch of {_kind.Plural}") { ListAgain = true };
         }
 
         switch (parsed.Type)
@@ -289,20 +321,20 @@ internal sealed partial class Reflector<T>
         Status.Fault(message, unreachable);
         var times = Interlocked.Increment(ref _faultsInARow);
         var lasting = times >= FaultsUntilWarning || !Status.Health.Synced;
-        if (lasting && _standing.Say(_resource.Plural, message))
+        if (lasting && _standing.Say(_kind.Plural, message))
         {
-            LogWarning(_logger, _resource.Plural, message);
+            LogWarning(_logger, _kind.Plural, message);
         }
         else
         {
-            LogFault(_logger, _resource.Plural, message, e);
+            LogFault(_logger, _kind.Plural, message, e);
         }
     }
 
     private void Recovered()
     {
         Status.Recovered();
-        if (Interlocked.Exchange(ref _faultsInARow, 0) > 0 && _standing.Clear(_resource.Plural))
+        if (Interlocked.Exchange(ref _faultsInARow, 0) > 0 && _standing.Clear(_kind.Plural))
         {
             LogRecovered(_logger);
         }
@@ -315,7 +347,7 @@ internal sealed partial class Reflector<T>
         {
             // Once per object and version: a periodic list would say it each minute.
             _lastObjectFault = text;
-            LogObjectFault(_logger, _resource.Kind, fault.Name, fault.Message);
+            LogObjectFault(_logger, _kind.Name, fault.Name, fault.Message);
         }
     }
 }

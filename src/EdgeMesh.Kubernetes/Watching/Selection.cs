@@ -8,7 +8,10 @@ internal sealed record Selection
 {
     // kube-proxy also selects on !service.kubernetes.io/service-proxy-name. We do not: a service whose value names us is
     // ours, requirements of a selector cannot be OR-ed, so the catalog decides on that label.
-    public const string HeadlessLabel = "service.kubernetes.io/headless";
+    private const string HeadlessLabel = "service.kubernetes.io/headless";
+    private const string ServiceNameLabel = "kubernetes.io/service-name";
+
+    public const string NotHeadless = "!" + HeadlessLabel;
 
     public string? Labels { get; init; }
 
@@ -23,11 +26,6 @@ internal sealed record Selection
 
     public bool Wants(KubernetesObject value)
     {
-        if (value is Node)
-        {
-            return true;
-        }
-
         // The API's own service: its endpoints are not reachable from the edge, and catching it would cut the agent off.
         return !value.Metadata.Labels.ContainsKey(HeadlessLabel)
             && !(AtMetaServer && value.Metadata is { Name: "kubernetes", Namespace: "default" });
@@ -36,4 +34,10 @@ internal sealed record Selection
     /// <summary>Current metaServers list every EndpointSlice with the single endpoint 127.0.0.1, which no API server accepts.</summary>
     public bool LooksCorrupted(KubernetesObject value) =>
         AtMetaServer && value is EndpointSlice { Endpoints: [{ Addresses: ["127.0.0.1"] }] };
+
+    /// <summary>The service that a slice belongs to; null: none that is handled.</summary>
+    public static ObjectName? ServiceOf(EndpointSlice slice) =>
+        !slice.Metadata.Labels.ContainsKey(HeadlessLabel) && slice.Metadata.Labels.TryGetValue(ServiceNameLabel, out var service)
+            ? new ObjectName(slice.Metadata.Namespace, service)
+            : null;
 }

@@ -43,8 +43,6 @@ public static class CatalogLabels
 
     public const string HeadlessLabel = "service.kubernetes.io/headless";
 
-    public const string ServiceNameLabel = "kubernetes.io/service-name";
-
     /// <summary>On a Service of a manifest: a list of words for the kinds of address that are allowed all the same.</summary>
     public const string AllowAddressAnnotation = "edgemesh.kubeedge.io/allow-address";
 

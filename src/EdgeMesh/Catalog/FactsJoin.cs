@@ -64,9 +64,9 @@ internal sealed class FactsJoin
         _seenEndpoints.Take(facts.Endpoints, (before, now) => Joined((before ?? now)!.Key).Endpoints = now);
         _seenSlices.Take(facts.EndpointSlices, (before, now) =>
         {
-            if (before is not null && Owner(before) is { } left)
+            if (before is not null && Kinds.EndpointSlices.JoinKey(before) is { } left)
                 Joined(left).SlicesByName.Remove(before.Metadata.Name);
-            if (now is not null && Owner(now) is { } owner)
+            if (now is not null && Kinds.EndpointSlices.JoinKey(now) is { } owner)
                 Joined(owner).SlicesByName[now.Metadata.Name] = now;
         });
         if (gone)
@@ -79,14 +79,6 @@ internal sealed class FactsJoin
         }
 
         return _changed;
-    }
-
-    private static ObjectName? Owner(EndpointSlice slice)
-    {
-        var labels = slice.Metadata.Labels;
-        return !labels.ContainsKey(CatalogLabels.HeadlessLabel) && labels.TryGetValue(CatalogLabels.ServiceNameLabel, out var service)
-            ? new ObjectName(slice.Metadata.Namespace, service)
-            : null;
     }
 
     private JoinedService Joined(ObjectName name)

@@ -53,7 +53,7 @@ public delegate Task Misbehaviour(HttpContext context);
 /// <summary>An API server in this process that speaks list and watch over real connections, and misbehaves on command.</summary>
 public sealed partial class TestApiServer : IAsyncDisposable
 {
-    private static readonly Dictionary<string, (string ApiVersion, string Kind)> Kinds = new(StringComparer.Ordinal)
+    private readonly ConcurrentDictionary<string, (string ApiVersion, string Kind)> _kinds = new(StringComparer.Ordinal)
     {
         ["services"] = ("v1", "Service"),
         ["endpoints"] = ("v1", "Endpoints"),
@@ -133,8 +133,13 @@ public sealed partial class TestApiServer : IAsyncDisposable
     public void Put(string json)
     {
         var value = JsonNode.Parse(json)!.AsObject();
-        Store.Put(Kinds.First(k => k.Value.Kind == (string?)value["kind"]).Key, value);
+        Store.Put(_kinds.First(k => k.Value.Kind == (string?)value["kind"]).Key, value);
     }
+
+    /// <summary>From now on it has objects of this kind, as after a CustomResourceDefinition; before, it answers 404.</summary>
+    public void Install(string plural, string apiVersion, string kind) => _kinds[plural] = (apiVersion, kind);
+
+    public void Uninstall(string plural) => _kinds.TryRemove(plural, out _);
 
     public bool Delete(string plural, string space, string name) => Store.Delete(plural, space, name);
 
@@ -207,7 +212,7 @@ public sealed partial class TestApiServer : IAsyncDisposable
         {
             context.Response.StatusCode = Edge.Connected ? 200 : 503;
         }
-        else if (!Kinds.TryGetValue(request.Plural, out var kind))
+        else if (!_kinds.TryGetValue(request.Plural, out var kind))
         {
             await Misbehave.StatusAsync(context, 404, "the server could not find the requested resource");
         }

@@ -11,8 +11,6 @@ namespace EdgeMesh.Testing.Cluster;
 /// <summary>Reads objects from YAML documents for golden cases. It trusts its input: the cases are ours.</summary>
 public static class YamlObjects
 {
-    private static readonly JsonSerializerOptions _json = new() { PropertyNameCaseInsensitive = true };
-
     public static ClusterFacts Facts(string yaml)
     {
         var facts = ClusterObjects.Facts();
@@ -20,10 +18,10 @@ public static class YamlObjects
         {
             KubernetesObject? item = (string?)document["kind"] switch
             {
-                "Service" => document.Deserialize<Service>(_json),
-                "EndpointSlice" => document.Deserialize<EndpointSlice>(_json),
-                "Endpoints" => document.Deserialize<Endpoints>(_json),
-                "Node" => document.Deserialize<Node>(_json),
+                "Service" => Read(Service.Schema, document),
+                "EndpointSlice" => Read(EndpointSlice.Schema, document),
+                "Endpoints" => Read(Endpoints.Schema, document),
+                "Node" => Read(Node.Schema, document),
                 _ => null,
             };
             if (item is not null)
@@ -39,6 +37,14 @@ public static class YamlObjects
         using var reader = new StringReader(yaml);
         stream.Load(reader);
         return stream.Documents.Select(document => (JsonObject)Json(document.RootNode)!);
+    }
+
+    /// <summary>Also what an API server would refuse: a case may be about that.</summary>
+    private static T Read<T>(Schema<T> schema, JsonObject document)
+    {
+        var reader = new Utf8JsonReader(JsonSerializer.SerializeToUtf8Bytes(document));
+        reader.Read();
+        return schema.Read(ref reader);
     }
 
     private static JsonNode? Json(YamlNode node) => node switch

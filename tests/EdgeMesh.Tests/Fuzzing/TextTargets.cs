@@ -4,6 +4,7 @@ using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Kubernetes.Caching;
 using EdgeMesh.Kubernetes.Manifests;
 using EdgeMesh.Kubernetes.Watching;
+using EdgeMesh.Kubernetes.Yaml;
 using EdgeMesh.Agent.Options;
 using EdgeMesh.LibP2P.PrivateNetwork;
 using EdgeMesh.Linux;
@@ -15,7 +16,6 @@ using EdgeMesh.Netfilter.Nftables;
 using EdgeMesh.Tunnel.Identity;
 using System.Text;
 using static EdgeMesh.Tests.Fuzzing.FuzzTarget;
-using ManifestYaml = EdgeMesh.Kubernetes.Manifests.YamlTree;
 
 namespace EdgeMesh.Tests.Fuzzing;
 
@@ -85,10 +85,10 @@ internal static class TextTargets
     {
         yield return new("objects", [.. Objects.Select(Text)], bytes =>
         {
-            ObjectReader.Read(bytes, ObjectJson.Default.Service);
-            ObjectReader.Read(bytes, ObjectJson.Default.EndpointSlice);
-            ObjectReader.Read(bytes, ObjectJson.Default.Endpoints);
-            ObjectReader.Read(bytes, ObjectJson.Default.Node);
+            Kinds.Services.Read(bytes);
+            Kinds.EndpointSlices.Read(bytes);
+            Kinds.Endpoints.Read(bytes);
+            Kinds.Nodes.Read(bytes);
             ObjectReader.Identify(bytes);
         })
         { Words = JsonWords };
@@ -105,7 +105,7 @@ internal static class TextTargets
             var splitter = new ListSplitter(400, static (item, isWhole) =>
             {
                 if (isWhole)
-                    ObjectReader.Read(item, ObjectJson.Default.Service);
+                    Kinds.Services.Read(item);
                 else
                     ObjectReader.Identify(item);
             });
@@ -129,8 +129,8 @@ internal static class TextTargets
     {
         yield return new("yaml", [Text(FuzzSamples.KubeConfig), Text(FuzzSamples.Manifest), Text("a: {b: [1, 'two', \"three\"], c: &x |\n  text\n  more}\nd: *x\n- ? e : f\n"), Text("a: &a {x: 1}\nb: {<<: *a, y: 2}\nc: [<<, *a]\n"), .. OddYaml], bytes =>
         {
-            if (ManifestYaml.Parse(Encoding.UTF8.GetString(bytes)) is { } value)
-                ManifestYaml.ToJson(value, 1 << 20);
+            if (YamlTree.Parse(Encoding.UTF8.GetString(bytes)) is { } value)
+                YamlJson.Write(value, 1 << 20);
         })
         { Declared = [typeof(YamlFaultException)], Words = YamlWords };
         yield return new("manifest", [Text(FuzzSamples.Manifest), Text(List), .. OddYaml], bytes =>

@@ -22,10 +22,10 @@ public sealed class AccessTests : IDisposable
     public void MasterOrKubeconfigWinThenACloudNodeUsesItsServiceAccountAndAnEdgeNodeTheMetaServer()
     {
         Assert.Equal("http://10.0.0.1:8080/ (master)", Resolve(new() { Master = "10.0.0.1:8080" }).Description);
-        Assert.Equal("metaServer http://127.0.0.1:10550/", Resolve(new() { Environment = _ => null }).Description);
+        Assert.Equal("metaServer http://127.0.0.1:10550/", Resolve(new() { MetaServer = new() }).Description);
         _folder.Write("ca.crt", _certificates.CaPem);
         _folder.Write("token", "secret");
-        var cloud = Resolve(new() { Environment = n => n switch { "KUBERNETES_SERVICE_HOST" => "fd00::1", "KUBERNETES_SERVICE_PORT" or "KUBERNETES_PORT" => "443", _ => null }, ServiceAccountDirectory = _folder.Path });
+        var cloud = Resolve(new() { Environment = n => n switch { "KUBERNETES_SERVICE_HOST" => "fd00::1", "KUBERNETES_SERVICE_PORT" => "443", _ => null }, ServiceAccountDirectory = _folder.Path });
         Assert.Equal("https://[fd00::1]/ (in-cluster service account)", cloud.Description);
         Assert.NotEqual(cloud.Identity, Resolve(new() { Master = "https://[fd00::1]" }).Identity);
     }
@@ -254,7 +254,7 @@ public sealed class AccessTests : IDisposable
     [Fact]
     public void TheAgentAsksForListAndWatchOfFourKindsAndNothingElse() =>
         Assert.Equal(
-            ["core/services: list,watch", "core/endpoints: list,watch", "core/nodes: list,watch", "discovery.k8s.io/endpointslices: list,watch"],
+            ["core/services: list,watch", "discovery.k8s.io/endpointslices: list,watch", "core/endpoints: list,watch", "core/nodes: list,watch"],
             RequiredAccess.Rules.Select(r => r.ToString()));
 
     private static ApiAccess Resolve(ApiAccessOptions options) => ApiAccess.Resolve(options, TimeProvider.System);

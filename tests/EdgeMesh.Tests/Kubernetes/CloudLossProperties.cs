@@ -32,7 +32,7 @@ public sealed class CloudLossProperties
 
     private sealed class History
     {
-        private readonly ObjectStore<Service> _store = new(ApiResources.Services, new Selection { AtMetaServer = true });
+        private readonly ObjectStore<Service> _store = new(Kinds.Services, new Selection { AtMetaServer = true });
         private readonly Dictionary<string, long> _cloud = [];
         private readonly Dictionary<string, long> _database = [];
         private readonly Dictionary<string, long> _said = [];

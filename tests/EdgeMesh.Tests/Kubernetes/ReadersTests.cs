@@ -2,6 +2,7 @@ using System.Text;
 using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Kubernetes.Manifests;
 using EdgeMesh.Kubernetes.Watching;
+using EdgeMesh.Kubernetes.Yaml;
 using Xunit;
 
 namespace EdgeMesh.Tests.Kubernetes;
@@ -22,7 +23,7 @@ public sealed class ReadersTests
             var splitter = new ListSplitter(ObjectReader.LargestObject, (item, whole) =>
             {
                 Assert.True(whole);
-                names.Add(ObjectReader.Read(item, ObjectJson.Default.Service).Value!.Metadata.Name);
+                names.Add(Kinds.Services.Read(item).Value!.Metadata.Name);
             });
             for (var at = 0; at < bytes.Length; at += piece)
             {
@@ -56,7 +57,7 @@ public sealed class ReadersTests
             var bytes = Damaged(List, random);
             try
             {
-                var splitter = new ListSplitter(200, (item, _) => Assert.NotNull((object?)ObjectReader.Read(item, ObjectJson.Default.Service).Value ?? ObjectReader.Read(item, ObjectJson.Default.Service).Fault));
+                var splitter = new ListSplitter(200, (item, _) => Assert.NotNull((object?)Kinds.Services.Read(item).Value ?? Kinds.Services.Read(item).Fault));
                 splitter.Feed(bytes);
                 splitter.Finish();
             }
@@ -75,9 +76,9 @@ public sealed class ReadersTests
         for (var round = 0; round < 8000; round++)
         {
             var bytes = Damaged(texts[round % texts.Length], random);
-            Assert.True(ObjectReader.Read(bytes, ObjectJson.Default.Service) is { Value: null, Fault: not null } or { Value: not null, Fault: null });
-            Assert.True(ObjectReader.Read(bytes, ObjectJson.Default.EndpointSlice) is { Value: null, Fault: not null } or { Value: not null, Fault: null });
-            Assert.True(ObjectReader.Read(bytes, ObjectJson.Default.Endpoints) is { Value: null, Fault: not null } or { Value: not null, Fault: null });
+            Assert.True(Kinds.Services.Read(bytes) is { Value: null, Fault: not null } or { Value: not null, Fault: null });
+            Assert.True(Kinds.EndpointSlices.Read(bytes) is { Value: null, Fault: not null } or { Value: not null, Fault: null });
+            Assert.True(Kinds.Endpoints.Read(bytes) is { Value: null, Fault: not null } or { Value: not null, Fault: null });
             try
             {
                 var line = WatchLine.Parse(bytes);
@@ -145,7 +146,7 @@ public sealed class ReadersTests
     [InlineData("{}", "$.spec.ports[0].port")]
     public void AWrongPortIsAFaultThatNamesTheObjectAndThePlace(string port, string part)
     {
-        var (value, fault) = ObjectReader.Read(Encoding.UTF8.GetBytes(Sample.Service("web", port: port)), ObjectJson.Default.Service);
+        var (value, fault) = Kinds.Services.Read(Encoding.UTF8.GetBytes(Sample.Service("web", port: port)));
         Assert.Null(value);
         Assert.Equal(new("demo", "web"), fault!.Name);
         Assert.Contains(part, fault.Message, StringComparison.Ordinal);
@@ -154,20 +155,19 @@ public sealed class ReadersTests
     [Fact]
     public void NullAndAbsentMembersAreEmptyAsGoWritesThem()
     {
-        var slice = ObjectReader.Read("""{"metadata":{"name":"a","namespace":"b","labels":null},"endpoints":null,"ports":null}"""u8, ObjectJson.Default.EndpointSlice).Value!;
+        var slice = Kinds.EndpointSlices.Read("""{"metadata":{"name":"a","namespace":"b","labels":null},"endpoints":null,"ports":null}"""u8).Value!;
         Assert.True(slice.Endpoints.IsEmpty && slice.Ports.IsEmpty && slice.Metadata.Labels.IsEmpty);
-        var service = ObjectReader.Read("""{"metadata":{"name":"a","namespace":"b"},"spec":null}"""u8, ObjectJson.Default.Service).Value!;
+        var service = Kinds.Services.Read("""{"metadata":{"name":"a","namespace":"b"},"spec":null}"""u8).Value!;
         Assert.True(service.Spec.Ports.IsEmpty && service.Spec.ClusterIPs.IsEmpty && service.Spec.ExternalIPs.IsEmpty);
     }
 
     [Fact]
     public void LabelsOfPeoplesOwnAreDroppedAndRepeatedNamesAreOneString()
     {
-        var slice = ObjectReader.Read(Encoding.UTF8.GetBytes(Sample.Slice("web", 100)), ObjectJson.Default.EndpointSlice).Value!;
+        var slice = Kinds.EndpointSlices.Read(Encoding.UTF8.GetBytes(Sample.Slice("web", 100))).Value!;
         // Other tests share the pool and may drive a name out while this one reads; one that is read anew each time would be 100.
         Assert.InRange(slice.Endpoints.Select(e => e.NodeName).Distinct(ReferenceEqualityComparer.Instance).Count(), 50, 60);
-        Assert.Same(slice.Endpoints[0].Conditions, slice.Endpoints[1].Conditions);
-        var service = ObjectReader.Read(Encoding.UTF8.GetBytes(Sample.Service("a", labels: """{"team":"x","n":7,"service.edgemesh.kubeedge.io/service-proxy-name":""}""")), ObjectJson.Default.Service).Value!;
+        var service = Kinds.Services.Read(Encoding.UTF8.GetBytes(Sample.Service("a", labels: """{"team":"x","n":7,"service.edgemesh.kubeedge.io/service-proxy-name":""}"""))).Value!;
         Assert.Equal(["service.edgemesh.kubeedge.io/service-proxy-name"], service.Metadata.Labels.Keys);
     }
 
@@ -221,7 +221,7 @@ public sealed class ReadersTests
             {
                 if (YamlTree.Parse(Encoding.UTF8.GetString(Damaged(Text, random))) is { } tree)
                 {
-                    YamlTree.ToJson(tree, 1 << 20);
+                    YamlJson.Write(tree, 1 << 20);
                 }
             }
             catch (YamlFaultException e)

@@ -35,6 +35,7 @@ internal static class Sample
         RelistOffline = (TimeSpan.FromMilliseconds(200), TimeSpan.FromMilliseconds(300)),
         Reopen = TimeSpan.FromMilliseconds(100),
         Unreachable = (TimeSpan.FromMilliseconds(10), TimeSpan.FromMilliseconds(50)),
+        Lacking = (TimeSpan.FromMilliseconds(20), TimeSpan.FromMilliseconds(50)),
         Publish = TimeSpan.FromMilliseconds(20),
     };
 }
@@ -62,7 +63,7 @@ internal sealed class RunningSource : IAsyncDisposable
     }
 
     public static RunningSource OfMetaServer(TestApiServer server, ApiTimings? timings = null, Func<ApiAccessOptions, ApiAccessOptions>? change = null) =>
-        Of(server, timings, o => (change ?? (x => x))(o with { Master = "", Environment = _ => null, MetaServer = new() { Server = server.Url } }));
+        Of(server, timings, o => (change ?? (x => x))(o with { Master = "", MetaServer = new() { Server = server.Url } }));
 
     /// <summary>With its cache, as the agent runs it.</summary>
     public static RunningSource CachedOfMetaServer(TestApiServer server, string path, ApiTimings? timings = null)

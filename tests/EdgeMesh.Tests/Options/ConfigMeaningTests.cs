@@ -86,6 +86,9 @@ public sealed class ConfigMeaningTests
     [InlineData("{kubeConfig: /none, manifests: /etc/m}", true, "manifests in /etc/m")]
     [InlineData("metaServer: {server: \"http://192.0.2.9:1\"}", false, "metaServer http://192.0.2.9:1/")]
     [InlineData("metaServer: {security: {requireAuthorization: true}}", false, "metaServer https://127.0.0.1:10550/")]
+    [InlineData("metaServer: {server: \"http://192.0.2.9:1\", security: {requireAuthorization: true}}", false, "metaServer https://192.0.2.9:1/")]
+    [InlineData("{master: \"http://127.0.0.1:10550\", metaServer: {security: {requireAuthorization: true}}}", false, "metaServer https://127.0.0.1:10550/")]
+    [InlineData("{master: \"https://127.0.0.1:10550\", metaServer: {security: {requireAuthorization: true}}}", false, "metaServer https://127.0.0.1:10550/")]
     public void TheSourceIsChosenAsEdgeMeshChoosesIt(string kubeApi, bool cloud, string source)
     {
         var section = kubeApi.StartsWith('{') || kubeApi.Length == 0 ? kubeApi : $"{{{kubeApi}}}";

@@ -63,7 +63,7 @@ public sealed class HelmChartTests
         Assert.Empty(loaded.Faults);
         var options = loaded.Options!;
         Assert.Equal((50, "edgemesh0", "169.254.96.16"), (options.Qps, options.DeviceName, options.DeviceAddress.ToString()));
-        Assert.Equal("https://127.0.0.1:10550/", Assert.IsType<ClusterSource.MetaServer>(options.Source).Server.ToString());
+        Assert.Equal("https://127.0.0.1:10550/", Assert.IsType<ClusterSource.MetaServer>(options.Source).Options.Address);
         Assert.Equal(EdgeMesh.Catalog.ServiceFilterMode.FilterIfLabelDoesNotExists, options.Proxy.FilterMode);
         Assert.Equal((true, 2048), (options.Tunnel.Enable, options.Tunnel.Limits!.PeerStreamsIn));
         var relay = Assert.Single(options.Tunnel.RelayNodes);

@@ -51,6 +51,7 @@ public sealed partial class AbiTests
         ["O_NONBLOCK_CLOEXEC"] = "O_NONBLOCK | O_CLOEXEC",
         ["PollIn"] = "POLLIN",
         ["ProtocolIPv6"] = "IPPROTO_IPV6",
+        ["SKF_AD_RANDOM"] = "(unsigned)(SKF_AD_OFF + SKF_AD_RANDOM)",
         ["SOCK_SEQPACKET_NONBLOCK_CLOEXEC"] = "SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC",
         ["SOCK_STREAM_CLOEXEC"] = "SOCK_STREAM | SOCK_CLOEXEC",
         ["SOCK_STREAM_NONBLOCK_CLOEXEC"] = "SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC",

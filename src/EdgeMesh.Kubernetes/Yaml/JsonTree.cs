@@ -2,18 +2,16 @@ using System.Text;
 using System.Text.Json;
 using EdgeMesh.Kubernetes.Api;
 
-namespace EdgeMesh.Kubernetes.Manifests;
+namespace EdgeMesh.Kubernetes.Yaml;
 
 /// <summary>A JSON file -> the same tree as a YAML document. Not read as YAML, which forbids the tabs that JSON allows.</summary>
 internal static class JsonTree
 {
-    private const int Deepest = 64;
-
     /// <exception cref="YamlFaultException"/>
     public static YamlValue Parse(string text)
     {
         var bytes = Encoding.UTF8.GetBytes(text);
-        var reader = new Utf8JsonReader(bytes, new JsonReaderOptions { MaxDepth = Deepest });
+        var reader = new Utf8JsonReader(bytes, new JsonReaderOptions { MaxDepth = YamlLimits.Objects.Depth });
         try
         {
             reader.Read();
@@ -25,29 +23,29 @@ internal static class JsonTree
         }
         catch (JsonException e)
         {
-            throw new YamlFaultException("is not JSON", (e.LineNumber ?? 0) + 1, e);
+            throw new YamlFaultException("is not JSON", new((int)(e.LineNumber ?? 0) + 1, 1), YamlFault.Syntax, e);
         }
         catch (Exception e) when (ObjectReader.IsBadInput(e))
         {
-            throw new YamlFaultException("is not JSON", 1, e);
+            throw new YamlFaultException("is not JSON", new(1, 1), YamlFault.Syntax, e);
         }
     }
 
     private static YamlValue Read(ref Utf8JsonReader reader, Lines lines)
     {
-        var line = lines.At(reader.TokenStartIndex);
+        var mark = lines.At(reader.TokenStartIndex);
         switch (reader.TokenType)
         {
             case JsonTokenType.StartObject:
-                var members = new List<KeyValuePair<YamlScalar, YamlValue>>();
+                var entries = new List<YamlEntry>();
                 while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
                 {
-                    var key = new YamlScalar(reader.GetString()!, Plain: false, lines.At(reader.TokenStartIndex));
+                    var (key, place) = (reader.GetString()!, lines.At(reader.TokenStartIndex));
                     reader.Read();
-                    members.Add(new(key, Read(ref reader, lines)));
+                    entries.Add(new(key, place, Read(ref reader, lines)));
                 }
 
-                return new YamlMapping(members, line);
+                return new YamlMapping(mark, entries);
             case JsonTokenType.StartArray:
                 var items = new List<YamlValue>();
                 while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
@@ -55,26 +53,30 @@ internal static class JsonTree
                     items.Add(Read(ref reader, lines));
                 }
 
-                return new YamlSequence(items, line);
+                return new YamlSequence(mark, items);
             case JsonTokenType.String:
-                return new YamlScalar(reader.GetString()!, Plain: false, line);
+                return new YamlScalar(mark, reader.GetString()!, Quoted: true);
             default:
-                return new YamlScalar(Encoding.UTF8.GetString(reader.ValueSpan), Plain: true, line);
+                return new YamlScalar(mark, Encoding.UTF8.GetString(reader.ValueSpan), Quoted: false);
         }
     }
 
-    /// <summary>Line numbers of places that only move forward.</summary>
+    /// <summary>Places that only move forward; a column counts bytes.</summary>
     private sealed class Lines(byte[] bytes)
     {
-        private long _line = 1;
+        private int _line = 1;
+        private int _begin;
         private int _at;
 
-        public long At(long place)
+        public YamlMark At(long place)
         {
             var next = int.CreateChecked(place);
-            _line += bytes.AsSpan(_at, next - _at).Count((byte)'\n');
+            var passed = bytes.AsSpan(_at, next - _at);
+            _line += passed.Count((byte)'\n');
+            if (passed.LastIndexOf((byte)'\n') is >= 0 and var newline)
+                _begin = _at + newline + 1;
             _at = next;
-            return _line;
+            return new(_line, next - _begin + 1);
         }
     }
 }

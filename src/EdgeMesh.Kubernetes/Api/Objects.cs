@@ -69,6 +69,8 @@ public sealed record ServiceSpec
 
     [JsonConverter(typeof(SharedString))]
     public string? ExternalTrafficPolicy { get; init; }
+
+    public string? ExternalName { get; init; }
 }
 
 public sealed record ServicePort
@@ -132,6 +134,8 @@ public sealed record Endpoint
     [JsonConverter(typeof(SharedString))]
     public string? Zone { get; init; }
 
+    public string? Hostname { get; init; }
+
     public EndpointHints? Hints { get; init; }
 }
 
@@ -175,6 +179,8 @@ public sealed record EndpointSubset
 public sealed record SubsetAddress
 {
     public string Ip { get; init => field = value ?? ""; } = "";
+
+    public string? Hostname { get; init; }
 
     [JsonConverter(typeof(SharedString))]
     public string? NodeName { get; init; }

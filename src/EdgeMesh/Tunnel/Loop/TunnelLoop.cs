@@ -65,6 +65,9 @@ internal sealed partial class TunnelLoop : IDisposable
         _epoll.Add(_timer.Descriptor, EpollEvents.In | EpollEvents.EdgeTriggered, TimerData);
     }
 
+    /// <summary>What it is for: the name of its thread, and in the log.</summary>
+    internal string Name { get; init; } = "tunnel";
+
     /// <summary>When a silent peer of a local socket is given up.</summary>
     internal PeerWatch Watch { get; init; } = new();
 
@@ -111,7 +114,7 @@ internal sealed partial class TunnelLoop : IDisposable
     /// <summary>Ends when the thread has; from any thread.</summary>
     public Task Finished => _finished.Task;
 
-    public void Start() => new Thread(Run) { IsBackground = true, Name = "edgemesh-tunnel" }.Start();
+    public void Start() => new Thread(Run) { IsBackground = true, Name = "edgemesh-" + Name }.Start();
 
     /// <summary>From any thread: end now. Sessions should have been closed before.</summary>
     public void Stop()
@@ -195,7 +198,7 @@ internal sealed partial class TunnelLoop : IDisposable
         catch (Exception e)
         {
             _failed = true;
-            LoopLog.LogFailed(_logger, e);
+            LoopLog.LogFailed(_logger, Name, e);
             _faulted?.Invoke(e);
             // Clients and peers learn of it by a reset, not by silence.
             for (var slot = 0; slot < _slotsUsed; slot++)

@@ -162,7 +162,8 @@ public sealed class CachedAnswer
     /// <summary>What is left of a record's time to live, in seconds.</summary>
     public uint Remaining(uint timeToLive, long now, int staleSeconds)
     {
-        if (now >= ExpiresAt)
+        // What ends at once is told with the time that it has, to those who waited for it.
+        if (now >= ExpiresAt && ExpiresAt > StoredAt)
             return (uint)staleSeconds;
         var passed = (now - StoredAt) / 1000;
         return timeToLive > passed ? (uint)(timeToLive - passed) : 0;

@@ -308,7 +308,7 @@ public sealed class Forwarder
     /// <summary>To the next upstream, or when all have been asked and none is still expected to answer, the end.</summary>
     private void AskNext(PendingQuestion question, long now)
     {
-        while (question.Attempts < _options.MaxAttempts)
+        for (var tried = 0; tried < question.Order.Length && question.Attempts < _options.MaxAttempts; tried++)
         {
             // Who said that he cannot say is not asked again.
             if (question.Unsaid is not null && question.Attempts >= question.Order.Length)
@@ -317,6 +317,9 @@ public sealed class Forwarder
             var upstream = question.Order[question.Attempts % question.Order.Length];
             question.Attempts++;
             question.NextAttemptAt = now + Math.Min(upstream.Patience << Math.Min(round, 3), 1000);
+            // A stream loses nothing: who is asked by one has the question.
+            if (question.Open.Exists(e => e.Upstream == upstream && e.Path != UpstreamPath.Udp))
+                continue;
             if (TrySend(question, upstream, PathOf(upstream), !upstream.WithoutEdns, now))
                 return;
             upstream.Fail(now);

@@ -47,8 +47,8 @@ public sealed record UpstreamServer(IPEndPoint Address, string? TlsName = null)
 
     private static IPEndPoint? TryEndPoint(string text, int port)
     {
-        // IPEndPoint reads "1" and "0x7f.1" as addresses too; an operator means four numbers.
-        if (IPAddress.TryParse(text, out var alone))
+        // IPAddress reads "1" and "[::1]:53" as addresses too; an operator means four numbers, and a port.
+        if (!text.StartsWith('[') && IPAddress.TryParse(text, out var alone))
             return alone.ToString() == text || text.Contains(':', StringComparison.Ordinal) ? new IPEndPoint(alone, port) : null;
         var colon = text.LastIndexOf(':');
         if (colon < 0 || !ushort.TryParse(text.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out var given) || given == 0)

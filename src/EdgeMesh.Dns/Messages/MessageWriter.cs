@@ -54,7 +54,7 @@ public ref struct MessageWriter
     public void SetCode(ResponseCode code) => _header = _header with { Flags = (ushort)((_header.Flags & ~DnsHeader.CodeMask) | ((int)code & 0xF)) };
 
     /// <param name="question">Name, type and class.</param>
-    public void WriteQuestion(ReadOnlySpan<byte> question)
+    public void WriteQuestion(scoped ReadOnlySpan<byte> question)
     {
         Put(question);
         _header = _header with { Questions = (ushort)(_header.Questions + 1) };

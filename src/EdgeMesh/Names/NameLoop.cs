@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using EdgeMesh.Dns.Forwarding;
 using EdgeMesh.Dns.Messages;
 using EdgeMesh.Dns.Serving;
@@ -89,6 +90,8 @@ internal sealed class NameLoop : IAnswerSink, IUpstreamSockets, ITimed
     internal ILogger Logger { get; }
 
     internal uint Mark => _options.Mark;
+
+    internal X509Certificate2Collection? UpstreamAuthorities => _options.UpstreamAuthorities;
 
     internal DeadlineQueue Idle { get; }
 

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Security.Cryptography.X509Certificates;
 using EdgeMesh.Dns.Caching;
 using EdgeMesh.Dns.Forwarding;
 using EdgeMesh.Linux;
@@ -24,6 +25,9 @@ public sealed record NameServerOptions
 
     /// <summary>SO_MARK of every socket towards an upstream, so that our own rules do not catch it; 0: none.</summary>
     public uint Mark { get; init; }
+
+    /// <summary>Whose certificates upstreams may have that are asked by TLS; null: the host's.</summary>
+    public X509Certificate2Collection? UpstreamAuthorities { get; init; }
 
     /// <summary>Client connections at one time; beyond it the address that has most of them loses the one that was idle longest.</summary>
     public int MaxConnections { get; init; } = 1_000;

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Net.Security;
 using System.Security.Authentication;
+using System.Security.Cryptography.X509Certificates;
 using System.Threading.Channels;
 using EdgeMesh.Dns.Forwarding;
 using EdgeMesh.Dns.Messages;
@@ -103,7 +104,7 @@ internal sealed class UpstreamTls(NameLoop names, UpstreamServer server, Supervi
         try
         {
             await transport.ConnectedAsync(limit.Token);
-            await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions { TargetHost = server.TlsName }, limit.Token);
+            await tls.AuthenticateAsClientAsync(Authentication(), limit.Token);
             return tls;
         }
         catch
@@ -111,6 +112,19 @@ internal sealed class UpstreamTls(NameLoop names, UpstreamServer server, Supervi
             await tls.DisposeAsync();
             throw;
         }
+    }
+
+    private SslClientAuthenticationOptions Authentication()
+    {
+        var options = new SslClientAuthenticationOptions { TargetHost = server.TlsName };
+        if (names.UpstreamAuthorities is { } authorities)
+        {
+            var policy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
+            policy.CustomTrustStore.AddRange(authorities);
+            options.CertificateChainPolicy = policy;
+        }
+
+        return options;
     }
 
     private static async Task WriteAsync(Stream stream, ChannelReader<byte[]> frames, CancellationTokenSource ending)

@@ -239,7 +239,7 @@ public sealed class ClusterZoneTests
             {
                 DnsQuery.Read(query, out var read);
                 var writer = MessageWriter.Answer(read, _response, 0);
-                Assert.NotEqual(ZoneResult.NotOurs, _zone.Answer(read, 1, ref writer, alias, out _));
+                Assert.True(_zone.Answer(read, 1, ref writer, alias, out _) != ZoneResult.NotOurs);
             }
         }
     }
@@ -257,11 +257,7 @@ public sealed class ClusterZoneTests
         return result == ZoneResult.NotOurs ? "(not ours)" : DnsText.Show(_response, writer.Finish());
     }
 
-    private static Service Service(string name, string clusterIP, params ReadOnlySpan<string> ports)
-    {
-        var service = ClusterObjects.Service(name, clusterIP, ports);
-        return service with { Metadata = service.Metadata with { Namespace = "shop" } };
-    }
+    private static Service Service(string name, string clusterIP, params ReadOnlySpan<string> ports) => ClusterObjects.Service("shop/" + name, clusterIP, ports);
 
     private static Service External(string name, string target) =>
         new() { Metadata = new ObjectMeta { Name = name, Namespace = "shop" }, Spec = new ServiceSpec { Type = "ExternalName", ExternalName = target } };

@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using EdgeMesh.Dns.Caching;
 using EdgeMesh.Dns.Forwarding;
 using EdgeMesh.Dns.Messages;
@@ -210,14 +211,9 @@ public sealed class DnsServer : IForwarderOwner
                 break;
         }
 
-        var answer = resolved;
+        var answer = IsFor(resolved, query.Question) ? resolved : Lookup(query.Question, AnswerCache.VariantOf(query), now, out source);
         if (answer is null)
-        {
-            answer = Lookup(query.Question, AnswerCache.VariantOf(query), now, out source);
-            if (answer is null)
-                return 0;
-        }
-
+            return 0;
         return answer.Write(query, response, now, _options.Cache.StaleSeconds, turn);
     }
 
@@ -238,7 +234,7 @@ public sealed class DnsServer : IForwarderOwner
             var result = _zone.Answer(behind, _turn, ref inner, alias, out aliasLength);
             if (result == ZoneResult.NotOurs)
             {
-                var answer = resolved ?? Lookup(question, AnswerCache.VariantOf(query), now, out source);
+                var answer = IsFor(resolved, question) ? resolved : Lookup(question, AnswerCache.VariantOf(query), now, out source);
                 if (answer is null)
                 {
                     _aliasQuestionLength = question.Length;
@@ -262,6 +258,10 @@ public sealed class DnsServer : IForwarderOwner
         writer.SetCode(ResponseCode.ServerFailure);
         return Finish(query, ref writer);
     }
+
+    /// <summary>The zone may have changed while a request waited: then what came is not what it asks for now.</summary>
+    private static bool IsFor([NotNullWhen(true)] CachedAnswer? answer, ReadOnlySpan<byte> question) =>
+        answer is not null && answer.Question[^4..].SequenceEqual(question[^4..]) && WireName.EqualsIgnoringCase(answer.Question[..^4], question[..^4]);
 
     private static int Finish(scoped in DnsQuery query, scoped ref MessageWriter writer)
     {

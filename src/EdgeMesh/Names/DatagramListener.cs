@@ -7,7 +7,7 @@ using EdgeMesh.Tunnel.Loop;
 namespace EdgeMesh.Names;
 
 /// <summary>Requests by UDP at one address: received many at a time, and their answers sent many at a time.</summary>
-internal sealed class DatagramListener : ISocketOwner, ITurnTaker
+internal sealed class DatagramListener : ISocketOwner, ITurnTaker, IDisposable
 {
     private const int BatchSize = 64;
 
@@ -70,7 +70,7 @@ internal sealed class DatagramListener : ISocketOwner, ITurnTaker
     {
         // Where the loop itself is at its end, clients learn it by a refusal, and ask somebody else.
         if (_names.Loop.HasFailed)
-            Close();
+            Dispose();
         else if (!IsOver)
             _names.Loop.TakeTurnLater(this);
     }
@@ -103,7 +103,7 @@ internal sealed class DatagramListener : ISocketOwner, ITurnTaker
         _queued = 0;
     }
 
-    internal void Close()
+    public void Dispose()
     {
         if (IsOver)
             return;

@@ -24,7 +24,7 @@ internal sealed class HeadlessNames
     public ReadOnlySpan<EndpointNames> OfFamily(bool ipv6) => ipv6 ? _endpoints.AsSpan(_ipv4) : _endpoints.AsSpan(0, _ipv4);
 
     /// <summary>A slice says ready also for what is published before it is.</summary>
-    public static HeadlessNames Build(IReadOnlyCollection<EndpointSlice> slices, Endpoints? endpoints, LabelPool labels)
+    public static HeadlessNames Build(EndpointSlice[] slices, Endpoints? endpoints, LabelPool labels)
     {
         var found = new List<EndpointNames>();
         foreach (var slice in slices)
@@ -41,7 +41,7 @@ internal sealed class HeadlessNames
         }
 
         // v1 Endpoints speak only where there is no slice: both describe the same pods.
-        if (slices.Count == 0 && endpoints is not null)
+        if (slices.Length == 0 && endpoints is not null)
         {
             foreach (var subset in endpoints.Subsets)
             {

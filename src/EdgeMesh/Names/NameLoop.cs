@@ -236,9 +236,9 @@ internal sealed class NameLoop : IAnswerSink, IUpstreamSockets, ITimed
     internal void CloseListeners()
     {
         foreach (var listener in _datagrams)
-            listener.Close();
+            listener.Dispose();
         foreach (var listener in _streams)
-            listener.Close();
+            listener.Dispose();
     }
 
     /// <summary>Ends everything that is open; the listeners are closed before.</summary>

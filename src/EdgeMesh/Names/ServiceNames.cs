@@ -38,23 +38,26 @@ internal sealed class ServiceNames
 
     public ReadOnlySpan<byte> Namespace => Key.AsSpan(NamespaceAt);
 
-    /// <summary>Null: its names are none that DNS can have.</summary>
-    public static ServiceNames? Build(Service service, IReadOnlyCollection<EndpointSlice> slices, Endpoints? endpoints, LabelPool labels)
+    /// <summary>SVC.NS as labels in small letters; null: these are none that DNS can have.</summary>
+    public static byte[]? KeyOf(ObjectName name, LabelPool labels) =>
+        labels.Of(name.Name) is { } service && labels.Of(name.Namespace) is { } @namespace
+            ? [(byte)service.Length, .. service, (byte)@namespace.Length, .. @namespace]
+            : null;
+
+    public static ServiceNames Build(Service service, byte[] key, EndpointSlice[] slices, Endpoints? endpoints, LabelPool labels)
     {
-        if (labels.Of(service.Metadata.Name) is not { } name || labels.Of(service.Metadata.Namespace) is not { } @namespace)
-            return null;
-        byte[] key = [(byte)name.Length, .. name, (byte)@namespace.Length, .. @namespace];
+        var namespaceAt = key[0] + 1;
         var spec = service.Spec;
         if (spec.Type == "ExternalName")
         {
             // The API takes an address for a name of digits, and so does nobody else: it leads nowhere.
             var target = spec.ExternalName is { Length: > 0 } text && !InetAddress.TryParse(text, out _) ? WireName.FromText(text) : null;
-            return new ServiceNames { Key = key, NamespaceAt = name.Length + 1, ExternalName = target is { Length: > 1 } ? target : null };
+            return new ServiceNames { Key = key, NamespaceAt = namespaceAt, ExternalName = target is { Length: > 1 } ? target : null };
         }
 
         return spec.ClusterIP == "None"
-            ? new ServiceNames { Key = key, NamespaceAt = name.Length + 1, Headless = HeadlessNames.Build(slices, endpoints, labels) }
-            : new ServiceNames { Key = key, NamespaceAt = name.Length + 1, Addresses = ClusterAddresses(spec), Ports = PortsOf(spec, labels) };
+            ? new ServiceNames { Key = key, NamespaceAt = namespaceAt, Headless = HeadlessNames.Build(slices, endpoints, labels) }
+            : new ServiceNames { Key = key, NamespaceAt = namespaceAt, Addresses = ClusterAddresses(spec), Ports = PortsOf(spec, labels) };
     }
 
     private static InetAddress[] ClusterAddresses(ServiceSpec spec)

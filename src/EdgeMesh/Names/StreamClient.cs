@@ -60,7 +60,7 @@ internal sealed unsafe class StreamClient : ISocketOwner, ITurnTaker, ITimed
 
     public void OnReady(EpollEvents events)
     {
-        if (_unsentCount > 0 && !IsOver && (events & EpollEvents.Out) != 0)
+        if (_unsentCount > 0 && !IsOver && (events & EpollEvents.Out) != EpollEvents.None)
             SendUnsent();
         OnTurn();
     }

@@ -5,7 +5,7 @@ using EdgeMesh.Tunnel.Loop;
 namespace EdgeMesh.Names;
 
 /// <summary>Accepts connections at one address.</summary>
-internal sealed class StreamListener : ISocketOwner, ITurnTaker
+internal sealed class StreamListener : ISocketOwner, ITurnTaker, IDisposable
 {
     private const int Backlog = 1024;
     private const int AcceptsPerTurn = 64;
@@ -71,12 +71,12 @@ internal sealed class StreamListener : ISocketOwner, ITurnTaker
     {
         // Where the loop itself is at its end, clients learn it by a refusal, and ask somebody else.
         if (_names.Loop.HasFailed)
-            Close();
+            Dispose();
         else if (!IsOver)
             _names.Loop.TakeTurnLater(this);
     }
 
-    internal void Close()
+    public void Dispose()
     {
         if (IsOver)
             return;

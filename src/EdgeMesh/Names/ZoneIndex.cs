@@ -28,10 +28,9 @@ internal sealed class ZoneIndex
     private readonly Seen<Service> _seenServices = new();
     private readonly Seen<EndpointSlice> _seenSlices = new();
     private readonly Seen<Endpoints> _seenEndpoints = new();
-    private readonly Dictionary<ObjectName, Dictionary<string, EndpointSlice>> _slices = [];
+    private readonly Dictionary<ObjectName, EndpointSlice[]> _slices = [];
     private readonly HashSet<ObjectName> _changed = [];
     private readonly LabelPool _labels = new();
-    private readonly Dictionary<ObjectName, ServiceNames> _built = [];
     private volatile bool _hasFacts;
 
     public ZoneIndex()
@@ -54,21 +53,10 @@ internal sealed class ZoneIndex
         _seenEndpoints.Take(facts.Endpoints, (before, now) => _changed.Add((before ?? now)!.Key));
         _seenSlices.Take(facts.EndpointSlices, (before, now) =>
         {
-            if (before is not null && OwnerOf(before) is { } left && _slices.TryGetValue(left, out var slices))
-            {
-                slices.Remove(before.Metadata.Name);
-                if (slices.Count == 0)
-                    _slices.Remove(left);
-                _changed.Add(left);
-            }
-
+            if (before is not null && OwnerOf(before) is { } left)
+                ReplaceSlice(left, before, null);
             if (now is not null && OwnerOf(now) is { } owner)
-            {
-                if (!_slices.TryGetValue(owner, out var own))
-                    _slices[owner] = own = new Dictionary<string, EndpointSlice>(1, StringComparer.Ordinal);
-                own[now.Metadata.Name] = now;
-                _changed.Add(owner);
-            }
+                ReplaceSlice(owner, null, now);
         });
 
         foreach (var name in _changed)
@@ -88,30 +76,43 @@ internal sealed class ZoneIndex
     private static ObjectName? OwnerOf(EndpointSlice slice) =>
         slice.Metadata.Labels.TryGetValue(CatalogLabels.ServiceNameLabel, out var service) ? new ObjectName(slice.Metadata.Namespace, service) : null;
 
+    /// <summary>Nearly every service has one slice, and so an array of one.</summary>
+    private void ReplaceSlice(ObjectName owner, EndpointSlice? before, EndpointSlice? now)
+    {
+        _changed.Add(owner);
+        EndpointSlice[] kept = [.. _slices.GetValueOrDefault(owner, []).Where(slice => !ReferenceEquals(slice, before))];
+        if (now is not null)
+            _slices[owner] = [.. kept, now];
+        else if (kept.Length > 0)
+            _slices[owner] = kept;
+        else
+            _slices.Remove(owner);
+    }
+
     private void Replace(ObjectName name, ClusterFacts facts)
     {
-        var before = _built.GetValueOrDefault(name);
+        if (ServiceNames.KeyOf(name, _labels) is not { } key)
+            return;
+        var before = _services.GetValueOrDefault(key);
         ServiceNames? now = null;
         if (facts.Services.TryGetValue(name, out var service))
         {
             // Endpoints of a service with a cluster address have no names, and change often.
             if (before is { Headless: null } && service.Spec.ClusterIP != "None" && service.Spec.Type != "ExternalName" && ReferenceEquals(before.Of, service))
                 return;
-            now = ServiceNames.Build(service, _slices.TryGetValue(name, out var slices) ? slices.Values : [], facts.Endpoints.GetValueOrDefault(name), _labels);
+            now = ServiceNames.Build(service, key, _slices.GetValueOrDefault(name, []), facts.Endpoints.GetValueOrDefault(name), _labels);
         }
 
         if (now is not null)
         {
             now.Of = service;
-            _built[name] = now;
-            _services[now.Key] = now;
+            _services[key] = now;
             if (before is null)
                 CountNamespace(now, 1);
         }
         else if (before is not null)
         {
-            _built.Remove(name);
-            _services.TryRemove(before.Key, out _);
+            _services.TryRemove(key, out _);
             CountNamespace(before, -1);
         }
 

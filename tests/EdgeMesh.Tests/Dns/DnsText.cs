@@ -13,7 +13,7 @@ internal static class DnsText
 
     internal static DnsClient StreamClient { get; } = Client with { IsStream = true };
 
-    internal static byte[] Name(string text) => WireName.FromText(text) ?? throw new ArgumentException(text);
+    internal static byte[] Name(string text) => WireName.FromText(text) ?? throw new ArgumentException("This is no name.", nameof(text));
 
     internal static byte[] Question(string name, RecordType type) => [.. Name(name), (byte)((int)type >> 8), (byte)type, 0, 1];
 

@@ -177,6 +177,14 @@ public sealed class Forwarder
         return true;
     }
 
+    /// <summary>Sends a question to every upstream; nobody waits for the answers.</summary>
+    public void AskEach(ReadOnlySpan<byte> question, long now)
+    {
+        var pending = new PendingQuestion(question.ToArray(), 0, now) { IsOver = true };
+        foreach (var upstream in _all)
+            Probe(pending, upstream, now);
+    }
+
     /// <summary>A whole message came from where <paramref name="exchange"/> was sent to.</summary>
     public void Received(Exchange exchange, ReadOnlySpan<byte> message, long now)
     {
@@ -360,17 +368,21 @@ public sealed class Forwarder
     {
         foreach (var upstream in question.Order)
         {
-            if (question.Open.Exists(e => e.Upstream == upstream) || !upstream.TryProbe(now))
-                continue;
-            var probe = new Exchange(question, upstream, PathOf(upstream), _nextId(), now) { WithEdns = !upstream.WithoutEdns, IsProbe = true };
-            _probes.Add(probe);
-            upstream.CountSent();
-            if (_sockets.TryOpen(probe, Compose(probe)))
-                continue;
-            probe.IsClosed = true;
-            _probes.Remove(probe);
-            upstream.Fail(now);
+            if (!question.Open.Exists(e => e.Upstream == upstream) && upstream.TryProbe(now))
+                Probe(question, upstream, now);
         }
+    }
+
+    private void Probe(PendingQuestion question, Upstream upstream, long now)
+    {
+        var probe = new Exchange(question, upstream, PathOf(upstream), _nextId(), now) { WithEdns = !upstream.WithoutEdns, IsProbe = true };
+        _probes.Add(probe);
+        upstream.CountSent();
+        if (_sockets.TryOpen(probe, Compose(probe)))
+            return;
+        probe.IsClosed = true;
+        _probes.Remove(probe);
+        upstream.Fail(now);
     }
 
     private static UpstreamPath PathOf(Upstream upstream) => upstream.Server.TlsName is null ? UpstreamPath.Udp : UpstreamPath.Tls;

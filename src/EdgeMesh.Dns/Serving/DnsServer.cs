@@ -120,7 +120,7 @@ public sealed class DnsServer : IForwarderOwner
     {
         _ownQuestion = [.. name, 0, (byte)RecordType.HInfo, 0, 1];
         SeesItself = false;
-        _ = _forwarder.Ask(_ownQuestion, 0, waiter: null, now);
+        _forwarder.AskEach(_ownQuestion, now);
     }
 
     void IForwarderOwner.Resolved(PendingQuestion question, ReadOnlySpan<byte> message, long now)

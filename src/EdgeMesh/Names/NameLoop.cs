@@ -29,7 +29,7 @@ internal sealed class NameLoop : IAnswerSink, IUpstreamSockets, ITimed
     private static readonly TimeSpan Tick = TimeSpan.FromMilliseconds(1);
 
     private readonly NameServerOptions _options;
-    private readonly Supervisor? _supervisor;
+    private readonly Supervisor _supervisor;
     private readonly List<DatagramListener> _datagrams = [];
     private readonly List<StreamListener> _streams = [];
     private readonly Dictionary<long, StreamClient> _clients = [];
@@ -43,12 +43,12 @@ internal sealed class NameLoop : IAnswerSink, IUpstreamSockets, ITimed
     private bool _isTicking;
 
     /// <exception cref="IOException">An address cannot be listened on; nothing is left behind.</exception>
-    internal NameLoop(NameServerOptions options, IZone zone, TimeProvider time, ILogger logger, Supervisor? supervisor)
+    internal NameLoop(NameServerOptions options, IZone zone, TimeProvider time, ILogger logger, Supervisor supervisor)
     {
         _options = options;
         _supervisor = supervisor;
         Logger = logger;
-        Loop = new TunnelLoop(logger, time, options.PollingLimit, supervisor is null ? null : fault => supervisor.Report(LoopName, fault)) { Name = LoopName };
+        Loop = new TunnelLoop(logger, time, options.PollingLimit, fault => supervisor.Report(LoopName, fault)) { Name = LoopName };
         _ticks = Loop.AddDeadlines(Tick);
         Idle = Loop.AddDeadlines(options.IdleTimeout);
         Server = new DnsServer(

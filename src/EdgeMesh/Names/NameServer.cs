@@ -49,11 +49,12 @@ public sealed class NameServer : IAsyncDisposable
 
     /// <exception cref="IOException">An address cannot be listened on, most often because another server has the port; the message says
     /// which and why. Nothing is left behind.</exception>
-    public static NameServer Start(NameServerOptions options, IZone zone, TimeProvider time, ILogger<NameServer> logger, Supervisor? supervisor = null)
+    public static NameServer Start(NameServerOptions options, IZone zone, TimeProvider time, ILogger<NameServer> logger, Supervisor supervisor)
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(zone);
         ArgumentNullException.ThrowIfNull(logger);
+        ArgumentNullException.ThrowIfNull(supervisor);
         if (options.Listen.IsDefaultOrEmpty)
             throw new ArgumentException("At least one address to answer at is needed.", nameof(options));
         var names = new NameLoop(options, zone, time, logger, supervisor);

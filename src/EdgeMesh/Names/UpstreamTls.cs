@@ -15,7 +15,7 @@ namespace EdgeMesh.Names;
 
 /// <summary>One connection to an upstream that is asked by TLS (RFC 7858), for all questions; made anew when it has ended and
 /// there is a question. .NET's TLS is a stream with a task that reads and one that writes; what they bring goes to the loop.</summary>
-internal sealed class UpstreamTls(NameLoop names, UpstreamServer server, Supervisor? supervisor)
+internal sealed class UpstreamTls(NameLoop names, UpstreamServer server, Supervisor supervisor)
 {
     private const int MostQueued = 256;
     private const int ReadSize = 16 * 1024;
@@ -63,10 +63,7 @@ internal sealed class UpstreamTls(NameLoop names, UpstreamServer server, Supervi
         var outgoing = Channel.CreateBounded<byte[]>(new BoundedChannelOptions(MostQueued) { SingleReader = true });
         var ending = new CancellationTokenSource();
         (_outgoing, _ending) = (outgoing, ending);
-        if (supervisor is not null)
-            supervisor.Start(NameLoop.LoopName, () => RunAsync(outgoing, ending));
-        else
-            _ = RunAsync(outgoing, ending);
+        supervisor.Start(NameLoop.LoopName, () => RunAsync(outgoing, ending));
     }
 
     private async Task RunAsync(Channel<byte[]> outgoing, CancellationTokenSource ending)

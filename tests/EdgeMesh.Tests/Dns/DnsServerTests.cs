@@ -195,6 +195,13 @@ public sealed class DnsServerTests : IAnswerSink
         Assert.False(_server.SeesItself);
         Assert.Equal("REFUSED", Receive(DnsText.Client, _upstreams.Open[0].Message).Split('\n')[0]);
         Assert.True(_server.SeesItself);
+        // Each of them is asked, and nobody waits for those who say nothing.
+        _server.Forwarder.Use(UpstreamTable.ForAll(One, Two));
+        _server.LookForLoop(DnsText.Name("def.loop"), _now);
+        Assert.False(_server.SeesItself);
+        Assert.Equal(["udp 192.0.2.1", "udp 192.0.2.2"], _upstreams.Sent[^2..]);
+        Pass(2_000);
+        Assert.Empty(_upstreams.Open);
     }
 
     [Fact]

@@ -7,6 +7,7 @@ using EdgeMesh.Dns.Messages;
 using EdgeMesh.Dns.Serving;
 using EdgeMesh.Linux;
 using EdgeMesh.Names;
+using EdgeMesh.Supervision;
 using EdgeMesh.Testing.Cluster;
 using EdgeMesh.Testing.Lab;
 using EdgeMesh.Tests.Dns;
@@ -231,7 +232,7 @@ public sealed class NameServerTests(ITestOutputHelper output) : IAsyncDisposable
     public async Task ASuccessorTakesOverWithoutALostQuestion()
     {
         Start();
-        var successor = NameServer.Start(Options() with { Listen = _server!.Endpoints }, _zone, TimeProvider.System, NullLogger<NameServer>.Instance);
+        var successor = NameServer.Start(Options() with { Listen = _server!.Endpoints }, _zone, TimeProvider.System, NullLogger<NameServer>.Instance, new Supervisor(NullLogger<Supervisor>.Instance, TimeProvider.System));
         try
         {
             _server.SteerToSuccessor();
@@ -294,7 +295,7 @@ public sealed class NameServerTests(ITestOutputHelper output) : IAsyncDisposable
     };
 
     private void Start(Func<NameServerOptions, NameServerOptions>? change = null) =>
-        _server = NameServer.Start(change is null ? Options() : change(Options()), _zone, TimeProvider.System, NullLogger<NameServer>.Instance);
+        _server = NameServer.Start(change is null ? Options() : change(Options()), _zone, TimeProvider.System, NullLogger<NameServer>.Instance, new Supervisor(NullLogger<Supervisor>.Instance, TimeProvider.System));
 
     private async Task<string> AskByUdpAsync(string name)
     {

@@ -76,7 +76,7 @@ internal sealed partial class AgentService
 
     private async Task StartReconcilingAsync(PlanningOptions planning, CancellationToken cancellationToken)
     {
-        _addresses = new AddressesToProtect(_options, () => SourceFactory.ApiServer(_options), Dns.GetHostAddressesAsync);
+        _addresses = new AddressesToProtect(_options, () => SourceFactory.ApiServer(_options), System.Net.Dns.GetHostAddressesAsync);
         await LookAtAddressesAsync(cancellationToken);
         var cleaner = new ConntrackCleaner(loggers.CreateLogger<ConntrackCleaner>());
         _reconciler = new Reconciler(

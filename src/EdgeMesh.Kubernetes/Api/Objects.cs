@@ -74,6 +74,9 @@ public sealed record ServiceSpec
 
     public string? InternalTrafficPolicy { get; internal set; }
 
+    /// <summary>Of a service of type ExternalName: the name that stands behind it.</summary>
+    public string? ExternalName { get; internal set; }
+
     internal static Schema<ServiceSpec> Schema { get; } = new(() => new())
     {
         { "ports", JsonShapes.List(ServicePort.Schema), o => o.Ports, (ref o, v) => o.Ports = v },
@@ -85,6 +88,7 @@ public sealed record ServiceSpec
         { "externalTrafficPolicy", JsonShapes.SharedText, o => o.ExternalTrafficPolicy, (ref o, v) => o.ExternalTrafficPolicy = v },
         { "sessionAffinityConfig", JsonShapes.Object(SessionAffinityConfig.Schema), o => o.SessionAffinityConfig, (ref o, v) => o.SessionAffinityConfig = v },
         { "internalTrafficPolicy", JsonShapes.SharedText, o => o.InternalTrafficPolicy, (ref o, v) => o.InternalTrafficPolicy = v },
+        { "externalName", JsonShapes.Text, o => o.ExternalName, (ref o, v) => o.ExternalName = v },
     };
 }
 
@@ -173,6 +177,8 @@ public sealed record Endpoint
 
     public string? Zone { get; internal set; }
 
+    public string? Hostname { get; internal set; }
+
     public EndpointHints? Hints { get; internal set; }
 
     internal static Schema<Endpoint> Schema { get; } = new(() => new())
@@ -181,6 +187,7 @@ public sealed record Endpoint
         { "conditions", JsonShapes.Value(EndpointConditions.Schema), o => o.Conditions, (ref o, v) => o.Conditions = v },
         { "nodeName", JsonShapes.SharedText, o => o.NodeName, (ref o, v) => o.NodeName = v },
         { "zone", JsonShapes.SharedText, o => o.Zone, (ref o, v) => o.Zone = v },
+        { "hostname", JsonShapes.Text, o => o.Hostname, (ref o, v) => o.Hostname = v },
         { "hints", JsonShapes.Object(EndpointHints.Schema), o => o.Hints, (ref o, v) => o.Hints = v },
     };
 }
@@ -257,9 +264,12 @@ public sealed record SubsetAddress
 
     public string? NodeName { get; internal set; }
 
+    public string? Hostname { get; internal set; }
+
     internal static Schema<SubsetAddress> Schema { get; } = new(() => new())
     {
         { "ip", JsonShapes.Text, o => o.Ip, (ref o, v) => o.Ip = v ?? "" },
+        { "hostname", JsonShapes.Text, o => o.Hostname, (ref o, v) => o.Hostname = v },
         { "nodeName", JsonShapes.SharedText, o => o.NodeName, (ref o, v) => o.NodeName = v },
     };
 }

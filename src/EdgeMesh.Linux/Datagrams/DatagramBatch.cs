@@ -75,6 +75,34 @@ public sealed unsafe class DatagramBatch : IDisposable
         return (int)_messages[index].Length;
     }
 
+    /// <summary>The bytes of one received datagram, until the next <see cref="Receive"/>.</summary>
+    public ReadOnlySpan<byte> Received(int index) => new(_data + ((nint)index * PlaceBytes), Length(index));
+
+    /// <summary>Writes a datagram of one's own to a place, with the one that it is for: see <see cref="SendEach"/>.</summary>
+    public void Put(int index, ReadOnlySpan<byte> datagram, in InetEndpoint peer)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)index, (uint)Capacity, nameof(index));
+        datagram.CopyTo(new Span<byte>(_data + ((nint)index * PlaceBytes), PlaceBytes));
+        _messages[index].Length = (uint)datagram.Length;
+        var name = _names + (index * SocketName.MaximumBytes);
+        _messages[index].Header.NameLength = (uint)SocketName.Write(peer, new Span<byte>(name, SocketName.MaximumBytes));
+    }
+
+    /// <summary>Sends what <see cref="Put"/> wrote, each to its own peer.</summary>
+    /// <inheritdoc cref="SendConnected"/>
+    public int SendEach(DatagramSocket socket, int start, int count)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(start);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan((uint)count, (uint)(Capacity - start), nameof(count));
+        for (var i = start; i < start + count; i++)
+        {
+            _vectors[i].Length = _messages[i].Length;
+            _messages[i].Header.Name = _names + (i * SocketName.MaximumBytes);
+        }
+
+        return Send(socket, start, count);
+    }
+
     /// <summary>Sends places of a received batch to whom <paramref name="socket"/> is connected.</summary>
     /// <returns>How many the kernel took, or a negated error number that is about the first of them.</returns>
     public int SendConnected(DatagramSocket socket, int start, int count) => Send(socket, start, count, null, 0);
@@ -109,6 +137,11 @@ public sealed unsafe class DatagramBatch : IDisposable
             _messages[i].Header.NameLength = nameLength;
         }
 
+        return Send(socket, start, count);
+    }
+
+    private int Send(DatagramSocket socket, int start, int count)
+    {
         // sendmmsg(2) writes the bytes sent over each Length, which for a datagram is the same number.
         var sent = DatagramCalls.SendMany(
             socket.Handle, _messages + start, (uint)count, DatagramCalls.MsgDontWait | DatagramCalls.MsgNoSignal);

@@ -9,7 +9,7 @@ namespace EdgeMesh.Tests.Fuzzing;
 public sealed class FuzzTests(ITestOutputHelper output)
 {
     /// <summary>With the inputs that a search guided by coverage kept, few for each: they lead to branches that the written ones do not.</summary>
-    private static readonly FuzzTarget[] Targets = [.. PeerTargets.All().Concat(TextTargets.All()).Select(target => target with { Seeds = [.. target.Seeds, .. Kept(target.Name)] })];
+    private static readonly FuzzTarget[] Targets = [.. PeerTargets.All().Concat(DnsTargets.All()).Concat(TextTargets.All()).Select(target => target with { Seeds = [.. target.Seeds, .. Kept(target.Name)] })];
 
     public static TheoryData<string> Names => [.. Targets.Select(t => t.Name)];
 

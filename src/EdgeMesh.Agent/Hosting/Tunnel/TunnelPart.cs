@@ -127,7 +127,7 @@ internal sealed partial class TunnelPart : IAsyncDisposable
         {
             var wanted = relays();
             var resolved = await RelayAddresses.ResolveAsync(
-                wanted, _options.ListenPort, (name, token) => Dns.GetHostAddressesAsync(name, token), SayUnusable, cancellationToken);
+                wanted, _options.ListenPort, (name, token) => System.Net.Dns.GetHostAddressesAsync(name, token), SayUnusable, cancellationToken);
             _mesh.ReloadRelays(resolved);
             var since = _time.GetTimestamp();
             using var timer = new PeriodicTimer(LookAgain, _time);

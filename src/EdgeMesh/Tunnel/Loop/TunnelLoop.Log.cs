@@ -4,9 +4,9 @@ namespace EdgeMesh.Tunnel.Loop;
 
 internal static partial class LoopLog
 {
-    [LoggerMessage(6101, LogLevel.Error, "A connection over the tunnel was given up because of a fault in this program")]
-    internal static partial void LogFault(ILogger logger, Exception exception);
+    [LoggerMessage(6101, LogLevel.Error, "A connection of the {Loop} loop was given up because of a fault in this program")]
+    internal static partial void LogFault(ILogger logger, string loop, Exception exception);
 
-    [LoggerMessage(6100, LogLevel.Error, "The tunnel's loop failed and ended; connections over the tunnel do not work until the agent is restarted")]
-    internal static partial void LogFailed(ILogger logger, Exception exception);
+    [LoggerMessage(6100, LogLevel.Error, "The {Loop} loop failed and ended; its connections do not work until the agent is restarted")]
+    internal static partial void LogFailed(ILogger logger, string loop, Exception exception);
 }

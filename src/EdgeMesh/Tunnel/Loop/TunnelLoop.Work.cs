@@ -98,6 +98,6 @@ internal sealed partial class TunnelLoop
         if (_faulted is { } faulted)
             faulted(fault);
         else
-            LoopLog.LogFault(_logger, fault);
+            LoopLog.LogFault(_logger, Name, fault);
     }
 }

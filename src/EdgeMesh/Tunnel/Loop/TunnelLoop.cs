@@ -68,6 +68,9 @@ internal sealed partial class TunnelLoop : IDisposable
         _epoll.Add(_timer.Descriptor, EpollEvents.In | EpollEvents.EdgeTriggered, TimerData);
     }
 
+    /// <summary>What it is for: the name of its thread, and in the log.</summary>
+    internal string Name { get; init; } = "tunnel";
+
     internal TunnelLoopOptions Options { get; }
 
     /// <summary>Endpoints that are to answer, and requests that are to be made.</summary>
@@ -122,7 +125,7 @@ internal sealed partial class TunnelLoop : IDisposable
     /// <summary>Ends when the thread has; from any thread.</summary>
     public Task Finished => _finished.Task;
 
-    public void Start() => new Thread(Run) { IsBackground = true, Name = "edgemesh-tunnel" }.Start();
+    public void Start() => new Thread(Run) { IsBackground = true, Name = "edgemesh-" + Name }.Start();
 
     /// <summary>From any thread: end now. Sessions should have been closed before.</summary>
     public void Stop()
@@ -206,7 +209,7 @@ internal sealed partial class TunnelLoop : IDisposable
         catch (Exception e)
         {
             _failed = true;
-            LoopLog.LogFailed(_logger, e);
+            LoopLog.LogFailed(_logger, Name, e);
             _faulted?.Invoke(e);
             // Clients and peers learn of it by a reset, not by silence.
             for (var slot = 0; slot < _slotsUsed; slot++)

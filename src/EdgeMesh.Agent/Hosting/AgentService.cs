@@ -23,7 +23,6 @@ internal sealed partial class AgentService(
     RunArguments arguments, AgentLogging logging, ILoggerFactory loggers, TimeProvider time, IHostApplicationLifetime lifetime)
     : IHostedService, IAsyncDisposable
 {
-    private const uint OwnMark = 0x1000;
     private const long FewDescriptors = 4096;
     private static readonly TimeSpan WithdrawDeadline = TimeSpan.FromSeconds(10);
 

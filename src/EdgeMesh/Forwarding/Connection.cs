@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Forwarding;
 

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel;
 
 namespace EdgeMesh.Forwarding;
@@ -173,7 +174,7 @@ internal sealed unsafe partial class ForwardingLoop
                 Descriptor = Descriptor,
                 FirstBytes = First,
                 Ended = Ended,
-                Destination = new TunnelDestination(node, endpoint.Address, Catalog.TransportProtocol.Tcp, Service.Name, Client),
+                Destination = new TunnelDestination(node, endpoint.Address, TransportProtocol.Tcp, Service.Name, Client),
                 Refused = Refused,
                 Finished = Finished,
             };

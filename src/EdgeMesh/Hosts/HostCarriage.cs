@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Tunnel;
 
@@ -33,7 +34,7 @@ public sealed record HostPolicy
     public bool MasqueradeAll { get; init; }
 
     /// <summary>The agent's own addresses.</summary>
-    public ImmutableArray<Linux.InetAddress> Listeners { get; init; } = [];
+    public ImmutableArray<InetAddress> Listeners { get; init; } = [];
 
     /// <summary>Which table's FORWARD chain rules of ours can stand in: iptables on the nft or on the legacy backend; null: in none.</summary>
     public bool? OwnFilterIsLegacy { get; init; }
@@ -95,7 +96,7 @@ public sealed record HostCarriage
     /// <summary>What an operator can do something about.</summary>
     public ImmutableArray<string> Notices { get; init; } = [];
 
-    public bool GoesThroughListener(Linux.InetAddress endpoint)
+    public bool GoesThroughListener(InetAddress endpoint)
     {
         foreach (var range in SelfThroughListener)
         {

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel.Identity;
 
 namespace EdgeMesh.Tunnel;
@@ -91,7 +92,7 @@ public sealed record MeshOptions
     public TimeSpan PollingLimit { get; init; } = TimeSpan.FromMicroseconds(200);
 
     /// <summary>SO_MARK of every socket of the tunnel, which our own rules let pass; 0: none. Needs CAP_NET_ADMIN.</summary>
-    public uint DialMark { get; init; } = 0x1000;
+    public uint DialMark { get; init; } = PacketMarks.Own;
 
     /// <summary>Peers that are kept in mind at the same time, and sessions from strangers besides.</summary>
     public int MaxPeers { get; init; } = 4_096;

@@ -1,5 +1,6 @@
 using EdgeMesh.Forwarding;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using Xunit;
 
 namespace EdgeMesh.Tests.Forwarding;

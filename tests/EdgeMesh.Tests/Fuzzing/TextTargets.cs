@@ -1,19 +1,20 @@
+using System.Text;
+using EdgeMesh.Agent.Options;
 using EdgeMesh.Kubernetes;
 using EdgeMesh.Kubernetes.Access;
 using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Kubernetes.Caching;
 using EdgeMesh.Kubernetes.Manifests;
 using EdgeMesh.Kubernetes.Watching;
-using EdgeMesh.Agent.Options;
-using EdgeMesh.LibP2P.PrivateNetwork;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Memory;
 using EdgeMesh.Linux.Netlink;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter.Iptables;
 using EdgeMesh.Netfilter.Nftables;
 using EdgeMesh.Tunnel.Identity;
-using System.Text;
+using EdgeMesh.LibP2P.PrivateNetwork;
 using static EdgeMesh.Tests.Fuzzing.FuzzTarget;
 using ManifestYaml = EdgeMesh.Kubernetes.Manifests.YamlTree;
 

@@ -1,5 +1,6 @@
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using FsCheck;
 using FsCheck.Fluent;
 using Xunit;

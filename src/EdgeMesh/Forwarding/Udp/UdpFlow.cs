@@ -2,6 +2,7 @@ using EdgeMesh.Balancing;
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Datagrams;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Forwarding.Udp;
 

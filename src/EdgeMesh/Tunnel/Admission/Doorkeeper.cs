@@ -2,12 +2,13 @@ using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using System.Net;
 using System.Net.Sockets;
-using EdgeMesh.LibP2P.Addresses;
-using EdgeMesh.LibP2P.Admission;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel.Sessions;
 using Microsoft.Extensions.Logging;
+using EdgeMesh.LibP2P.Addresses;
+using EdgeMesh.LibP2P.Admission;
 
 namespace EdgeMesh.Tunnel.Admission;
 

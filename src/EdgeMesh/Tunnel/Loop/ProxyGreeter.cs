@@ -1,6 +1,7 @@
 using EdgeMesh.LibP2P;
 using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.LibP2P.Wire;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel.Proxy;
 
 namespace EdgeMesh.Tunnel.Loop;
@@ -78,7 +79,7 @@ internal sealed class ProxyGreeter : StreamSink, ITimed
         {
             Refuse(code, text);
         }
-        else if (open.Protocol == Catalog.TransportProtocol.Udp)
+        else if (open.Protocol == TransportProtocol.Udp)
         {
             var datagrams = new EndpointDatagrams(_loop, open, _service);
             PassTo(datagrams, [], ended: false);

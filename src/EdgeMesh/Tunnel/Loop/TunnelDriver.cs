@@ -1,9 +1,10 @@
 using System.Net;
 using System.Net.Sockets;
-using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel.Admission;
+using EdgeMesh.LibP2P.Connections;
 
 namespace EdgeMesh.Tunnel.Loop;
 

@@ -1,12 +1,13 @@
 using System.Net.Sockets;
 using EdgeMesh.Catalog;
-using EdgeMesh.LibP2P.Connections;
-using EdgeMesh.LibP2P.Wire;
 using EdgeMesh.Linux.Datagrams;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel.Loop;
 using EdgeMesh.Tunnel.Sessions;
 using Microsoft.Extensions.Logging;
+using EdgeMesh.LibP2P.Connections;
+using EdgeMesh.LibP2P.Wire;
 
 namespace EdgeMesh.Tunnel.Proxy;
 
@@ -378,7 +379,7 @@ internal sealed partial class ProxyClient(MeshContext mesh, Func<string, PeerLin
     private void FlowEnded(TunnelOutcome outcome) => mesh.Counters.Of(outcome.Destination.Service).Ended(outcome);
 
     [LoggerMessage(6031, LogLevel.Debug, "{Node} did not take a connection to {Endpoint} ({Service}): {Reason}.")]
-    private static partial void LogRefused(ILogger logger, string node, Linux.InetEndpoint endpoint, ServicePortName service, TunnelRefusal reason);
+    private static partial void LogRefused(ILogger logger, string node, InetEndpoint endpoint, ServicePortName service, TunnelRefusal reason);
 
     [LoggerMessage(6032, LogLevel.Debug, "A connection over the tunnel to {Node} ({Service}) was lost: {Reason}.")]
     private static partial void LogFailed(ILogger logger, string node, ServicePortName service, string reason);

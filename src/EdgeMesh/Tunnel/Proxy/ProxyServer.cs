@@ -1,11 +1,12 @@
 using System.Collections.Immutable;
 using System.Net.Sockets;
 using EdgeMesh.Catalog;
-using EdgeMesh.LibP2P;
-using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel.Sessions;
 using Microsoft.Extensions.Logging;
+using EdgeMesh.LibP2P;
+using EdgeMesh.LibP2P.Connections;
 
 namespace EdgeMesh.Tunnel.Proxy;
 
@@ -20,7 +21,7 @@ internal sealed partial class ProxyServer
 
     private readonly MeshContext _mesh;
     private readonly StreamBudget _budget;
-    private volatile ImmutableHashSet<(InetEndpoint Endpoint, TransportProtocol Protocol)> _dialable = [];
+    private volatile ImmutableHashSet<TransportAddress> _dialable = [];
 
     internal ProxyServer(MeshContext mesh)
     {
@@ -36,12 +37,12 @@ internal sealed partial class ProxyServer
     internal bool IsDraining { get; set; }
 
     /// <summary>What may be dialled for peers from now on. Streams that stand are left alone.</summary>
-    internal void Update(ImmutableHashSet<(InetEndpoint, TransportProtocol)> dialable) => _dialable = dialable;
+    internal void Update(ImmutableHashSet<TransportAddress> dialable) => _dialable = dialable;
 
     /// <summary>Whether an endpoint may be dialled for a node. A yes takes a place in the budget, for the caller to return.</summary>
     internal (AnswerCode Code, string Text) Judge(MeshSession session, OpenMessage open) =>
         IsDraining ? (AnswerCode.Draining, "the node is going away")
-        : !_dialable.Contains((open.Endpoint, open.Protocol)) ? (AnswerCode.NotListed, "no endpoint of this node has that address")
+        : !_dialable.Contains(new TransportAddress(open.Endpoint, open.Protocol)) ? (AnswerCode.NotListed, "no endpoint of this node has that address")
         : !_budget.TryTake(session.Node) ? (AnswerCode.Limit, "as many streams stand as may")
         : (AnswerCode.Ok, "");
 

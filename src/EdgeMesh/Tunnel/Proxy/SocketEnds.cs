@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Tunnel.Proxy;
 

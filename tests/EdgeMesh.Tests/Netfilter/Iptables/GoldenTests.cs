@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Netfilter.Iptables;
 using Xunit;
@@ -39,24 +40,24 @@ public sealed class GoldenTests
     private static FamilyPortals Parse(List<string> lines, IpFamily family) => new()
     {
         Family = family,
-        Listener = IPEndPoint.Parse(family == IpFamily.IPv4 ? "169.254.96.16:20007" : "[fd0e:6d65:7368::10]:20007"),
+        Listener = InetEndpoint.Parse(family == IpFamily.IPv4 ? "169.254.96.16:20007" : "[fd0e:6d65:7368::10]:20007"),
         Masquerade = lines.Contains("masquerade-all") ? MasqueradePolicy.Everything : MasqueradePolicy.HairpinOnly,
         Rules =
         [
             .. lines.Select(l => l.Split(' ')).Where(w => w.Length >= 5).Select(Portal)
-                .Where(p => (p.Key.Destination.AddressFamily == AddressFamily.InterNetwork) == (family == IpFamily.IPv4)),
+                .Where(p => p.Key.Family == family),
         ],
     };
 
     private static PortalRule Portal(string[] words) => new()
     {
-        Key = new PortalKey(IPAddress.Parse(words[1]), Enum.Parse<PortalProtocol>(words[0], ignoreCase: true), ushort.Parse(words[2])),
+        Key = new TransportAddress(InetAddress.Parse(words[1]), ushort.Parse(words[2]), Enum.Parse<TransportProtocol>(words[0], ignoreCase: true)),
         Comment = words[3],
         Target = words[4] switch
         {
             "listener" => PortalTarget.Listener.Instance,
             "refused" => PortalTarget.Refused.Instance,
-            var choice => new PortalTarget.Backends { Choice = Enum.Parse<BackendChoice>(choice), Endpoints = [.. words[5..].Select(IPEndPoint.Parse)] },
+            var choice => new PortalTarget.Backends { Choice = Enum.Parse<BackendChoice>(choice), Endpoints = [.. words[5..].Select(InetEndpoint.Parse)] },
         },
     };
 

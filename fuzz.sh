@@ -20,7 +20,7 @@ trace=$(find "$tool/.store" -path '*/net10.0/*' -name SharpFuzz.Common.dll | hea
 cp "$trace" "$copy/"
 # With the list of assemblies the runtime would not find the one that was added.
 rm "$copy/EdgeMesh.Tests.deps.json"
-for assembly in EdgeMesh EdgeMesh.Agent EdgeMesh.Dns EdgeMesh.Kubernetes EdgeMesh.LibP2P EdgeMesh.Linux EdgeMesh.Netfilter; do
+for assembly in EdgeMesh EdgeMesh.Agent EdgeMesh.Dns EdgeMesh.Kubernetes EdgeMesh.LibP2P EdgeMesh.Linux EdgeMesh.Net EdgeMesh.Netfilter; do
     name=$assembly.dll
     [ "$assembly" != EdgeMesh.Agent ] || name=edgemesh-agent.dll
     "$tool/sharpfuzz" "$copy/$name" || fail "$name could not be instrumented; the lines above say why."

@@ -4,6 +4,7 @@ using EdgeMesh.Balancing;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Bench;
 
@@ -15,7 +16,7 @@ public class BalancerBenchmarks
 
     private readonly ServiceBalancer _balancer = new(new Random(1), new SetAsidePolicy());
     private readonly ServiceBalancer _affine = new(new Random(1), new SetAsidePolicy()) { Affinity = new AffinityTable(65_536) };
-    private readonly RouteKey _key = new(InetEndpoint.Parse("10.96.20.1:80"), TransportProtocol.Tcp);
+    private readonly TransportAddress _key = new(InetEndpoint.Parse("10.96.20.1:80"), TransportProtocol.Tcp);
     private Route _roundRobin = null!;
     private Route _random = null!;
     private Route _sticky = null!;
@@ -30,7 +31,7 @@ public class BalancerBenchmarks
         _sticky = _roundRobin with { ClientIPAffinity = TimeSpan.FromHours(3) };
         _affine.Succeeded(_sticky, Client, endpoints[3], now: 0);
         _table = new RouteTable(Enumerable.Range(0, 10_000).Select(i => KeyValuePair.Create(
-            new RouteKey(InetEndpoint.Parse($"10.96.{i / 250}.{1 + (i % 250)}:80"), TransportProtocol.Tcp), _roundRobin)));
+            new TransportAddress(InetEndpoint.Parse($"10.96.{i / 250}.{1 + (i % 250)}:80"), TransportProtocol.Tcp), _roundRobin)));
     }
 
     [Benchmark]

@@ -3,6 +3,7 @@ using System.Net;
 using EdgeMesh.Catalog;
 using EdgeMesh.Kubernetes;
 using EdgeMesh.Kubernetes.Api;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Planning;
 using static EdgeMesh.Testing.Cluster.ClusterObjects;
@@ -21,7 +22,7 @@ internal static class LargeCluster
     public static PlanningOptions Kernel { get; } = new()
     {
         KernelChoices = [BackendChoice.RoundRobin, BackendChoice.Random, BackendChoice.ClientAffinity],
-        Listeners = ImmutableSortedDictionary<IpFamily, IPEndPoint>.Empty.Add(IpFamily.IPv4, IPEndPoint.Parse("169.254.96.16:20007")),
+        Listeners = ImmutableSortedDictionary<IpFamily, InetEndpoint>.Empty.Add(IpFamily.IPv4, InetEndpoint.Parse("169.254.96.16:20007")),
     };
 
     public static ClusterFacts Before()

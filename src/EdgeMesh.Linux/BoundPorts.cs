@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Globalization;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Linux;
 

@@ -1,3 +1,4 @@
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter.Iptables;
 
 namespace EdgeMesh.Netfilter;

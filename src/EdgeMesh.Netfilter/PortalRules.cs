@@ -1,29 +1,15 @@
 using System.Collections.Immutable;
 using System.Net;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Netfilter;
-
-public enum IpFamily
-{
-    IPv4,
-    IPv6,
-}
-
-public enum PortalProtocol
-{
-    Tcp,
-    Udp,
-    Sctp,
-}
-
-/// <summary>What a portal catches: one destination address, protocol and port of one family.</summary>
-public readonly record struct PortalKey(IPAddress Destination, PortalProtocol Protocol, ushort Port);
 
 /// <summary>One portal: connections to <see cref="Key"/> go to <see cref="Target"/>.
 /// Two rules that are the same object are taken as equal, so a planner that keeps unchanged rules makes a sync cheap.</summary>
 public sealed record PortalRule
 {
-    public required PortalKey Key { get; init; }
+    /// <summary>The destination that it catches.</summary>
+    public required TransportAddress Key { get; init; }
 
     /// <summary>Shown beside the rule; for a Kubernetes service port <c>NAMESPACE/NAME:PORTNAME</c>.</summary>
     public required string Comment { get; init; }
@@ -58,16 +44,16 @@ public abstract record PortalTarget
     /// <summary>In the kernel, to one of the backends. Stands without this process.</summary>
     public sealed record Backends : PortalTarget
     {
-        public required ImmutableArray<IPEndPoint> Endpoints { get; init; }
+        public required ImmutableArray<InetEndpoint> Endpoints { get; init; }
 
         public required BackendChoice Choice { get; init; }
 
         /// <summary>Those of <see cref="Endpoints"/> that run on this machine, whose own connections can come back to
         /// themselves and then need masquerading. Default: any of them may, which costs three rules an endpoint where one would do.</summary>
-        public ImmutableArray<IPEndPoint> Local { get; init; }
+        public ImmutableArray<InetEndpoint> Local { get; init; }
 
         /// <summary>Clients whose connections go to the listener instead, while it lives: the kernel could not bring them to an endpoint.</summary>
-        public ImmutableArray<IPAddress> ThroughListener { get; init; } = [];
+        public ImmutableArray<InetAddress> ThroughListener { get; init; } = [];
 
         /// <summary>For <see cref="BackendChoice.ClientAffinity"/>: how long an idle client keeps its backend.</summary>
         public TimeSpan AffinityTimeout { get; init; }
@@ -92,7 +78,7 @@ public sealed record FamilyPortals
     public required IpFamily Family { get; init; }
 
     /// <summary>Where <see cref="PortalTarget.Listener"/> leads; its address is on a device of ours.</summary>
-    public required IPEndPoint Listener { get; init; }
+    public required InetEndpoint Listener { get; init; }
 
     /// <summary>In the order in which the rules shall be shown.</summary>
     public required ImmutableArray<PortalRule> Rules { get; init; }

@@ -6,6 +6,7 @@ using EdgeMesh.Agent.Options;
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Agent.Hosting;
 

@@ -4,6 +4,7 @@ using EdgeMesh.Forwarding;
 using EdgeMesh.Forwarding.Udp;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using Microsoft.Extensions.Logging;
 
@@ -27,7 +28,6 @@ internal sealed partial class AgentService
                 MaxConnections = budget.Connections,
                 PipesPerLoop = budget.PipesPerLoop,
                 MaxPendingDials = _options.Proxy.MaxPendingDials,
-                DialMark = OwnMark,
                 PollingLimit = Polling.Limit,
                 Tunnel = _tunnel?.Dialer,
             },
@@ -45,7 +45,6 @@ internal sealed partial class AgentService
                     UnassuredTimeout = timeouts.Udp,
                     // Before conntrack may have forgotten the flow.
                     RevalidateAfter = TimeSpan.FromSeconds(Math.Min(10, timeouts.Udp.TotalSeconds / 3)),
-                    Mark = OwnMark,
                     Tunnel = _tunnel?.Dialer,
                 },
                 Volatile.Read(ref _routes), time, loggers.CreateLogger<UdpForwarder>(), _supervisor);
@@ -102,14 +101,14 @@ internal sealed partial class AgentService
 
     /// <summary>Listens at the first port that can be had. A successor keeps the predecessor's, which no other user can have
     /// meanwhile, and listens when it has routes.</summary>
-    private async Task<ImmutableSortedDictionary<IpFamily, IPEndPoint>> PrepareListenersAsync(long descriptors)
+    private async Task<ImmutableSortedDictionary<IpFamily, InetEndpoint>> PrepareListenersAsync(long descriptors)
     {
         AgentStartException? first = null;
         foreach (var port in ListenPorts.InOrder(_options.Proxy.ListenPort, _predecessor is null ? null : PredecessorListensOn))
         {
             _listenPort = port;
             var listeners = ListenerAddresses.Listeners(_options.DeviceAddress, port, _ipv6OnDevice, [.. Enum.GetValues<IpFamily>()]);
-            PrepareForwarding([.. listeners.Values.Select(l => new InetEndpoint(InetAddress.From(l.Address), (ushort)l.Port))], descriptors);
+            PrepareForwarding([.. listeners.Values], descriptors);
             try
             {
                 if (_predecessor is null)

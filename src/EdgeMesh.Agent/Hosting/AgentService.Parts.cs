@@ -10,6 +10,7 @@ using EdgeMesh.Hosts;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Memory;
 using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Netfilter.Nftables;
 using EdgeMesh.Planning;
@@ -50,14 +51,14 @@ internal sealed partial class AgentService
 
     private void StartSource()
     {
-        _source = SourceFactory.Create(_options, socket => SocketMark.TrySet(socket, OwnMark), loggers, time);
+        _source = SourceFactory.Create(_options, socket => SocketMark.TrySet(socket, PacketMarks.Own), loggers, time);
         _sourceMetrics = new SourceMetrics(_source, time);
         AddPart("source", _source.RunAsync);
     }
 
     private void PrepareTunnel()
     {
-        _tunnel = TunnelPart.Create(_options, OwnMark, loggers, time, _supervisor, out var notice);
+        _tunnel = TunnelPart.Create(_options, loggers, time, _supervisor, out var notice);
         if (notice is null)
             return;
         _notices = _notices.Add(notice);

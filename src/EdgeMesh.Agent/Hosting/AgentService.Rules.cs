@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using EdgeMesh.Agent.Options;
 using EdgeMesh.Hosts;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Netfilter.Iptables;
 using EdgeMesh.Netfilter.Nftables;

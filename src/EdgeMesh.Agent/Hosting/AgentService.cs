@@ -21,7 +21,6 @@ namespace EdgeMesh.Agent.Hosting;
 internal sealed partial class AgentService(
     RunArguments arguments, AgentLogging logging, ILoggerFactory loggers, TimeProvider time, Action stop) : IAsyncDisposable
 {
-    private const uint OwnMark = 0x1000;
     private const long FewDescriptors = 4096;
     private static readonly TimeSpan WithdrawDeadline = TimeSpan.FromSeconds(10);
 

@@ -3,6 +3,7 @@ using System.Net;
 using EdgeMesh.Hosts;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Netfilter.Nftables;
 using EdgeMesh.Planning;

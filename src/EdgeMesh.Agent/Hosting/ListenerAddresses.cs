@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Net;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 
 namespace EdgeMesh.Agent.Hosting;
@@ -15,14 +16,14 @@ internal static class ListenerAddresses
     public static ImmutableArray<InetAddress> Of(IPAddress deviceAddress) => [InetAddress.From(deviceAddress), IPv6];
 
     /// <summary>The listener of each family that both the device and the rule backend can do.</summary>
-    public static ImmutableSortedDictionary<IpFamily, IPEndPoint> Listeners(
+    public static ImmutableSortedDictionary<IpFamily, InetEndpoint> Listeners(
         IPAddress deviceAddress, int port, bool ipv6OnDevice, ImmutableArray<IpFamily> backendFamilies)
     {
-        var listeners = ImmutableSortedDictionary.CreateBuilder<IpFamily, IPEndPoint>();
+        var listeners = ImmutableSortedDictionary.CreateBuilder<IpFamily, InetEndpoint>();
         if (backendFamilies.Contains(IpFamily.IPv4))
-            listeners.Add(IpFamily.IPv4, new IPEndPoint(deviceAddress, port));
+            listeners.Add(IpFamily.IPv4, new InetEndpoint(InetAddress.From(deviceAddress), (ushort)port));
         if (ipv6OnDevice && backendFamilies.Contains(IpFamily.IPv6))
-            listeners.Add(IpFamily.IPv6, new IPEndPoint(IPv6.ToIPAddress(), port));
+            listeners.Add(IpFamily.IPv6, new InetEndpoint(IPv6, (ushort)port));
         return listeners.ToImmutable();
     }
 }

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Net;
 using EdgeMesh.Reconciling;
 using EdgeMesh.Supervision;
 using Microsoft.Extensions.Logging;

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using EdgeMesh.Agent.Options;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Netfilter.Iptables;
 using EdgeMesh.Netfilter.Nftables;
@@ -191,7 +192,7 @@ internal sealed class RuleBackends(EdgeProxyOptions options, OwnSenders senders,
         var direct = link is null ? null : new DirectChanges(link.Send, loggers.CreateLogger<DirectChanges>());
         var nftables = new NftablesBackend(NftCommand, choice.Families, time, runs, direct is null ? null : direct.Send, KernelTables.Stands);
         NftSetName[] Sets(string name) => [.. choice.Families.Select(family => new NftSetName(
-            family == IpFamily.IPv4 ? NftFamily.IPv4 : NftFamily.IPv6, NftablesBackend.TableName, name))];
+            family, NftablesBackend.TableName, name))];
         var heartbeat = new NftHeartbeat(Sets(NftablesBackend.HeartbeatSet), [6, 17, 132], AliveTimeout, Sets(NftablesBackend.LeaseSet), options.RuleLease);
         return new ChosenBackend(
             choice, nftables, heartbeat, [.. Enum.GetValues<BackendChoice>()], () => [],

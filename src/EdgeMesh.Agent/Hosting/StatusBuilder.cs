@@ -7,6 +7,7 @@ using EdgeMesh.Forwarding;
 using EdgeMesh.Forwarding.Udp;
 using EdgeMesh.Hosts;
 using EdgeMesh.Kubernetes;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Planning;
 using EdgeMesh.Reconciling;
@@ -186,7 +187,7 @@ internal sealed class StatusBuilder(
     {
         Name = port.Port.Name.ToString(),
         Protocol = port.Port.Name.Protocol.ToString().ToLowerInvariant(),
-        Address = port.RouteKey.Destination.ToString(),
+        Address = port.CaughtAt.Endpoint.ToString(),
         Kind = port.Address.Kind switch
         {
             CatchKind.ClusterIP => "clusterIP",

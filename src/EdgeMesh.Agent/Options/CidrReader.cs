@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Net;
 using EdgeMesh.Kubernetes.Yaml;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Agent.Options;
 

@@ -4,6 +4,7 @@ using EdgeMesh.Agent.Hosting.Tunnel;
 using EdgeMesh.Kubernetes.Yaml;
 using EdgeMesh.LibP2P.Addresses;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Agent.Options;
 

@@ -5,6 +5,7 @@ using System.Net.Sockets;
 using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Kubernetes.Yaml;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Agent.Options;
 

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Linux.Datagrams;
 

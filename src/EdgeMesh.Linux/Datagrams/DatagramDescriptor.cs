@@ -1,4 +1,5 @@
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Linux.Datagrams;
 

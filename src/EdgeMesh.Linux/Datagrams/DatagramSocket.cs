@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Linux.Datagrams;
 

@@ -1,3 +1,5 @@
+using EdgeMesh.Net;
+
 namespace EdgeMesh.Linux.Netlink;
 
 public enum ConntrackAnswer

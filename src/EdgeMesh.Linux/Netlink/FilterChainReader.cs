@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Collections.Immutable;
 using System.Runtime.InteropServices;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Linux.Netlink;
 

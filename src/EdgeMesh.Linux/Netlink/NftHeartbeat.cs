@@ -1,15 +1,9 @@
+using EdgeMesh.Net;
+
 namespace EdgeMesh.Linux.Netlink;
 
-/// <summary>The address family of an nf_tables table; the values are the kernel's.</summary>
-public enum NftFamily
-{
-    Inet = 1,
-    IPv4 = 2,
-    IPv6 = 10,
-}
-
 /// <summary>A set of type inet_proto with flag timeout.</summary>
-public readonly record struct NftSetName(NftFamily Family, string Table, string Set);
+public readonly record struct NftSetName(IpFamily Family, string Table, string Set);
 
 /// <summary>Keeps the elements of an nf_tables set alive: each beat renews their time-out, and when the beats stop the
 /// kernel removes them by itself, and with them every rule that asks <c>meta l4proto @alive</c>.</summary>

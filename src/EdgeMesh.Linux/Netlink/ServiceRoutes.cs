@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Net;
 using System.Runtime.InteropServices;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Linux.Netlink;
 

@@ -1,3 +1,5 @@
+using EdgeMesh.Net;
+
 namespace EdgeMesh.Linux.Sockets;
 
 /// <summary>Keeps further listeners away from a place at which those of this process share the port (SO_REUSEPORT): the kernel

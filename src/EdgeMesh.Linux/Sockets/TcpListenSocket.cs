@@ -1,3 +1,5 @@
+using EdgeMesh.Net;
+
 namespace EdgeMesh.Linux.Sockets;
 
 /// <summary>A listening socket that shares its port with others of the same user (SO_REUSEPORT): other loops, and the

@@ -1,3 +1,5 @@
+using EdgeMesh.Net;
+
 namespace EdgeMesh.Linux.Sockets;
 
 /// <summary>Non-blocking TCP on raw descriptors: each result is a count, 0, a descriptor, or a negated errno.

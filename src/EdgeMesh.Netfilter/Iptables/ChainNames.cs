@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Netfilter.Iptables;
 
@@ -42,10 +43,10 @@ internal sealed class ChainNames(ChainPrefix prefix)
         chain == Container || chain == Host || chain is Postrouting or Masquerade or Listener or Probe || chain.StartsWith(ServicePrefix, StringComparison.Ordinal);
 
     /// <summary>A chain name has at most 28 characters; 15 characters of base32 are 75 bits of the hash.</summary>
-    public static string Service(PortalKey key) => ServicePrefix + Hash($"{key.Destination} {key.Protocol} {key.Port}");
+    public static string Service(TransportAddress key) => ServicePrefix + Hash($"{key.Address} {key.Protocol} {key.Port}");
 
     /// <summary>The list of clients that keep one endpoint of one service port.</summary>
-    public static string Affinity(PortalKey key, string endpoint) => "edgemesh-" + Hash($"{key.Destination} {key.Protocol} {key.Port} {endpoint}");
+    public static string Affinity(TransportAddress key, string endpoint) => "edgemesh-" + Hash($"{key.Address} {key.Protocol} {key.Port} {endpoint}");
 
     private static string Hash(string text)
     {

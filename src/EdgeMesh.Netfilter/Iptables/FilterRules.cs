@@ -1,3 +1,5 @@
+using EdgeMesh.Net;
+
 namespace EdgeMesh.Netfilter.Iptables;
 
 /// <summary>Pure: what of ours shall stand in the filter table of one family, and the text that takes it there. Chains

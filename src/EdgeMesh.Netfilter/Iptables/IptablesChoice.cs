@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Netfilter.Iptables;
 

@@ -1,4 +1,5 @@
 using System.Text.RegularExpressions;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Netfilter.Iptables;
 

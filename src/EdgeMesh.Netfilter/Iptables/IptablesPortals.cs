@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Net;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Netfilter.Iptables;
 
@@ -11,7 +12,7 @@ public sealed class IptablesPortals : IPortalBackend
     private static readonly TimeSpan CheapRead = TimeSpan.FromMilliseconds(50);
 
     // The address that every release so far gave its device; rules that lead there are EdgeMesh's.
-    private static readonly IPAddress UsualListener = IPAddress.Parse("169.254.96.16");
+    private static readonly InetAddress UsualListener = InetAddress.Parse("169.254.96.16");
 
     private readonly ICommands commands;
     private readonly IptablesVariant variant;
@@ -298,7 +299,7 @@ public sealed class IptablesPortals : IPortalBackend
     private void Notice(string line) => Notices = Notices.Contains(line) || Notices.Length >= 16 ? Notices : Notices.Add(line);
 
     private static async Task<bool> RemoveLeftoversAsync(
-        IptablesCommands commands, ChainNames? current, IReadOnlyCollection<IPAddress> listeners, CancellationToken cancellationToken)
+        IptablesCommands commands, ChainNames? current, IReadOnlyCollection<InetAddress> listeners, CancellationToken cancellationToken)
     {
         if (!commands.Exists || commands.Chains()?.Any(name => Leftovers.CanBe(name.Table, name.Chain)) == false)
             return false;
@@ -308,9 +309,9 @@ public sealed class IptablesPortals : IPortalBackend
         return removals.Count > 0;
     }
 
-    private HashSet<IPAddress> Listeners()
+    private HashSet<InetAddress> Listeners()
     {
-        var listeners = families.Values.Select(s => s.Applied?.Source.Listener.Address).OfType<IPAddress>().ToHashSet();
+        var listeners = families.Values.Select(s => s.Applied?.Source.Listener.Address).OfType<InetAddress>().ToHashSet();
         listeners.Add(UsualListener);
         return listeners;
     }

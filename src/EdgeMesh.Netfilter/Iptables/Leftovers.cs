@@ -1,4 +1,5 @@
 using System.Net;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Netfilter.Iptables;
 
@@ -20,7 +21,7 @@ internal static class Leftovers
 
     /// <summary>Chains of older releases, and those under the prefix that is not chosen now.</summary>
     /// <param name="current">Null when nothing of ours shall stay here.</param>
-    public static bool IsLeftover(SavedTables saved, string table, string chain, ChainNames? current, IReadOnlyCollection<IPAddress> listeners)
+    public static bool IsLeftover(SavedTables saved, string table, string chain, ChainNames? current, IReadOnlyCollection<InetAddress> listeners)
     {
         if (table == "filter")
         {
@@ -40,7 +41,7 @@ internal static class Leftovers
     }
 
     /// <summary>One transaction per table that has any.</summary>
-    public static List<Transaction> Removal(SavedTables saved, ChainNames? current, IReadOnlyCollection<IPAddress> listeners)
+    public static List<Transaction> Removal(SavedTables saved, ChainNames? current, IReadOnlyCollection<InetAddress> listeners)
     {
         var removals = new List<Transaction>();
         foreach (var table in (string[])["nat", "filter"])
@@ -72,7 +73,7 @@ internal static class Leftovers
     /// from which EdgeMesh took them. No other mode makes them, and a kube-proxy in another mode makes KUBE-SERVICES. So they are
     /// kube-proxy's only if KUBE-SERVICES is missing and a rule in them leads somewhere that EdgeMesh never led:
     /// a REDIRECT, or a DNAT to an address that is not the listener's.</summary>
-    private static bool UserspaceKubeProxy(SavedTables saved, IReadOnlyCollection<IPAddress> listeners)
+    private static bool UserspaceKubeProxy(SavedTables saved, IReadOnlyCollection<InetAddress> listeners)
     {
         if (saved.HasChain("nat", "KUBE-SERVICES"))
             return false;
@@ -80,7 +81,7 @@ internal static class Leftovers
         return shared.SelectMany(c => saved.Rules("nat", c)).Any(rule => rule.Target switch
         {
             "REDIRECT" => true,
-            "DNAT" => !(IPEndPoint.TryParse(rule.Text[(rule.Text.LastIndexOf(' ') + 1)..], out var to) && listeners.Contains(to.Address)),
+            "DNAT" => !(IPEndPoint.TryParse(rule.Text[(rule.Text.LastIndexOf(' ') + 1)..], out var to) && listeners.Contains(InetAddress.From(to.Address))),
             _ => false,
         });
     }

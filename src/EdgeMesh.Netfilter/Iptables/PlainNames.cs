@@ -1,3 +1,5 @@
+using EdgeMesh.Net;
+
 namespace EdgeMesh.Netfilter.Iptables;
 
 /// <summary>Runs <c>iptables</c>, <c>iptables-save</c> and <c>iptables-restore</c> where a machine has them under these names only,

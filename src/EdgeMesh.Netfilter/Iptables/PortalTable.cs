@@ -1,3 +1,5 @@
+using EdgeMesh.Net;
+
 namespace EdgeMesh.Netfilter.Iptables;
 
 /// <summary>What shall stand in the nat table of one family, as rules. Immutable; made from the one before, so that portals
@@ -40,7 +42,7 @@ internal sealed class PortalTable
         var reusable = previous is not null && previous.Source.Listener.Equals(source.Listener) ? previous.visible : null;
         var kernel = new List<Rule>();
         var listener = new List<Rule>();
-        var keys = new HashSet<PortalKey>(source.Rules.Length);
+        var keys = new HashSet<TransportAddress>(source.Rules.Length);
         foreach (var portal in source.Rules)
         {
             // Two portals that catch the same: the first one would win in the kernel too.

@@ -1,19 +1,20 @@
 using System.Net;
 using System.Net.Sockets;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Netfilter.Iptables;
 
 /// <summary>Portals as rules: pure, and the only place where a portal becomes text.</summary>
 internal static class PortalText
 {
-    public const string OwnMark = "0x1000/0x1000";
-    public const string MasqueradeMark = "0x2000/0x2000";
+    public static readonly string OwnMark = Bit(PacketMarks.Own);
+    public static readonly string MasqueradeMark = Bit(PacketMarks.Masquerade);
 
     /// <summary>On the kernel path, to be looked at when it leaves. Not <see cref="MasqueradeMark"/>: on iptables that one says
     /// that it is decided, and CNI's portmap plug-in masquerades whatever carries it.</summary>
-    public const string KernelMark = "0x40/0x40";
+    public static readonly string KernelMark = Bit(PacketMarks.KernelPath);
 
-    private const string EitherMark = "0x0/0x2040";
+    private static readonly string EitherMark = $"0x0/0x{PacketMarks.Masquerade | PacketMarks.KernelPath:x}";
 
     private static readonly TimeSpan DefaultAffinity = TimeSpan.FromSeconds(10_800);
 
@@ -82,7 +83,7 @@ internal static class PortalText
     [
         new($"-m mark ! --mark {MasqueradeMark} -j RETURN"),
         // Cleared, so that a packet that passes twice (encapsulation) is not masqueraded twice.
-        new("-j MARK --set-xmark 0x2000/0x0"),
+        new($"-j MARK --set-xmark 0x{PacketMarks.Masquerade:x}/0x0"),
         new("-m comment --comment \"edgemesh: masquerade what came back to where it left\" -j MASQUERADE" + (capabilities.RandomFully ? " --random-fully" : "")),
     ];
 
@@ -91,30 +92,30 @@ internal static class PortalText
     {
         var key = portal.Key;
         // The user-mode path speaks TCP and UDP only, and DNAT to port 1 refuses only what the kernel itself answers.
-        if (key.Protocol == PortalProtocol.Sctp && portal.Target is not PortalTarget.Backends)
+        if (key.Protocol == TransportProtocol.Sctp && portal.Target is not PortalTarget.Backends)
             return null;
-        var protocol = Protocol(key.Protocol);
+        var protocol = key.Protocol.Name();
         var target = portal.Target switch
         {
             PortalTarget.Listener => $"-j DNAT --to-destination {family.Listener}",
             // Nothing listens on port 1 of the listener's address, so the kernel itself answers RST or port unreachable.
-            PortalTarget.Refused => $"-j DNAT --to-destination {new IPEndPoint(family.Listener.Address, 1)}",
+            PortalTarget.Refused => $"-j DNAT --to-destination {new InetEndpoint(family.Listener.Address, 1)}",
             // goto: a packet that leaves the service's chain without a choice leaves our chains too.
             PortalTarget.Backends => $"-g {ChainNames.Service(key)}",
             _ => throw new ArgumentOutOfRangeException(nameof(portal)),
         };
         return new Rule(
-            $"-d {Network(key.Destination)} -p {protocol} -m comment --comment {Rule.Comment(portal.Comment)} -m {protocol} --dport {key.Port} {target}");
+            $"-d {Network(key.Address)} -p {protocol} -m comment --comment {Rule.Comment(portal.Comment)} -m {protocol} --dport {key.Port} {target}");
     }
 
     /// <summary>The chain of a kernel-path service port.</summary>
-    public static IEnumerable<Rule> ServiceChain(PortalKey key, PortalTarget.Backends backends, MasqueradePolicy policy)
+    public static IEnumerable<Rule> ServiceChain(TransportAddress key, PortalTarget.Backends backends, MasqueradePolicy policy)
     {
         var masqueradeAll = policy.All;
         var endpoints = backends.Endpoints;
         var local = backends.Local.IsDefault ? null : backends.Local.ToHashSet();
-        var protocol = Protocol(key.Protocol);
-        if (key.Protocol != PortalProtocol.Sctp)
+        var protocol = key.Protocol.Name();
+        if (key.Protocol != TransportProtocol.Sctp)
         {
             foreach (var client in backends.ThroughListener)
                 yield return new Rule($"-s {Network(client)} -g {ChainNames.Listener}");
@@ -144,13 +145,13 @@ internal static class PortalText
         }
     }
 
-    private static bool NeedsHairpin(HashSet<IPEndPoint>? local, IPEndPoint endpoint, bool masqueradeAll) =>
+    private static bool NeedsHairpin(HashSet<InetEndpoint>? local, InetEndpoint endpoint, bool masqueradeAll) =>
         !masqueradeAll && (local is null || local.Contains(endpoint));
 
     /// <summary>A connection that comes back to where it left must be masqueraded, or the endpoint answers itself directly
     /// and the connection never stands. A chain per endpoint, as kube-proxy has, took minutes to load with 100,000 endpoints
     /// on iptables-nft 1.8.9; so the mark itself carries the choice from the first rule to the second.</summary>
-    private static IEnumerable<Rule> ToEndpoint(IPEndPoint endpoint, string protocol, string chosen, bool hairpin)
+    private static IEnumerable<Rule> ToEndpoint(InetEndpoint endpoint, string protocol, string chosen, bool hairpin)
     {
         if (!hairpin)
         {
@@ -165,7 +166,7 @@ internal static class PortalText
     }
 
     /// <summary>The match that chooses endpoint <paramref name="i"/>, ending in a space; the last endpoint takes what is left.</summary>
-    private static string Chosen(PortalKey key, PortalTarget.Backends backends, int i)
+    private static string Chosen(TransportAddress key, PortalTarget.Backends backends, int i)
     {
         var left = backends.Endpoints.Length - i;
         var match = backends.Choice switch
@@ -191,16 +192,11 @@ internal static class PortalText
     private static string Probability(int left) =>
         (Math.Round(0x80000000 / (double)left, MidpointRounding.AwayFromZero) / 0x80000000).ToString("F11");
 
-    private static string ClientMask(IPEndPoint endpoint) => endpoint.AddressFamily == AddressFamily.InterNetwork
+    private static string ClientMask(InetEndpoint endpoint) => endpoint.Family == IpFamily.IPv4
         ? "--mask 255.255.255.255 --rsource"
         : "--mask ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff --rsource";
 
-    private static string Network(IPAddress address) => address.AddressFamily == AddressFamily.InterNetwork ? $"{address}/32" : $"{address}/128";
+    private static string Bit(uint mark) => $"0x{mark:x}/0x{mark:x}";
 
-    private static string Protocol(PortalProtocol protocol) => protocol switch
-    {
-        PortalProtocol.Tcp => "tcp",
-        PortalProtocol.Udp => "udp",
-        _ => "sctp",
-    };
+    private static string Network(InetAddress address) => $"{address}/{address.Width}";
 }

@@ -1,3 +1,5 @@
+using EdgeMesh.Net;
+
 namespace EdgeMesh.Netfilter.Iptables;
 
 /// <summary>Pure: what must be sent so that the kernel has what it shall have.</summary>

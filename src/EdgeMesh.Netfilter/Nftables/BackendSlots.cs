@@ -1,10 +1,11 @@
 using System.Numerics;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Netfilter.Nftables;
 
 /// <summary>Numbers for the endpoints of the backend maps. A service port gets a run whose capacity is a power of two,
 /// so that an added endpoint is one element and one rule, and runs that come back fit the next ones.</summary>
-internal sealed class BackendSlots(PortalProtocol protocol)
+internal sealed class BackendSlots(TransportProtocol protocol)
 {
     // The kernel compares a new element of a map with each rule that uses the map, and a new rule with each element:
     // one map for 10,000 services takes half a minute, 64 services to a map take nothing that can be measured.
@@ -19,7 +20,7 @@ internal sealed class BackendSlots(PortalProtocol protocol)
     /// <param name="MapName">A protocol has maps of its own, because nft 1.0.6, once it has read back a map of
     /// <c>th dport</c> from the kernel, finds it in conflict with the protocol of a rule that uses it.</param>
     /// <param name="NewMap">The map has to be made first.</param>
-    public readonly record struct Run(PortalProtocol Protocol, int Map, string MapName, int Offset, int Capacity, bool NewMap);
+    public readonly record struct Run(TransportProtocol Protocol, int Map, string MapName, int Offset, int Capacity, bool NewMap);
 
     public Run Take(int count)
     {
@@ -41,7 +42,7 @@ internal sealed class BackendSlots(PortalProtocol protocol)
         var map = mapsWithRoom.Min;
         if (++users[map] == ServicesPerMap)
             mapsWithRoom.Remove(map);
-        return new Run(protocol, map, $"backends-{NftNames.ProtocolName(protocol)}-{map}", offset, capacity, newMap);
+        return new Run(protocol, map, $"backends-{protocol.Name()}-{map}", offset, capacity, newMap);
     }
 
     public void Return(Run run)

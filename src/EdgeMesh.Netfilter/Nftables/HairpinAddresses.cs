@@ -1,4 +1,5 @@
 using System.Net;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Netfilter.Nftables;
 
@@ -7,19 +8,19 @@ internal sealed class HairpinAddresses
 {
     private const int MostKept = 1024;
 
-    private readonly Dictionary<IPAddress, int> uses = [];
-    private readonly Dictionary<IPAddress, bool> stoodBefore = [];
+    private readonly Dictionary<InetAddress, int> uses = [];
+    private readonly Dictionary<InetAddress, bool> stoodBefore = [];
 
     public int Count => uses.Count;
 
-    public void Add(IPAddress address)
+    public void Add(InetAddress address)
     {
         var count = uses.GetValueOrDefault(address);
         stoodBefore.TryAdd(address, count > 0);
         uses[address] = count + 1;
     }
 
-    public void Remove(IPAddress address)
+    public void Remove(InetAddress address)
     {
         var count = uses[address];
         stoodBefore.TryAdd(address, value: true);

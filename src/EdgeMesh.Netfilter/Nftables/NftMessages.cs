@@ -4,6 +4,7 @@ using System.Collections.Immutable;
 using System.Net;
 using System.Runtime.InteropServices;
 using System.Text;
+using EdgeMesh.Net;
 using Step = EdgeMesh.Netfilter.Nftables.NftTransaction.Step;
 
 namespace EdgeMesh.Netfilter.Nftables;
@@ -37,8 +38,6 @@ internal sealed class NftMessages(IpFamily family, bool unlimited = false)
     private ArrayBufferWriter<byte> to = new();
     private bool covered = true;
 
-    private byte Family => family == IpFamily.IPv4 ? (byte)2 : (byte)10;
-
     private int AddressLength => family == IpFamily.IPv4 ? 4 : 16;
 
     /// <summary>What stands behind an address in a concatenation: registers are 16 bytes, or four numbered from 8.</summary>
@@ -65,11 +64,11 @@ internal sealed class NftMessages(IpFamily family, bool unlimited = false)
         Text(2, chain);
     });
 
-    public void AddPortal(PortalKey key, string comment, string chain)
+    public void AddPortal(TransportAddress key, string comment, string chain)
     {
         if (!BeginElement(Step.AddPortals, NewElement, NftNames.Portals, out var open))
             return;
-        PortalKey(key);
+        Key(key);
         var data = BeginNest(2);
         var verdict = BeginNest(2);
         Number(1, unchecked((uint)Goto));
@@ -83,23 +82,23 @@ internal sealed class NftMessages(IpFamily family, bool unlimited = false)
         EndElement(open);
     }
 
-    public void RemovePortal(PortalKey key)
+    public void RemovePortal(TransportAddress key)
     {
         if (!BeginElement(Step.DeletePortals, DeleteElement, NftNames.Portals, out var open))
             return;
-        PortalKey(key);
+        Key(key);
         EndElement(open);
     }
 
-    public void AddBackend(string map, int slot, IPEndPoint endpoint)
+    public void AddBackend(string map, int slot, InetEndpoint endpoint)
     {
         if (!BeginElement(Step.AddBackends, NewElement, map, out var open))
             return;
         Slot(slot);
         var data = BeginNest(2);
         var target = Space(1, AddressLength + 4);
-        endpoint.Address.TryWriteBytes(target, out _);
-        BinaryPrimitives.WriteUInt16BigEndian(target[AddressLength..], (ushort)endpoint.Port);
+        endpoint.Address.WriteBytes(target);
+        BinaryPrimitives.WriteUInt16BigEndian(target[AddressLength..], endpoint.Port);
         EndNest(data);
         EndElement(open);
     }
@@ -112,12 +111,12 @@ internal sealed class NftMessages(IpFamily family, bool unlimited = false)
         EndElement(open);
     }
 
-    public void AddHairpin(IPAddress address) => Hairpin(Step.AddHairpins, NewElement, address);
+    public void AddHairpin(InetAddress address) => Hairpin(Step.AddHairpins, NewElement, address);
 
-    public void RemoveHairpin(IPAddress address) => Hairpin(Step.DeleteHairpins, DeleteElement, address);
+    public void RemoveHairpin(InetAddress address) => Hairpin(Step.DeleteHairpins, DeleteElement, address);
 
     /// <summary>The rules of <see cref="NftRules.Slots"/>.</summary>
-    public void AddSlotRules(string chain, PortalProtocol protocol, BackendChoice choice, int count, int offset, string map, bool markAll, ImmutableArray<IPAddress> throughListener)
+    public void AddSlotRules(string chain, TransportProtocol protocol, BackendChoice choice, int count, int offset, string map, bool markAll, ImmutableArray<InetAddress> throughListener)
     {
         if (choice is not (BackendChoice.RoundRobin or BackendChoice.Random))
         {
@@ -133,7 +132,7 @@ internal sealed class NftMessages(IpFamily family, bool unlimited = false)
                 Expression("cmp", () =>
                 {
                     Numbers(1, FirstRegister, 2, 0);
-                    Nest(3, () => Attribute(1, client.GetAddressBytes()));
+                    Nest(3, () => client.WriteBytes(Space(1, AddressLength)));
                 });
                 Expression("immediate", () =>
                 {
@@ -160,8 +159,8 @@ internal sealed class NftMessages(IpFamily family, bool unlimited = false)
             Expression("bitwise", () =>
             {
                 Numbers(1, FirstRegister, 2, FirstRegister, 3, 4);
-                Nest(4, () => Attribute(1, Host32(~NftRules.MasqueradeBit)));
-                Nest(5, () => Attribute(1, Host32(NftRules.MasqueradeBit)));
+                Nest(4, () => Attribute(1, Host32(~PacketMarks.Masquerade)));
+                Nest(5, () => Attribute(1, Host32(PacketMarks.Masquerade)));
             });
             Expression("meta", () => Numbers(2, Mark, 3, FirstRegister));
         });
@@ -171,12 +170,12 @@ internal sealed class NftMessages(IpFamily family, bool unlimited = false)
             Expression("cmp", () =>
             {
                 Numbers(1, FirstRegister, 2, 0);
-                Nest(3, () => Attribute(1, [(byte)NftNames.ProtocolNumber(protocol)]));
+                Nest(3, () => Attribute(1, [(byte)protocol]));
             });
             Expression("numgen", () => Numbers(
                 1, FirstRegister, 2, (uint)count, 3, choice == BackendChoice.Random ? 1u : 0u, 4, (uint)offset));
             Lookup(map, into: FirstRegister);
-            Expression("nat", () => Numbers(1, 1, 2, Family, 3, FirstRegister, 5, RegisterAfterAddress));
+            Expression("nat", () => Numbers(1, 1, 2, (uint)family, 3, FirstRegister, 5, RegisterAfterAddress));
         });
     }
 
@@ -240,24 +239,24 @@ internal sealed class NftMessages(IpFamily family, bool unlimited = false)
         Nest(4, expressions);
     });
 
-    private void Hairpin(Step step, int type, IPAddress address)
+    private void Hairpin(Step step, int type, InetAddress address)
     {
         if (!BeginElement(step, type, NftNames.Hairpin, out var open))
             return;
         var key = BeginNest(1);
         var twice = Space(1, AddressLength * 2);
-        address.TryWriteBytes(twice, out _);
-        address.TryWriteBytes(twice[AddressLength..], out _);
+        address.WriteBytes(twice);
+        address.WriteBytes(twice[AddressLength..]);
         EndNest(key);
         EndElement(open);
     }
 
-    private void PortalKey(PortalKey key)
+    private void Key(TransportAddress key)
     {
         var nest = BeginNest(1);
         var value = Space(1, AddressLength + 8);
-        key.Destination.TryWriteBytes(value, out _);
-        value[AddressLength] = (byte)NftNames.ProtocolNumber(key.Protocol);
+        key.Address.WriteBytes(value);
+        value[AddressLength] = (byte)(int)key.Protocol;
         BinaryPrimitives.WriteUInt16BigEndian(value[(AddressLength + 4)..], key.Port);
         EndNest(nest);
     }
@@ -281,7 +280,7 @@ internal sealed class NftMessages(IpFamily family, bool unlimited = false)
         ref var last = ref lastElement[(int)step];
         if (last.Set != set || last.Type != type || to.WrittenCount - last.List > MostElementBytes)
         {
-            var message = BeginMessage((Subsystem << 8) | type, (ushort)(Request | (type == NewElement ? Create : 0)), Family, 0);
+            var message = BeginMessage((Subsystem << 8) | type, (ushort)(Request | (type == NewElement ? Create : 0)), (byte)family, 0);
             Text(1, NftNames.Table);
             Text(2, set);
             last = (type, set, message, BeginNest(3));
@@ -319,7 +318,7 @@ internal sealed class NftMessages(IpFamily family, bool unlimited = false)
     {
         if (!Turn(step))
             return;
-        var message = BeginMessage((Subsystem << 8) | type, (ushort)(Request | flags), Family, 0);
+        var message = BeginMessage((Subsystem << 8) | type, (ushort)(Request | flags), (byte)family, 0);
         attributes();
         EndMessage(message);
     }

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Net;
 using System.Security.Cryptography;
 using System.Text;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Netfilter.Nftables;
 
@@ -38,32 +39,16 @@ internal static class NftNames
     /// <summary>A chain of another name is needed wherever one transaction makes a new chain for the portal and deletes the old.</summary>
     public static string ServiceChain(PortalRule rule, bool affinity)
     {
-        var key = $"{rule.Key.Destination}/{ProtocolNumber(rule.Key.Protocol)}/{rule.Key.Port}/{rule.Comment}/{affinity}";
+        var key = $"{rule.Key.Address}/{(int)rule.Key.Protocol}/{rule.Key.Port}/{rule.Comment}/{affinity}";
         return Limit($"svc-{Hash(key, 8)}-{Keep(rule.Comment.Replace(':', '/'), NameCharacters)}", NameLimit);
     }
 
     /// <summary>What the names of an endpoint's affinity chain (<c>ep-</c>) and set (<c>aff-</c>) end with. The time-out
     /// is part of it because the kernel cannot change the one of a set.</summary>
-    public static string Affinity(string serviceChain, IPEndPoint endpoint, TimeSpan timeout) =>
+    public static string Affinity(string serviceChain, InetEndpoint endpoint, TimeSpan timeout) =>
         $"{Hash($"{serviceChain}/{endpoint}/{Seconds(timeout)}", 16)}-{Keep(endpoint.ToString(), NameCharacters)}";
 
     public static string Comment(string comment) => Limit(Keep(comment, CommentCharacters), CommentLimit);
-
-    public static int ProtocolNumber(PortalProtocol protocol) => protocol switch
-    {
-        PortalProtocol.Tcp => 6,
-        PortalProtocol.Udp => 17,
-        PortalProtocol.Sctp => 132,
-        _ => throw new ArgumentOutOfRangeException(nameof(protocol), protocol, "TCP, UDP or SCTP."),
-    };
-
-    public static string ProtocolName(PortalProtocol protocol) => protocol switch
-    {
-        PortalProtocol.Tcp => "tcp",
-        PortalProtocol.Udp => "udp",
-        PortalProtocol.Sctp => "sctp",
-        _ => throw new ArgumentOutOfRangeException(nameof(protocol), protocol, "TCP, UDP or SCTP."),
-    };
 
     public static long Seconds(TimeSpan timeout) => Math.Clamp((long)timeout.TotalSeconds, 1, 86_400 * 30);
 

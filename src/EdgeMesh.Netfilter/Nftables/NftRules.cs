@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Net;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Netfilter.Nftables;
 
@@ -18,11 +19,8 @@ internal static class NftRules
     // NF_CT_STATE_INVALID_BIT; `nft -nn list` prints numbers.
     private const string Invalid = "ct state 0x1 meta l4proto 6";
 
-    private const string OwnMark = "0x00001000";
-    private const string MasqueradeMark = "0x00002000";
-
-    /// <summary><see cref="MasqueradeMark"/> as a number.</summary>
-    public const uint MasqueradeBit = 0x2000;
+    private static readonly string OwnMark = $"0x{PacketMarks.Own:x8}";
+    private static readonly string MasqueradeMark = $"0x{PacketMarks.Masquerade:x8}";
 
     // Fixed, so that a client keeps its endpoint over a restart of the agent.
     private const string HashSeed = "0x65646765";
@@ -45,7 +43,7 @@ internal static class NftRules
 
     /// <summary>What is in the set of the lease when it is made.</summary>
     public static string LeaseElements(TimeSpan lease) =>
-        string.Join(", ", Enum.GetValues<PortalProtocol>().Select(protocol => $"{NftNames.ProtocolNumber(protocol)} timeout {(long)lease.TotalSeconds}s"));
+        string.Join(", ", Enum.GetValues<TransportProtocol>().Select(protocol => $"{(int)protocol} timeout {(long)lease.TotalSeconds}s"));
 
     public static ImmutableArray<string> Prerouting(IpFamily family) => [WithoutLease, Lookup(family)];
 
@@ -80,12 +78,12 @@ internal static class NftRules
     ];
 
     /// <summary>Redirects while the heartbeat is fresh; else the chain ends, and the connection goes on to kube-proxy's rules.</summary>
-    public static ImmutableArray<string> WhileAlive(IPEndPoint to) =>
-        [.. Enum.GetValues<PortalProtocol>().Select(protocol =>
-            $"meta l4proto {NftNames.ProtocolNumber(protocol)} meta l4proto @{NftNames.Alive} dnat to {to}")];
+    public static ImmutableArray<string> WhileAlive(InetEndpoint to) =>
+        [.. Enum.GetValues<TransportProtocol>().Select(protocol =>
+            $"meta l4proto {(int)protocol} meta l4proto @{NftNames.Alive} dnat to {to}")];
 
     /// <summary>A service port whose endpoints are slots of a backend map.</summary>
-    public static ImmutableArray<string> Slots(IpFamily family, PortalProtocol protocol, BackendChoice choice, int count, int offset, string map, bool markAll, ImmutableArray<IPAddress> throughListener)
+    public static ImmutableArray<string> Slots(IpFamily family, TransportProtocol protocol, BackendChoice choice, int count, int offset, string map, bool markAll, ImmutableArray<InetAddress> throughListener)
     {
         var ip = Ip(family);
         var index = choice switch
@@ -96,11 +94,11 @@ internal static class NftRules
             _ => throw new ArgumentOutOfRangeException(nameof(choice), choice, "Affinity has chains of its own."),
         };
         var at = offset == 0 ? string.Empty : $" offset {offset}";
-        return [.. ToListener(family, throughListener), MarkForMasquerade(family, markAll), $"meta l4proto {NftNames.ProtocolNumber(protocol)} dnat {ip} to {index}{at} map @{map}"];
+        return [.. ToListener(family, throughListener), MarkForMasquerade(family, markAll), $"meta l4proto {(int)protocol} dnat {ip} to {index}{at} map @{map}"];
     }
 
     /// <summary>A service port whose clients keep their endpoint: known clients first, then the next endpoint in turn.</summary>
-    public static ImmutableArray<string> Affinity(IpFamily family, IReadOnlyList<string> endpointNames, bool markAll, ImmutableArray<IPAddress> throughListener) =>
+    public static ImmutableArray<string> Affinity(IpFamily family, IReadOnlyList<string> endpointNames, bool markAll, ImmutableArray<InetAddress> throughListener) =>
     [
         .. ToListener(family, throughListener),
         MarkForMasquerade(family, markAll),
@@ -111,17 +109,17 @@ internal static class NftRules
     ];
 
     /// <summary>Two rules, because a full set fails the update and with it the rest of its rule.</summary>
-    public static ImmutableArray<string> AffinityEndpoint(IpFamily family, PortalProtocol protocol, IPEndPoint endpoint, string name) =>
+    public static ImmutableArray<string> AffinityEndpoint(IpFamily family, TransportProtocol protocol, InetEndpoint endpoint, string name) =>
     [
         $"update @{NftNames.AffinityPrefix}{name} {{ {Ip(family)} saddr }}",
-        $"meta l4proto {NftNames.ProtocolNumber(protocol)} dnat to {endpoint}",
+        $"meta l4proto {(int)protocol} dnat to {endpoint}",
     ];
 
     private static string WithoutLease => $"meta l4proto != @{NftNames.Lease} return";
 
     private static string Lookup(IpFamily family) => $"{Ip(family)} daddr . meta l4proto . th dport vmap @{NftNames.Portals}";
 
-    private static IEnumerable<string> ToListener(IpFamily family, ImmutableArray<IPAddress> clients) =>
+    private static IEnumerable<string> ToListener(IpFamily family, ImmutableArray<InetAddress> clients) =>
         clients.Select(client => $"{Ip(family)} saddr {client} goto {NftNames.Listener}");
 
     /// <summary>As a listing prints it: one address without its length, and everything not at all.</summary>

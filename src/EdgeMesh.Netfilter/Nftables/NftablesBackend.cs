@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Text.RegularExpressions;
+using EdgeMesh.Net;
 using Step = EdgeMesh.Netfilter.Nftables.NftTransaction.Step;
 
 namespace EdgeMesh.Netfilter.Nftables;

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using EdgeMesh.Net;
 using Step = EdgeMesh.Netfilter.Nftables.NftTransaction.Step;
 
 namespace EdgeMesh.Netfilter.Nftables;

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Net;
 using System.Net.Sockets;
+using EdgeMesh.Net;
 using Step = EdgeMesh.Netfilter.Nftables.NftTransaction.Step;
 
 namespace EdgeMesh.Netfilter.Nftables;
@@ -14,9 +15,9 @@ internal sealed class PortalTable
     private readonly string table;
     private readonly string portalsAdd;
     private readonly string portalsDelete;
-    private readonly Dictionary<PortalKey, Placed> placed = [];
-    private readonly Dictionary<PortalProtocol, BackendSlots> slots =
-        Enum.GetValues<PortalProtocol>().ToDictionary(protocol => protocol, protocol => new BackendSlots(protocol));
+    private readonly Dictionary<TransportAddress, Placed> placed = [];
+    private readonly Dictionary<TransportProtocol, BackendSlots> slots =
+        Enum.GetValues<TransportProtocol>().ToDictionary(protocol => protocol, protocol => new BackendSlots(protocol));
 
     private readonly HairpinAddresses hairpins = new();
     private readonly Dictionary<string, (string Add, string Delete)> mapCommands = [];
@@ -193,7 +194,7 @@ internal sealed class PortalTable
 
     public IEnumerable<(string Name, string? Hook, ImmutableArray<string> Rules)> FixedChains()
     {
-        var nobody = new IPEndPoint(settings.Listener.Address, 1);
+        var nobody = new InetEndpoint(settings.Listener.Address, 1);
         yield return (NftNames.Listener, null, NftRules.WhileAlive(settings.Listener));
         yield return (NftNames.Refused, null, NftRules.WhileAlive(nobody));
         yield return (NftNames.Prerouting, NftRules.Hook(NftNames.Prerouting), NftRules.Prerouting(family));
@@ -239,7 +240,7 @@ internal sealed class PortalTable
     private void Remove(NftTransaction transaction, Placed portal)
     {
         var key = portal.Rule.Key;
-        transaction.Element(Step.DeletePortals, portalsDelete, m => m.RemovePortal(key)).Append($"{key.Destination} . {NftNames.ProtocolNumber(key.Protocol)} . {key.Port}");
+        transaction.Element(Step.DeletePortals, portalsDelete, m => m.RemovePortal(key)).Append($"{key.Address} . {(int)key.Protocol} . {key.Port}");
         if (portal.Chain is null)
             return;
         transaction.DeleteChain(table, portal.Chain);
@@ -294,7 +295,7 @@ internal sealed class PortalTable
         if (run.NewMap)
         {
             var name = run.MapName;
-            transaction.Command(Step.Sets, $"add map {table} {name} {{ typeof numgen inc mod 1 : {NftRules.Ip(family)} daddr . {NftNames.ProtocolName(run.Protocol)} dport; }}");
+            transaction.Command(Step.Sets, $"add map {table} {name} {{ typeof numgen inc mod 1 : {NftRules.Ip(family)} daddr . {run.Protocol.Name()} dport; }}");
             mapCommands.Add(name, ($"add element {table} {name}", $"delete element {table} {name}"));
         }
 
@@ -317,22 +318,22 @@ internal sealed class PortalTable
     {
         for (var i = 0; i < Math.Max(old.Endpoints.Length, now.Endpoints.Length); i++)
         {
-            var before = i < old.Endpoints.Length ? old.Endpoints[i] : null;
-            var after = i < now.Endpoints.Length ? now.Endpoints[i] : null;
-            if (before is not null && before.Equals(after))
+            InetEndpoint? before = i < old.Endpoints.Length ? old.Endpoints[i] : null;
+            InetEndpoint? after = i < now.Endpoints.Length ? now.Endpoints[i] : null;
+            if (before == after)
                 continue;
-            if (before is not null)
+            if (before is { } gone)
             {
                 DeleteSlot(transaction, run, i);
-                hairpins.Remove(before.Address);
+                hairpins.Remove(gone.Address);
             }
 
-            if (after is not null)
-                AddSlot(transaction, run, i, after);
+            if (after is { } come)
+                AddSlot(transaction, run, i, come);
         }
     }
 
-    private void AddSlot(NftTransaction transaction, BackendSlots.Run run, int index, IPEndPoint endpoint)
+    private void AddSlot(NftTransaction transaction, BackendSlots.Run run, int index, InetEndpoint endpoint)
     {
         transaction.Element(Step.AddBackends, mapCommands[run.MapName].Add, m => m.AddBackend(run.MapName, run.Offset + index, endpoint)).Append($"{run.Offset + index} : {endpoint.Address} . {endpoint.Port}");
         hairpins.Add(endpoint.Address);
@@ -386,13 +387,13 @@ internal sealed class PortalTable
             : NftRules.Affinity(family, [.. portal.AffinityNames.Select(a => a.Name)], MarksAll, Clients(portal));
     }
 
-    private static ImmutableArray<IPAddress> Clients(Placed portal) =>
-        portal.Rule is { Key.Protocol: not PortalProtocol.Sctp, Target: PortalTarget.Backends backends } ? backends.ThroughListener : [];
+    private static ImmutableArray<InetAddress> Clients(Placed portal) =>
+        portal.Rule is { Key.Protocol: not TransportProtocol.Sctp, Target: PortalTarget.Backends backends } ? backends.ThroughListener : [];
 
     private static string PortalElement(Placed portal)
     {
         var key = portal.Rule.Key;
-        return $"{key.Destination} . {NftNames.ProtocolNumber(key.Protocol)} . {key.Port} comment \"{NftNames.Comment(portal.Rule.Comment)}\" : goto {ChainOf(portal)}";
+        return $"{key.Address} . {(int)key.Protocol} . {key.Port} comment \"{NftNames.Comment(portal.Rule.Comment)}\" : goto {ChainOf(portal)}";
     }
 
     private static string ChainOf(Placed portal) =>
@@ -440,9 +441,7 @@ internal sealed class PortalTable
 
     private void Validate(PortalRule rule)
     {
-        var expected = family == IpFamily.IPv4 ? AddressFamily.InterNetwork : AddressFamily.InterNetworkV6;
-        var wrong = rule.Key.Destination.AddressFamily != expected
-            || (BackendsOf(rule) is { } backends && backends.Endpoints.Any(e => e.AddressFamily != expected));
+        var wrong = rule.Key.Family != family || (BackendsOf(rule) is { } backends && backends.Endpoints.Any(e => e.Family != family));
         if (wrong)
             throw new ArgumentException($"The portal {rule.Comment} ({rule.Key}) has an address that is not {family}.", nameof(rule));
     }
@@ -458,6 +457,6 @@ internal sealed class PortalTable
 
         public BackendSlots.Run? Run { get; set; }
 
-        public ImmutableArray<(IPEndPoint Endpoint, string Name)> AffinityNames { get; set; } = [];
+        public ImmutableArray<(InetEndpoint Endpoint, string Name)> AffinityNames { get; set; } = [];
     }
 }

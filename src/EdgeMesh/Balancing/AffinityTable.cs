@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Balancing;
 

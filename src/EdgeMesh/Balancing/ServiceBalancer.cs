@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Balancing;
 

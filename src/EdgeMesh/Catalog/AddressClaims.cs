@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Runtime.InteropServices;
 using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Catalog;
 
@@ -10,9 +11,7 @@ namespace EdgeMesh.Catalog;
 /// case, in which no two services meet, free of a look at all of them.</summary>
 internal sealed class AddressClaims
 {
-    private readonly record struct Claim(InetAddress Address, ushort Port, TransportProtocol Protocol);
-
-    private readonly Dictionary<Claim, int> _claims = [];
+    private readonly Dictionary<TransportAddress, int> _claims = [];
     private int _contested;
 
     public void Replace(CatalogService? before, CatalogService? now)
@@ -43,7 +42,7 @@ internal sealed class AddressClaims
         }
         else
         {
-            var owners = new Dictionary<Claim, ObjectName>(_claims.Count);
+            var owners = new Dictionary<TransportAddress, ObjectName>(_claims.Count);
             for (var i = 0; i < result.Length; i++)
                 result[i] = Settle(services[i], owners);
         }
@@ -51,7 +50,7 @@ internal sealed class AddressClaims
         return ImmutableCollectionsMarshal.AsImmutableArray(result);
     }
 
-    private static CatalogService Settle(JoinedService joined, Dictionary<Claim, ObjectName> owners)
+    private static CatalogService Settle(JoinedService joined, Dictionary<TransportAddress, ObjectName> owners)
     {
         foreach (var claim in Of(joined.Result))
         {
@@ -70,14 +69,14 @@ internal sealed class AddressClaims
         return joined.Result!;
     }
 
-    private static IEnumerable<Claim> Of(CatalogService? service)
+    private static IEnumerable<TransportAddress> Of(CatalogService? service)
     {
         if (service is null)
             yield break;
         foreach (var port in service.Ports)
         {
             foreach (var address in port.Addresses)
-                yield return new Claim(address.Address, port.Port, port.Name.Protocol);
+                yield return new TransportAddress(address.Address, port.Port, port.Name.Protocol);
         }
     }
 }

@@ -1,4 +1,5 @@
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Catalog;
 
@@ -76,7 +77,7 @@ internal static class AddressRules
 
     private static bool IsOwn(InetAddress address, ProtectedAddresses node) =>
         node.Own.Contains(address)
-        || (address.IsIPv6 && Embedded(address.Bits) is { } inside && node.Own.Contains(new InetAddress(inside, IsIPv6: false)));
+        || (address.IsIPv6 && Embedded(address.Bits) is { } inside && node.Own.Contains(new InetAddress(inside, isIPv6: false)));
 
     /// <summary>The IPv4 address to which a translator or a tunnel would bring an IPv6 one: IPv4-compatible (RFC 4291), translated
     /// (RFC 2765), NAT64 (RFC 6052 and 8215, whose shorter prefixes put it elsewhere and are the network's own choice), 6to4

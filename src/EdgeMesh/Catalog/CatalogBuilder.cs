@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using EdgeMesh.Kubernetes;
 using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Catalog;
 
@@ -38,7 +39,7 @@ public sealed class CatalogBuilder
         foreach (var joined in changed)
         {
             CatalogService? result = null;
-            ImmutableArray<(InetEndpoint Endpoint, TransportProtocol Protocol)> local = [];
+            ImmutableArray<TransportAddress> local = [];
             if (joined.Service is { } service)
             {
                 var screen = new AddressScreen(service, policy);

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Catalog;
 
@@ -111,5 +112,5 @@ public sealed record ServiceCatalog(ImmutableArray<CatalogService> Services)
     public static ServiceCatalog Empty { get; } = new([]);
 
     /// <summary>Endpoints of all services, handled or not, that run on this node and are ready or still serve.</summary>
-    public ImmutableHashSet<(InetEndpoint Endpoint, TransportProtocol Protocol)> LocalEndpoints { get; init; } = [];
+    public ImmutableHashSet<TransportAddress> LocalEndpoints { get; init; } = [];
 }

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Catalog;
 
@@ -62,7 +63,7 @@ internal static class CatalogServiceBuilder
                 continue;
             }
 
-            if (Protocol(port) is not { } protocol)
+            if (TransportProtocols.OfKubernetes(port.Protocol) is not { } protocol)
             {
                 faults.Add($"port '{port.Name}' has the unknown protocol '{port.Protocol}'; it is left out");
                 continue;
@@ -123,14 +124,6 @@ internal static class CatalogServiceBuilder
         && a.ClientIPAffinity == b.ClientIPAffinity
         && a.Addresses.AsSpan().SequenceEqual(b.Addresses.AsSpan())
         && a.Endpoints.AsSpan().SequenceEqual(b.Endpoints.AsSpan());
-
-    private static TransportProtocol? Protocol(ServicePort port) => port.Protocol switch
-    {
-        null or "" or "TCP" => TransportProtocol.Tcp,
-        "UDP" => TransportProtocol.Udp,
-        "SCTP" => TransportProtocol.Sctp,
-        _ => null,
-    };
 
     private static TimeSpan? Affinity(ServiceSpec spec)
     {

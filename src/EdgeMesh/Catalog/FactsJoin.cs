@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using EdgeMesh.Kubernetes;
 using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Catalog;
 
@@ -23,7 +24,7 @@ internal sealed class JoinedService(ObjectName name)
     public CatalogService? Result { get; set; }
 
     /// <summary>Its endpoints on this node, as last looked at.</summary>
-    public ImmutableArray<(InetEndpoint Endpoint, TransportProtocol Protocol)> Local { get; set; } = [];
+    public ImmutableArray<TransportAddress> Local { get; set; } = [];
 
     /// <summary>Set when another service of an earlier name has one of its addresses.</summary>
     public CatalogService? Taken { get; set; }

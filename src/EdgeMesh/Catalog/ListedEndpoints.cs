@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Runtime.InteropServices;
 using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Catalog;
 
@@ -108,10 +109,10 @@ internal sealed class ListedEndpoints
 
     /// <summary>Those on this node, each once, in the order of the objects: what is dialled for a peer. A pod that terminates
     /// may still serve, and is dialled by peers that have no other.</summary>
-    public ImmutableArray<(InetEndpoint Endpoint, TransportProtocol Protocol)> Local()
+    public ImmutableArray<TransportAddress> Local()
     {
-        var found = ImmutableArray.CreateBuilder<(InetEndpoint, TransportProtocol)>();
-        var seen = new HashSet<(InetEndpoint, TransportProtocol)>();
+        var found = ImmutableArray.CreateBuilder<TransportAddress>();
+        var seen = new HashSet<TransportAddress>();
         foreach (var (endpoints, ports) in _groups)
         {
             foreach (var listed in endpoints)
@@ -120,10 +121,11 @@ internal sealed class ListedEndpoints
                     continue;
                 foreach (var port in ports)
                 {
-                    if (port.Port is not (> 0 and <= ushort.MaxValue) || Protocol(port.Protocol) is not { } protocol)
+                    if (port.Port is not (> 0 and <= ushort.MaxValue) || TransportProtocols.OfKubernetes(port.Protocol) is not { } protocol
+                        || protocol == TransportProtocol.Sctp)
                         continue;
-                    var endpoint = (new InetEndpoint(listed.Address, (ushort)port.Port), protocol);
-                    if (_screen.MayDialForPeer(endpoint.Item1, port.Protocol ?? "TCP") && seen.Add(endpoint))
+                    var endpoint = new TransportAddress(listed.Address, (ushort)port.Port, protocol);
+                    if (_screen.MayDialForPeer(endpoint.Endpoint, port.Protocol ?? "TCP") && seen.Add(endpoint))
                         found.Add(endpoint);
                 }
             }
@@ -201,11 +203,4 @@ internal sealed class ListedEndpoints
     }
 
     private static PortKey Key(string? name, string? protocol) => new(name ?? "", string.IsNullOrEmpty(protocol) ? "TCP" : protocol);
-
-    private static TransportProtocol? Protocol(string? text) => text switch
-    {
-        null or "" or "TCP" => TransportProtocol.Tcp,
-        "UDP" => TransportProtocol.Udp,
-        _ => null,
-    };
 }

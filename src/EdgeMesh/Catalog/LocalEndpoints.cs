@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Runtime.InteropServices;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Catalog;
 
@@ -9,14 +10,14 @@ namespace EdgeMesh.Catalog;
 internal sealed class LocalEndpoints
 {
     // Two services may select one pod.
-    private readonly Dictionary<(InetEndpoint, TransportProtocol), int> _listed = [];
+    private readonly Dictionary<TransportAddress, int> _listed = [];
 
-    public ImmutableHashSet<(InetEndpoint Endpoint, TransportProtocol Protocol)> Set { get; private set; } = [];
+    public ImmutableHashSet<TransportAddress> Set { get; private set; } = [];
 
     /// <returns>False where the set is as before.</returns>
     public bool Replace(
-        ImmutableArray<(InetEndpoint Endpoint, TransportProtocol Protocol)> before,
-        ImmutableArray<(InetEndpoint Endpoint, TransportProtocol Protocol)> now)
+        ImmutableArray<TransportAddress> before,
+        ImmutableArray<TransportAddress> now)
     {
         if (before.AsSpan().SequenceEqual(now.AsSpan()))
             return false;

@@ -1,5 +1,6 @@
 using System.Collections.Frozen;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Catalog;
 

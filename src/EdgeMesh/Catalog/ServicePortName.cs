@@ -1,11 +1,6 @@
-namespace EdgeMesh.Catalog;
+using EdgeMesh.Net;
 
-public enum TransportProtocol
-{
-    Tcp,
-    Udp,
-    Sctp,
-}
+namespace EdgeMesh.Catalog;
 
 /// <summary>Names one port of one service, as users see it in rules, logs and metrics: <c>namespace/name:port</c>.</summary>
 public sealed record ServicePortName(string Namespace, string Name, string Port, TransportProtocol Protocol)

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Fairness;
 

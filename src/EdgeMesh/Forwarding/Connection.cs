@@ -3,6 +3,7 @@ using EdgeMesh.Catalog;
 using EdgeMesh.Fairness;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Forwarding;
 

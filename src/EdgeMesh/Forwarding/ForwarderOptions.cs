@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel;
 
 namespace EdgeMesh.Forwarding;
@@ -29,7 +30,7 @@ public sealed record ForwarderOptions
     public int Backlog { get; init; } = 4_096;
 
     /// <summary>SO_MARK of dialled connections, which our own rules let pass; 0: none. Needs CAP_NET_ADMIN.</summary>
-    public uint DialMark { get; init; } = 0x1000;
+    public uint DialMark { get; init; } = PacketMarks.Own;
 
     /// <summary>Time limit of each attempt to reach an endpoint; their number is the most attempts per connection.</summary>
     public ImmutableArray<TimeSpan> DialLimits { get; init; } =

@@ -3,6 +3,7 @@ using EdgeMesh.Catalog;
 using EdgeMesh.Fairness;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Forwarding;
 
@@ -101,7 +102,7 @@ internal sealed unsafe partial class ForwardingLoop
             return null;
         }
 
-        var key = new RouteKey(destination, TransportProtocol.Tcp);
+        var key = new TransportAddress(destination, TransportProtocol.Tcp);
         if (!_context.Routes().Routes.TryGetValue(key, out route))
         {
             Refuse(descriptor, client, RefusalReason.NoRoute, null);
@@ -153,7 +154,7 @@ internal sealed unsafe partial class ForwardingLoop
             TakeFromTunnel((CarriedConnection)member);
     }
 
-    private LoopService ServiceOf(Route route, RouteKey key)
+    private LoopService ServiceOf(Route route, TransportAddress key)
     {
         if (!_services.TryGetValue(route.Service, out var service))
         {

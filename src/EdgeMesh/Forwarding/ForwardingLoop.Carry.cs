@@ -3,6 +3,7 @@ using EdgeMesh.Catalog;
 using EdgeMesh.Fairness;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel;
 
 namespace EdgeMesh.Forwarding;
@@ -174,7 +175,7 @@ internal sealed unsafe partial class ForwardingLoop
                 Descriptor = Descriptor,
                 FirstBytes = First,
                 Ended = Ended,
-                Destination = new TunnelDestination(node, endpoint.Address, Catalog.TransportProtocol.Tcp, Service.Name, Client),
+                Destination = new TunnelDestination(node, endpoint.Address, TransportProtocol.Tcp, Service.Name, Client),
                 Refused = Refused,
                 Finished = Finished,
             };

@@ -1,5 +1,6 @@
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel;
 using Microsoft.Extensions.Logging;
 

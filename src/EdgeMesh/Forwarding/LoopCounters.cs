@@ -2,6 +2,7 @@ using EdgeMesh.Balancing;
 using EdgeMesh.Catalog;
 using EdgeMesh.Fairness;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Forwarding;
 
@@ -45,7 +46,7 @@ internal sealed class LoopService(ServicePortName name, ServiceBalancer balancer
     public readonly Share Share = new(isService: true);
 
     /// <summary>Under which the service was last found; tells whether it still exists.</summary>
-    public RouteKey LastKey;
+    public TransportAddress LastKey;
 
     /// <summary>1 while an endpoint behind the tunnel has failed since the last one answered. Set by any thread.</summary>
     public int TunnelFailures;

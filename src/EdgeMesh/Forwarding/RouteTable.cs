@@ -2,11 +2,9 @@ using System.Collections.Frozen;
 using System.Collections.Immutable;
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Forwarding;
-
-/// <summary>What a redirected connection asked for before it was redirected.</summary>
-public readonly record struct RouteKey(InetEndpoint Destination, TransportProtocol Protocol);
 
 /// <summary>How one service port's connections are spread.</summary>
 public enum BalancingPolicy
@@ -37,9 +35,9 @@ public sealed record Route
 
 /// <summary>All routes of the user-mode path. Readers take the reference once per connection; a change swaps it.
 /// A tree and not a frozen dictionary: it shares what did not change, so a change costs its own size and not the table's.</summary>
-public sealed class RouteTable(IEnumerable<KeyValuePair<RouteKey, Route>> routes)
+public sealed class RouteTable(IEnumerable<KeyValuePair<TransportAddress, Route>> routes)
 {
     public static RouteTable Empty { get; } = new([]);
 
-    public ImmutableDictionary<RouteKey, Route> Routes { get; } = routes.ToImmutableDictionary();
+    public ImmutableDictionary<TransportAddress, Route> Routes { get; } = routes.ToImmutableDictionary();
 }

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Tunnel;
 
@@ -33,7 +34,7 @@ public sealed record HostPolicy
     public bool MasqueradeAll { get; init; }
 
     /// <summary>The agent's own addresses.</summary>
-    public ImmutableArray<Linux.InetAddress> Listeners { get; init; } = [];
+    public ImmutableArray<InetAddress> Listeners { get; init; } = [];
 
     /// <summary>Which table's FORWARD chain rules of ours can stand in: iptables on the nft or on the legacy backend; null: in none.</summary>
     public bool? OwnFilterIsLegacy { get; init; }
@@ -98,9 +99,9 @@ public sealed record HostCarriage
     /// <summary>What an operator can do something about.</summary>
     public ImmutableArray<string> Notices { get; init; } = [];
 
-    public bool GoesThroughListener(Linux.InetAddress endpoint) => IsInside(SelfThroughListener, endpoint);
+    public bool GoesThroughListener(InetAddress endpoint) => IsInside(SelfThroughListener, endpoint);
 
-    public bool IsBehindBridge(Linux.InetAddress endpoint) => IsInside(BridgedPods, endpoint);
+    public bool IsBehindBridge(InetAddress endpoint) => IsInside(BridgedPods, endpoint);
 
     /// <summary>Whether services go the same ways; what else differs concerns rules that all of them share.</summary>
     public bool PlansServicesAs(HostCarriage other) =>
@@ -113,7 +114,7 @@ public sealed record HostCarriage
         && AcceptForwarded == other.AcceptForwarded && AcceptListener == other.AcceptListener && ListenerShutBy == other.ListenerShutBy && NeedsServiceRoute == other.NeedsServiceRoute
         && Notices.AsSpan().SequenceEqual(other.Notices.AsSpan());
 
-    private static bool IsInside(ImmutableArray<AddressRange> ranges, Linux.InetAddress address)
+    private static bool IsInside(ImmutableArray<AddressRange> ranges, InetAddress address)
     {
         foreach (var range in ranges)
         {

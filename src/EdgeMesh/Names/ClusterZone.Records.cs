@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using EdgeMesh.Dns.Messages;
 using EdgeMesh.Dns.Serving;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Names;
 

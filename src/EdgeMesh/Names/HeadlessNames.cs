@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Names;
 

@@ -5,6 +5,7 @@ using EdgeMesh.Dns.Messages;
 using EdgeMesh.Dns.Serving;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Datagrams;
+using EdgeMesh.Net;
 using EdgeMesh.Supervision;
 using EdgeMesh.Tunnel.Loop;
 using Microsoft.Extensions.Logging;

@@ -3,6 +3,7 @@ using EdgeMesh.Dns.Forwarding;
 using EdgeMesh.Dns.Messages;
 using EdgeMesh.Dns.Serving;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using EdgeMesh.Supervision;
 using Microsoft.Extensions.Logging;
 

@@ -3,6 +3,7 @@ using System.Security.Cryptography.X509Certificates;
 using EdgeMesh.Dns.Caching;
 using EdgeMesh.Dns.Forwarding;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Names;
 

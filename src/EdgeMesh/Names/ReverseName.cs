@@ -1,4 +1,5 @@
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Names;
 

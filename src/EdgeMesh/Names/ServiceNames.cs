@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using EdgeMesh.Dns.Messages;
 using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Names;
 

@@ -3,6 +3,7 @@ using EdgeMesh.Dns.Messages;
 using EdgeMesh.Dns.Serving;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel.Loop;
 
 namespace EdgeMesh.Names;

@@ -1,5 +1,6 @@
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel.Loop;
 
 namespace EdgeMesh.Names;

@@ -5,6 +5,7 @@ using EdgeMesh.Dns.Serving;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Datagrams;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel.Loop;
 
 namespace EdgeMesh.Names;

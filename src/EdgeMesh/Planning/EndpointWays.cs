@@ -2,6 +2,7 @@ using System.Collections.Frozen;
 using System.Collections.Immutable;
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel;
 
 namespace EdgeMesh.Planning;

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Hosts;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 
 namespace EdgeMesh.Planning;
@@ -43,7 +44,7 @@ public sealed record PlanningOptions
     public BalancingPolicy Policy { get; init; } = BalancingPolicy.RoundRobin;
 
     /// <summary>Where each family's listener is; a family that is missing here is not caught.</summary>
-    public required ImmutableSortedDictionary<IpFamily, System.Net.IPEndPoint> Listeners { get; init; }
+    public required ImmutableSortedDictionary<IpFamily, InetEndpoint> Listeners { get; init; }
 
     /// <summary>How the rule backend can choose among endpoints.</summary>
     public required ImmutableHashSet<BackendChoice> KernelChoices { get; init; }
@@ -68,7 +69,7 @@ public sealed record PlannedPort
 
     public required CatchAddress Address { get; init; }
 
-    public IpFamily Family => Address.Address.IsIPv6 ? IpFamily.IPv6 : IpFamily.IPv4;
+    public IpFamily Family => Address.Address.Family;
 
     public required ForwardingPath Path { get; init; }
 
@@ -77,7 +78,7 @@ public sealed record PlannedPort
 
     public PortalRule? Rule { get; init; }
 
-    public RouteKey RouteKey { get; init; }
+    public TransportAddress CaughtAt { get; init; }
 
     public Route? Route { get; init; }
 }

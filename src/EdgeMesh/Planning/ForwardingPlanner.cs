@@ -127,7 +127,7 @@ public sealed class ForwardingPlanner
             foreach (var port in gone.Ports)
             {
                 if (port.Route is not null)
-                    routes.Remove(port.RouteKey);
+                    routes.Remove(port.CaughtAt);
             }
         }
 
@@ -136,7 +136,7 @@ public sealed class ForwardingPlanner
             foreach (var port in now.Ports)
             {
                 if (port.Route is not null)
-                    routes[port.RouteKey] = port.Route;
+                    routes[port.CaughtAt] = port.Route;
             }
         }
 

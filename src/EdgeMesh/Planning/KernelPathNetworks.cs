@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Net;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 
 namespace EdgeMesh.Planning;
@@ -12,7 +13,8 @@ internal sealed class KernelPathNetworks
     // Rules are looked through one by one.
     private const int MostNetworks = 16;
 
-    private readonly Side[] _sides = [new(24, 8), new(64, 16)];
+    private readonly Side _ipv4 = new(24, 8);
+    private readonly Side _ipv6 = new(64, 16);
 
     public void Apply(PlanChanges changes)
     {
@@ -23,17 +25,19 @@ internal sealed class KernelPathNetworks
     }
 
     /// <summary>The same object while the networks are the same.</summary>
-    public InvalidGuard Guard(IpFamily family) => _sides[(int)family].Guard();
+    public InvalidGuard Guard(IpFamily family) => Of(family).Guard();
 
     /// <summary>Those of every address at which a service is caught, whatever its path.</summary>
     public ImmutableDictionary<IpFamily, ImmutableArray<IPNetwork>> Caught() =>
-        Enum.GetValues<IpFamily>().ToImmutableDictionary(family => family, family => _sides[(int)family].Caught.Networks());
+        Enum.GetValues<IpFamily>().ToImmutableDictionary(family => family, family => Of(family).Caught.Networks());
+
+    private Side Of(IpFamily family) => family == IpFamily.IPv4 ? _ipv4 : _ipv6;
 
     private void Count(PlannedService service, int by)
     {
         foreach (var port in service.Ports)
         {
-            var side = _sides[(int)port.Family];
+            var side = Of(port.Family);
             if (port.Path != ForwardingPath.NotCaught)
                 side.Caught.Count(port.Address.Address, by);
             if (port.Path != ForwardingPath.Kernel)

@@ -5,6 +5,7 @@ using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Hosts;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Tunnel;
 
@@ -20,15 +21,15 @@ internal static class ServicePlanner
     {
         if (service.Ports.IsEmpty)
             return new PlannedService(service, []);
-        var caught = new HashSet<RouteKey>();
-        var before = known?.Ports.ToDictionary(planned => planned.RouteKey);
+        var caught = new HashSet<TransportAddress>();
+        var before = known?.Ports.ToDictionary(planned => planned.CaughtAt);
         var ports = ImmutableArray.CreateBuilder<PlannedPort>();
         foreach (var port in service.Ports)
         {
             foreach (var address in port.Addresses)
             {
                 // A hand-written manifest may list one number twice; the API server would have refused it.
-                if (!caught.Add(new RouteKey(new InetEndpoint(address.Address, port.Port), port.Name.Protocol)))
+                if (!caught.Add(new TransportAddress(address.Address, port.Port, port.Name.Protocol)))
                     continue;
                 var kept = EndpointWays.AreSame(port, knownReachability, reachability) ? Known(before, port, address) : null;
                 ports.Add(kept ?? PlanPort(port, address, options, reachability));
@@ -38,9 +39,9 @@ internal static class ServicePlanner
         return new PlannedService(service, ports.DrainToImmutable());
     }
 
-    private static PlannedPort? Known(Dictionary<RouteKey, PlannedPort>? known, CatalogPort port, CatchAddress address) =>
+    private static PlannedPort? Known(Dictionary<TransportAddress, PlannedPort>? known, CatalogPort port, CatchAddress address) =>
         known is not null
-        && known.TryGetValue(new RouteKey(new InetEndpoint(address.Address, port.Port), port.Name.Protocol), out var planned)
+        && known.TryGetValue(new TransportAddress(address.Address, port.Port, port.Name.Protocol), out var planned)
         && ReferenceEquals(planned.Port, port) && planned.Address == address
             ? planned
             : null;
@@ -48,9 +49,9 @@ internal static class ServicePlanner
     private static PlannedPort PlanPort(CatalogPort port, CatchAddress address, PlanningOptions options, Reachability? reachability)
     {
         var (endpoints, tunnelled) = EndpointWays.Of(port, address.Address.IsIPv6, reachability);
-        var host = options.Host.Of(address.Address.IsIPv6 ? IpFamily.IPv6 : IpFamily.IPv4);
+        var host = options.Host.Of(address.Address.Family);
         var (path, reason) = ChoosePath(port, address, endpoints, tunnelled, host, options);
-        var key = new RouteKey(new InetEndpoint(address.Address, port.Port), port.Name.Protocol);
+        var key = new TransportAddress(address.Address, port.Port, port.Name.Protocol);
         var asking = path == ForwardingPath.Kernel ? ThroughListener(port, address, host) : [];
         var route = (path is ForwardingPath.Listener or ForwardingPath.Refused || !asking.IsEmpty) && port.Name.Protocol != TransportProtocol.Sctp
             ? new Route
@@ -69,7 +70,7 @@ internal static class ServicePlanner
             Path = path,
             Reason = asking.IsEmpty ? reason : $"{reason}; an endpoint that asks its own service goes through the agent, since its bridge has no hairpin mode",
             Rule = path == ForwardingPath.NotCaught ? null : Rule(port, address, endpoints, asking, path, host, options),
-            RouteKey = key,
+            CaughtAt = key,
             Route = route,
         };
     }
@@ -78,7 +79,7 @@ internal static class ServicePlanner
         CatalogPort port, CatchAddress address, ImmutableArray<ServiceEndpoint> endpoints, FrozenSet<ServiceEndpoint> ways, HostCarriage host, PlanningOptions options)
     {
         var tunnelled = EndpointWays.InWords(endpoints, ways);
-        var family = address.Address.IsIPv6 ? IpFamily.IPv6 : IpFamily.IPv4;
+        var family = address.Address.Family;
         if (!options.Listeners.ContainsKey(family))
             return (ForwardingPath.NotCaught, $"this node has no {family}");
         if (endpoints.IsEmpty)
@@ -129,9 +130,9 @@ internal static class ServicePlanner
         : BackendChoice.RoundRobin;
 
     private static PortalRule Rule(
-        CatalogPort port, CatchAddress address, ImmutableArray<ServiceEndpoint> endpoints, ImmutableArray<IPAddress> asking, ForwardingPath path, HostCarriage host, PlanningOptions options) => new()
+        CatalogPort port, CatchAddress address, ImmutableArray<ServiceEndpoint> endpoints, ImmutableArray<InetAddress> asking, ForwardingPath path, HostCarriage host, PlanningOptions options) => new()
     {
-        Key = new PortalKey(address.Address.ToIPAddress(), Protocol(port.Name.Protocol), port.Port),
+        Key = new TransportAddress(address.Address, port.Port, port.Name.Protocol),
         Comment = port.Name.ToString(),
         Target = path switch
         {
@@ -139,7 +140,7 @@ internal static class ServicePlanner
             ForwardingPath.Refused => PortalTarget.Refused.Instance,
             _ => new PortalTarget.Backends
             {
-                Endpoints = ImmutableArray.CreateRange(endpoints, e => new IPEndPoint(e.Address.Address.ToIPAddress(), e.Address.Port)),
+                Endpoints = ImmutableArray.CreateRange(endpoints, e => e.Address),
                 Choice = Choice(port, options),
                 Local = Local(endpoints, host),
                 ThroughListener = asking,
@@ -150,34 +151,27 @@ internal static class ServicePlanner
 
     /// <summary>Endpoints that run on this node, or may: where nobody said which node it is, it can be this one; and a node whose
     /// name is not the one that Kubernetes knows takes its own for another's.</summary>
-    private static ImmutableArray<IPEndPoint> Local(ImmutableArray<ServiceEndpoint> endpoints, HostCarriage host)
+    private static ImmutableArray<InetEndpoint> Local(ImmutableArray<ServiceEndpoint> endpoints, HostCarriage host)
     {
-        var local = ImmutableArray.CreateBuilder<IPEndPoint>();
+        var local = ImmutableArray.CreateBuilder<InetEndpoint>();
         foreach (var endpoint in endpoints)
         {
             if (endpoint.IsLocal || endpoint.Node is null || host.IsBehindBridge(endpoint.Address.Address))
-                local.Add(new IPEndPoint(endpoint.Address.Address.ToIPAddress(), endpoint.Address.Port));
+                local.Add(endpoint.Address);
         }
 
         return local.DrainToImmutable();
     }
 
     /// <summary>Endpoints here whose own connections to the service the kernel could not bring back to them. SCTP has no other way.</summary>
-    private static ImmutableArray<IPAddress> ThroughListener(CatalogPort port, CatchAddress address, HostCarriage host)
+    private static ImmutableArray<InetAddress> ThroughListener(CatalogPort port, CatchAddress address, HostCarriage host)
     {
         if (host.SelfThroughListener.IsEmpty || port.Name.Protocol == TransportProtocol.Sctp)
             return [];
         return
         [
             .. port.Endpoints.Where(endpoint => endpoint.Address.Address.IsIPv6 == address.Address.IsIPv6 && host.GoesThroughListener(endpoint.Address.Address))
-                .Select(endpoint => endpoint.Address.Address).Distinct().Select(endpoint => endpoint.ToIPAddress()),
+                .Select(endpoint => endpoint.Address.Address).Distinct(),
         ];
     }
-
-    private static PortalProtocol Protocol(TransportProtocol protocol) => protocol switch
-    {
-        TransportProtocol.Tcp => PortalProtocol.Tcp,
-        TransportProtocol.Udp => PortalProtocol.Udp,
-        _ => PortalProtocol.Sctp,
-    };
 }

@@ -1,6 +1,7 @@
 using System.Collections.Frozen;
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using EdgeMesh.Planning;
 
 namespace EdgeMesh.Reconciling;
@@ -21,8 +22,8 @@ public sealed record StaleFlows(UdpStaleness? Udp, FrozenSet<InetEndpoint> Unans
         ArgumentNullException.ThrowIfNull(after);
         var udp = UdpStaleness.Between(before, after);
         var tcp = hostChanged
-            ? before.Services.Concat(after.Services).SelectMany(service => service.Ports).Where(port => port.RouteKey.Protocol == TransportProtocol.Tcp && port.Path != ForwardingPath.NotCaught)
-                .Select(port => port.RouteKey.Destination).ToFrozenSet()
+            ? before.Services.Concat(after.Services).SelectMany(service => service.Ports).Where(port => port.CaughtAt.Protocol == TransportProtocol.Tcp && port.Path != ForwardingPath.NotCaught)
+                .Select(port => port.CaughtAt.Endpoint).ToFrozenSet()
             : [];
         return udp is null && tcp.Count == 0 ? null : new StaleFlows(udp, tcp);
     }

@@ -1,6 +1,7 @@
 using System.Collections.Frozen;
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Planning;
 
@@ -66,8 +67,8 @@ public sealed class UdpStaleness
         {
             foreach (var port in service.Ports)
             {
-                if (port.RouteKey.Protocol == TransportProtocol.Udp && port.Path != ForwardingPath.NotCaught)
-                    ports[port.RouteKey.Destination] = port;
+                if (port.CaughtAt.Protocol == TransportProtocol.Udp && port.Path != ForwardingPath.NotCaught)
+                    ports[port.CaughtAt.Endpoint] = port;
             }
         }
 
@@ -78,8 +79,7 @@ public sealed class UdpStaleness
     {
         if (port.Path == ForwardingPath.Refused)
             return [];
-        var place = plan.Portals.First(p => p.Family == port.Family).Listener;
-        var listener = new InetEndpoint(InetAddress.From(place.Address), (ushort)place.Port);
+        var listener = plan.Portals.First(p => p.Family == port.Family).Listener;
         if (port.Path != ForwardingPath.Kernel)
             return [listener];
         // With a route of its own, some clients of the kernel path go to the listener.

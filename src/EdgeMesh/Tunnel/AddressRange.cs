@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Tunnel;
 

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using EdgeMesh.Catalog;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel.Admission;
 using EdgeMesh.Tunnel.Loop;
 using EdgeMesh.Tunnel.Proxy;

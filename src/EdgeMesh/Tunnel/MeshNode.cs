@@ -3,17 +3,10 @@ using System.Collections.Immutable;
 using System.Net;
 using System.Net.Sockets;
 using EdgeMesh.Catalog;
-using EdgeMesh.LibP2P.Admission;
-using EdgeMesh.LibP2P.Connections;
-using EdgeMesh.LibP2P.Cryptography;
-using EdgeMesh.LibP2P.Identify;
-using EdgeMesh.LibP2P.Noise;
-using EdgeMesh.LibP2P.Ping;
-using EdgeMesh.LibP2P.Relay;
-using EdgeMesh.LibP2P.Yamux;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Datagrams;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using EdgeMesh.Supervision;
 using EdgeMesh.Tunnel.Admission;
 using EdgeMesh.Tunnel.Discovery;
@@ -23,6 +16,14 @@ using EdgeMesh.Tunnel.Proxy;
 using EdgeMesh.Tunnel.Reach;
 using EdgeMesh.Tunnel.Sessions;
 using Microsoft.Extensions.Logging;
+using EdgeMesh.LibP2P.Admission;
+using EdgeMesh.LibP2P.Connections;
+using EdgeMesh.LibP2P.Cryptography;
+using EdgeMesh.LibP2P.Identify;
+using EdgeMesh.LibP2P.Noise;
+using EdgeMesh.LibP2P.Ping;
+using EdgeMesh.LibP2P.Relay;
+using EdgeMesh.LibP2P.Yamux;
 
 namespace EdgeMesh.Tunnel;
 
@@ -170,7 +171,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
     }
 
     /// <summary>What this node's catalog lists as endpoints on this node: only these are dialled for peers.</summary>
-    public void Update(ImmutableHashSet<(InetEndpoint Endpoint, TransportProtocol Protocol)> dialable) => _inbound.Update(dialable);
+    public void Update(ImmutableHashSet<TransportAddress> dialable) => _inbound.Update(dialable);
 
     /// <summary>The nodes that run endpoints of services here: a session to each is kept, and their ranges are verified.</summary>
     public void KeepNodes(ImmutableHashSet<string> nodes)

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Net.Sockets;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel.Identity;
 
 namespace EdgeMesh.Tunnel;
@@ -92,7 +93,7 @@ public sealed record MeshOptions
     public TimeSpan PollingLimit { get; init; } = TimeSpan.FromMicroseconds(200);
 
     /// <summary>SO_MARK of every socket of the tunnel, which our own rules let pass; 0: none. Needs CAP_NET_ADMIN.</summary>
-    public uint DialMark { get; init; } = 0x1000;
+    public uint DialMark { get; init; } = PacketMarks.Own;
 
     /// <exception cref="IOException">The mark cannot be set: our own rules would catch what the socket sends.</exception>
     internal void Mark(Socket socket)

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Net;
 using EdgeMesh.Testing.Lab;
 using Xunit;
 
@@ -8,7 +9,7 @@ namespace EdgeMesh.HostTests.Netlink;
 public sealed class NftHeartbeatTests
 {
     private static readonly NftSetName[] _sets =
-        [new(NftFamily.IPv4, "edgemesh", "alive"), new(NftFamily.IPv6, "edgemesh", "alive")];
+        [new(IpFamily.IPv4, "edgemesh", "alive"), new(IpFamily.IPv6, "edgemesh", "alive")];
 
     [Fact]
     public async Task BeatsRenewTheElementsAndWithoutThemTheKernelForgetsWithin5Seconds()

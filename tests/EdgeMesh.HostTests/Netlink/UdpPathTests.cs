@@ -10,6 +10,7 @@ using EdgeMesh.Forwarding;
 using EdgeMesh.Forwarding.Udp;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Net;
 using EdgeMesh.Testing.Lab;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
@@ -182,11 +183,11 @@ public sealed class UdpPathTests
     private static UdpForwarder Start(NamespaceLab lab, Func<UdpForwarderOptions, UdpForwarderOptions>? change = null)
     {
         var options = new UdpForwarderOptions { Listeners = [_listener4, _listener6] };
-        var routes = new RouteTable(new Dictionary<RouteKey, Route>
+        var routes = new RouteTable(new Dictionary<TransportAddress, Route>
         {
-            [new RouteKey(_service4, TransportProtocol.Udp)] = To("echo", "10.244.0.11:5353"),
-            [new RouteKey(_service6, TransportProtocol.Udp)] = To("echo6", "[fd00:10:244::11]:5353"),
-            [new RouteKey(_other4, TransportProtocol.Udp)] = To("other", "10.244.0.12:5353"),
+            [new TransportAddress(_service4, TransportProtocol.Udp)] = To("echo", "10.244.0.11:5353"),
+            [new TransportAddress(_service6, TransportProtocol.Udp)] = To("echo6", "[fd00:10:244::11]:5353"),
+            [new TransportAddress(_other4, TransportProtocol.Udp)] = To("other", "10.244.0.12:5353"),
         }.ToFrozenDictionary());
         return lab.Node.Run(() => UdpForwarder.Start(
             change?.Invoke(options) ?? options, routes, TimeProvider.System, NullLogger<UdpForwarder>.Instance));

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Netfilter.Nftables;
 using EdgeMesh.Tests.Netfilter.Nftables;
@@ -37,7 +38,7 @@ public sealed class CoexistenceTests : IAsyncLifetime
         Assert.Contains(Assert.Single(await FromClientAsync("tcp", Web, 80)), KubeProxysEndpoints);
         await SyncAsync(
             Kernel($"{Web}:80", "demo/web:http", "10.244.9.1:80"),
-            Kernel($"{Dns}:53", "demo/dns:dns", PortalProtocol.Udp, "10.244.9.1:53"),
+            Kernel($"{Dns}:53", "demo/dns:dns", TransportProtocol.Udp, "10.244.9.1:53"),
             Kernel($"{Empty}:80", "demo/empty:http", "10.244.9.1:80"));
         for (var restart = 0; restart < 2; restart++)
         {
@@ -107,7 +108,7 @@ public sealed class CoexistenceTests : IAsyncLifetime
             [
                 NftCases.V6(
                     NftCases.Rule("[fd10::1]:80", "demo/two:http", NftCases.To(BackendChoice.RoundRobin, "[fd44::1]:80", "[fd44::2]:80")),
-                    NftCases.Rule("[fd10::1]:53", "demo/dns", NftCases.To(BackendChoice.Random, "[fd44::1]:53"), PortalProtocol.Udp),
+                    NftCases.Rule("[fd10::1]:53", "demo/dns", NftCases.To(BackendChoice.Random, "[fd44::1]:53"), TransportProtocol.Udp),
                     NftCases.Rule("[fd10::2]:80", "demo/far", PortalTarget.Listener.Instance),
                     NftCases.Rule("[fd10::3]:80", "demo/none", PortalTarget.Refused.Instance)),
             ],
@@ -150,7 +151,7 @@ public sealed class CoexistenceTests : IAsyncLifetime
     {
         await SyncAsync(
             NftCases.Rule($"{Free}:80", "demo/none", PortalTarget.Refused.Instance),
-            NftCases.Rule($"{Free}:53", "demo/none:udp", PortalTarget.Refused.Instance, PortalProtocol.Udp));
+            NftCases.Rule($"{Free}:53", "demo/none:udp", PortalTarget.Refused.Instance, TransportProtocol.Udp));
         await node.OnNodeAsync("nft add element ip edgemesh alive '{ 6 timeout 60s, 17 timeout 60s }'");
         foreach (var from in new[] { node.Client, node.Node })
         {
@@ -185,9 +186,9 @@ public sealed class CoexistenceTests : IAsyncLifetime
         Assert.Equal("still here", await connection.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(5)));
     }
 
-    private static PortalRule Kernel(string key, string comment, params string[] endpoints) => Kernel(key, comment, PortalProtocol.Tcp, endpoints);
+    private static PortalRule Kernel(string key, string comment, params string[] endpoints) => Kernel(key, comment, TransportProtocol.Tcp, endpoints);
 
-    private static PortalRule Kernel(string key, string comment, PortalProtocol protocol, params string[] endpoints) =>
+    private static PortalRule Kernel(string key, string comment, TransportProtocol protocol, params string[] endpoints) =>
         NftCases.Rule(key, comment, NftCases.To(BackendChoice.RoundRobin, endpoints), protocol);
 
     private Task<string[]> FromClientAsync(string protocol, string address, int port, int count = 1) =>

@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using EdgeMesh.HostTests.Netlink;
 using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Netfilter.Nftables;
 using EdgeMesh.Testing.Lab;
@@ -127,7 +128,7 @@ public sealed class DirectChangeTests
         $"[fd00:10::{index + 1}]:53",
         $"demo/six{index}",
         NftCases.To((BackendChoice)random.Next(4), [.. Enumerable.Range(1, 9).Where(_ => random.Next(2) == 0).Select(i => $"[fd00:1::{i}]:65535")]),
-        (PortalProtocol)random.Next(3));
+        Enum.GetValues<TransportProtocol>()[random.Next(3)]);
 
     private static PortalRule Service(int number, string comment, int endpoints) => NftCases.Rule(
         $"10.97.{number >> 8}.{number & 255}:{1 + (number % 65_535)}",

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Diagnostics;
 using System.Net;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Netfilter.Nftables;
 using EdgeMesh.Tests.Netfilter.Nftables;
@@ -58,7 +59,7 @@ public sealed class ScaleTests(ITestOutputHelper output)
     /// <summary>The number of endpoints changes too, so that chains are written and not only elements.</summary>
     private static PortalRule Rule(int service, int generation) => new()
     {
-        Key = new PortalKey(new IPAddress([10, 200, (byte)(service >> 8), (byte)service]), PortalProtocol.Tcp, 80),
+        Key = new TransportAddress(InetAddress.FromBytes([10, 200, (byte)(service >> 8), (byte)service]), 80, TransportProtocol.Tcp),
         Comment = $"demo/web{service}:http",
         Target = new PortalTarget.Backends
         {
@@ -67,6 +68,6 @@ public sealed class ScaleTests(ITestOutputHelper output)
         },
     };
 
-    private static IPEndPoint Endpoint(int number) =>
-        new(new IPAddress([10, (byte)(1 + (number >> 16)), (byte)(number >> 8), (byte)number]), 8080);
+    private static InetEndpoint Endpoint(int number) =>
+        new(InetAddress.FromBytes([10, (byte)(1 + (number >> 16)), (byte)(number >> 8), (byte)number]), 8080);
 }

@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using EdgeMesh.Testing.Lab;
 
 namespace EdgeMesh.HostTests.Tunnel;

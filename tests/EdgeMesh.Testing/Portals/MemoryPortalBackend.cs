@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 
 namespace EdgeMesh.Testing.Portals;
@@ -10,8 +11,8 @@ public sealed class MemoryPortalBackend : IPortalBackend
     private readonly Lock _lock = new();
     private readonly List<string> _journal = [];
     private readonly Queue<string> _damage = new();
-    private ImmutableDictionary<(IpFamily Family, PortalKey Key), PortalRule> _standing =
-        ImmutableDictionary<(IpFamily, PortalKey), PortalRule>.Empty;
+    private ImmutableDictionary<(IpFamily Family, TransportAddress Key), PortalRule> _standing =
+        ImmutableDictionary<(IpFamily, TransportAddress), PortalRule>.Empty;
     private TaskCompletionSource _written = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile string? _fault;
 
@@ -40,7 +41,7 @@ public sealed class MemoryPortalBackend : IPortalBackend
         }
     }
 
-    public ImmutableDictionary<(IpFamily Family, PortalKey Key), PortalRule> Standing
+    public ImmutableDictionary<(IpFamily Family, TransportAddress Key), PortalRule> Standing
     {
         get
         {

@@ -28,7 +28,7 @@ public static class PlanText
     private static void Write(StringBuilder text, PlannedPort planned)
     {
         var port = planned.Port;
-        text.Append($"{port.Name} {planned.Address.Kind} {planned.RouteKey.Destination} {port.Name.Protocol} {planned.Path} ({planned.Reason})");
+        text.Append($"{port.Name} {planned.Address.Kind} {planned.CaughtAt.Endpoint} {port.Name.Protocol} {planned.Path} ({planned.Reason})");
         text.Append($" {port.Choice} [");
         text.AppendJoin(' ', port.Endpoints
             .Where(e => e.Address.Address.IsIPv6 == planned.Address.Address.IsIPv6)

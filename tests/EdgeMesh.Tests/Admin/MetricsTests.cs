@@ -6,6 +6,7 @@ using EdgeMesh.Forwarding;
 using EdgeMesh.Forwarding.Udp;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Net;
 using EdgeMesh.Reconciling;
 using EdgeMesh.Supervision;
 using EdgeMesh.Testing;

@@ -1,6 +1,7 @@
 using EdgeMesh.Balancing;
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using FsCheck;
 using FsCheck.Fluent;
 using Xunit;
@@ -46,5 +47,5 @@ public sealed class AffinityTableTests
         Assert.False(table.TryGet(Address(1), 1_000, 0, out _));
     }
 
-    private static InetAddress Address(int number) => new((UInt128)(0x0A000000u + (uint)number), IsIPv6: false);
+    private static InetAddress Address(int number) => new((UInt128)(0x0A000000u + (uint)number), isIPv6: false);
 }

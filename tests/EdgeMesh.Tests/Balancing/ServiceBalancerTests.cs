@@ -3,6 +3,7 @@ using EdgeMesh.Balancing;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using FsCheck;
 using FsCheck.Fluent;
 using Xunit;

@@ -2,6 +2,7 @@ using System.Collections.Frozen;
 using EdgeMesh.Catalog;
 using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using EdgeMesh.Testing.Cluster;
 using EdgeMesh.Tests.Planning;
 using Xunit;

@@ -1,5 +1,6 @@
 using EdgeMesh.Fairness;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using Xunit;
 
 namespace EdgeMesh.Tests.Fairness;

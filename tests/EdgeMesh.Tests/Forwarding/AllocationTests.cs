@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using Xunit;
 using static EdgeMesh.Tests.Forwarding.LoopbackForwarder;
 

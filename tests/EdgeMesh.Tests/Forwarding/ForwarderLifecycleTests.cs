@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 using static EdgeMesh.Tests.Forwarding.LoopbackForwarder;

@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
@@ -49,9 +50,9 @@ internal sealed class LoopbackForwarder : IAsyncDisposable
             new InetEndpoint(InetAddress.From(e.Address), (ushort)e.Port), i < nodes.Length && nodes[i] is { } node ? node : "edge-b", IsLocal: false));
 
     /// <param name="nodes">Through which node the tunnel reaches each; null: directly.</param>
-    public void SetEndpoints(IEnumerable<EndPoint> endpoints, params string?[] nodes) => _routes = new RouteTable(new Dictionary<RouteKey, Route>
+    public void SetEndpoints(IEnumerable<EndPoint> endpoints, params string?[] nodes) => _routes = new RouteTable(new Dictionary<TransportAddress, Route>
     {
-        [new RouteKey(Service, TransportProtocol.Tcp)] = new Route
+        [new TransportAddress(Service, TransportProtocol.Tcp)] = new Route
         {
             Service = Name,
             Endpoints = [.. On(endpoints, nodes)],

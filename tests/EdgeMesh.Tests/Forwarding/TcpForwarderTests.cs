@@ -5,6 +5,7 @@ using System.Text;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using Xunit;
 using static EdgeMesh.Tests.Forwarding.LoopbackForwarder;
 

@@ -1,6 +1,13 @@
 using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
 using EdgeMesh.Catalog;
+using EdgeMesh.Linux;
+using EdgeMesh.Net;
+using EdgeMesh.Testing;
+using EdgeMesh.Tunnel;
+using EdgeMesh.Tunnel.Discovery;
+using EdgeMesh.Tunnel.Proxy;
+using EdgeMesh.Tunnel.Sessions;
+using System.Security.Cryptography.X509Certificates;
 using EdgeMesh.LibP2P;
 using EdgeMesh.LibP2P.Addresses;
 using EdgeMesh.LibP2P.Cryptography;
@@ -11,12 +18,6 @@ using EdgeMesh.LibP2P.Select;
 using EdgeMesh.LibP2P.Tls;
 using EdgeMesh.LibP2P.Wire;
 using EdgeMesh.LibP2P.Yamux;
-using EdgeMesh.Linux;
-using EdgeMesh.Testing;
-using EdgeMesh.Tunnel;
-using EdgeMesh.Tunnel.Discovery;
-using EdgeMesh.Tunnel.Proxy;
-using EdgeMesh.Tunnel.Sessions;
 using static EdgeMesh.Tests.Fuzzing.FuzzTarget;
 using PublicKey = EdgeMesh.LibP2P.Cryptography.PublicKey;
 

@@ -1,3 +1,5 @@
+using System.Text;
+using EdgeMesh.Agent.Options;
 using EdgeMesh.Kubernetes;
 using EdgeMesh.Kubernetes.Access;
 using EdgeMesh.Kubernetes.Api;
@@ -11,10 +13,11 @@ using EdgeMesh.Linux;
 using EdgeMesh.Linux.Memory;
 using EdgeMesh.Linux.Netlink;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter.Iptables;
 using EdgeMesh.Netfilter.Nftables;
 using EdgeMesh.Tunnel.Identity;
-using System.Text;
+using EdgeMesh.LibP2P.PrivateNetwork;
 using static EdgeMesh.Tests.Fuzzing.FuzzTarget;
 
 namespace EdgeMesh.Tests.Fuzzing;

@@ -1,6 +1,7 @@
 using System.Net;
 using EdgeMesh.Agent.Hosting;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using Xunit;
 

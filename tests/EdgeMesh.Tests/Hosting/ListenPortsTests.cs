@@ -1,5 +1,6 @@
 using EdgeMesh.Agent.Hosting;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using Xunit;
 
 namespace EdgeMesh.Tests.Hosting;

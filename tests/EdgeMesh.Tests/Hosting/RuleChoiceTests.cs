@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using EdgeMesh.Agent.Hosting;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Netfilter.Nftables;
 using Xunit;

@@ -3,6 +3,7 @@ using System.Net;
 using EdgeMesh.Hosts;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel;
 using Xunit;
 using static EdgeMesh.Tests.Hosts.TestHost;

@@ -4,6 +4,7 @@ using EdgeMesh.Forwarding;
 using EdgeMesh.Hosts;
 using EdgeMesh.Kubernetes;
 using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Netfilter.Iptables;
 using EdgeMesh.Netfilter.Nftables;
@@ -49,7 +50,7 @@ public sealed class HostPlanTests
         var port = Port(Ordinary.With(FirstPort, link => link with { Hairpin = false }));
         Assert.Equal(ForwardingPath.Kernel, port.Path);
         Assert.NotNull(port.Route);
-        Assert.Equal([IPAddress.Parse("10.244.1.5")], Assert.IsType<PortalTarget.Backends>(port.Rule!.Target).ThroughListener);
+        Assert.Equal([InetAddress.Parse("10.244.1.5")], Assert.IsType<PortalTarget.Backends>(port.Rule!.Target).ThroughListener);
         Assert.Null(Port(Ordinary).Route);
     }
 

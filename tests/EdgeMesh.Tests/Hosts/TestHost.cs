@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using EdgeMesh.Hosts;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel;
 
 namespace EdgeMesh.Tests.Hosts;

@@ -1,6 +1,7 @@
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Datagrams;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using FsCheck;
 using FsCheck.Fluent;
 using Xunit;

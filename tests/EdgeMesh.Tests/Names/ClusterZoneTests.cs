@@ -5,6 +5,7 @@ using EdgeMesh.Kubernetes;
 using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Linux;
 using EdgeMesh.Names;
+using EdgeMesh.Net;
 using EdgeMesh.Testing.Cluster;
 using EdgeMesh.Tests.Dns;
 using Xunit;

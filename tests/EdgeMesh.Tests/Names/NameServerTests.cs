@@ -7,6 +7,7 @@ using EdgeMesh.Dns.Messages;
 using EdgeMesh.Dns.Serving;
 using EdgeMesh.Linux;
 using EdgeMesh.Names;
+using EdgeMesh.Net;
 using EdgeMesh.Supervision;
 using EdgeMesh.Testing.Cluster;
 using EdgeMesh.Testing.Lab;

@@ -2,6 +2,7 @@ using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Hosts;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Planning;
 using EdgeMesh.Testing.Cluster;
@@ -52,7 +53,7 @@ public sealed class ForwardingPlannerTests
                 Slice("demo/a-6", "demo/a", "8080", "fd00::1")),
             TestOptions.Userspace);
         Assert.IsType<PortalTarget.Listener>(Assert.Single(plan.Portals[0].Rules).Target);
-        var route = plan.Routes.Routes[new RouteKey(InetEndpoint.Parse("10.0.0.1:80"), TransportProtocol.Tcp)];
+        var route = plan.Routes.Routes[new TransportAddress(InetEndpoint.Parse("10.0.0.1:80"), TransportProtocol.Tcp)];
         Assert.Equal("10.244.0.1:8080", Assert.Single(route.Endpoints).Address.ToString());
     }
 
@@ -99,7 +100,7 @@ public sealed class ForwardingPlannerTests
         Plan(Facts(Service("demo/b", "10.0.0.1", "80")), TestOptions.Userspace);
         var after = Plan(Facts(Service("demo/a", "10.0.0.1", "80"), Service("demo/b", "10.0.0.2", "80")), TestOptions.Userspace);
         Assert.Equal(2, after.Routes.Routes.Count);
-        Assert.Equal("a", after.Routes.Routes[new RouteKey(InetEndpoint.Parse("10.0.0.1:80"), TransportProtocol.Tcp)].Service.Name);
+        Assert.Equal("a", after.Routes.Routes[new TransportAddress(InetEndpoint.Parse("10.0.0.1:80"), TransportProtocol.Tcp)].Service.Name);
     }
 
     [Fact]

@@ -3,6 +3,7 @@ using System.Net;
 using System.Text.Json.Nodes;
 using EdgeMesh.Catalog;
 using EdgeMesh.Kubernetes.Api;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Netfilter.Iptables;
 using EdgeMesh.Netfilter.Nftables;
@@ -100,7 +101,7 @@ public sealed class GoldenPlanTests
             KernelChoices = [.. Texts(options, "kernelChoices", "RoundRobin", "Random", "ClientAffinity").Select(Enum.Parse<BackendChoice>)],
             Listeners = families.ToImmutableSortedDictionary(
                 family => family,
-                family => IPEndPoint.Parse(family == IpFamily.IPv4 ? "169.254.96.16:20007" : "[fd0e:6d65:7368::10]:20007")),
+                family => InetEndpoint.Parse(family == IpFamily.IPv4 ? "169.254.96.16:20007" : "[fd0e:6d65:7368::10]:20007")),
         };
     }
 

@@ -1,6 +1,7 @@
 using EdgeMesh.Catalog;
 using EdgeMesh.Kubernetes;
 using EdgeMesh.Kubernetes.Api;
+using EdgeMesh.Net;
 using EdgeMesh.Planning;
 using EdgeMesh.Reconciling;
 using EdgeMesh.Testing.Cluster;
@@ -180,5 +181,5 @@ public sealed class IncrementalPlanProperties
     private static Dictionary<string, string> Udp(ForwardingPlan plan) => plan.Services
         .SelectMany(s => s.Ports)
         .Where(p => p.Port.Name.Protocol == TransportProtocol.Udp && p.Path != ForwardingPath.NotCaught)
-        .ToDictionary(p => p.RouteKey.Destination.ToString(), p => $"{p.Path} {string.Join(',', p.Port.Endpoints)}");
+        .ToDictionary(p => p.CaughtAt.Endpoint.ToString(), p => $"{p.Path} {string.Join(',', p.Port.Endpoints)}");
 }

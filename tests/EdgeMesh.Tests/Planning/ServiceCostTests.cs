@@ -3,6 +3,7 @@ using System.Diagnostics;
 using EdgeMesh.Catalog;
 using EdgeMesh.Kubernetes;
 using EdgeMesh.Kubernetes.Api;
+using EdgeMesh.Net;
 using EdgeMesh.Planning;
 using EdgeMesh.Testing.Cluster;
 using Xunit;
@@ -47,7 +48,7 @@ public sealed class ServiceCostTests(ITestOutputHelper output)
         var plan = Cost(facts).Plan;
         Assert.Equal([Handling.TooLarge, Handling.Handled], plan.Services.Select(s => s.Service.Handling));
         Assert.Contains(plan.Services[0].Service.Faults, fault => fault.Contains(reason, StringComparison.Ordinal));
-        Assert.Single(Assert.Single(plan.Portals, p => p.Family == EdgeMesh.Netfilter.IpFamily.IPv4).Rules);
+        Assert.Single(Assert.Single(plan.Portals, p => p.Family == EdgeMesh.Net.IpFamily.IPv4).Rules);
     }
 
     [Fact]

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Net;
 using EdgeMesh.Catalog;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Planning;
 
@@ -13,9 +14,9 @@ internal static class TestOptions
     public static PlanningOptions Planning { get; } = new()
     {
         KernelChoices = [BackendChoice.RoundRobin, BackendChoice.Random, BackendChoice.ClientAffinity],
-        Listeners = ImmutableSortedDictionary<IpFamily, IPEndPoint>.Empty
-            .Add(IpFamily.IPv4, IPEndPoint.Parse("169.254.96.16:20007"))
-            .Add(IpFamily.IPv6, IPEndPoint.Parse("[fd0e:6d65:7368::10]:20007")),
+        Listeners = ImmutableSortedDictionary<IpFamily, InetEndpoint>.Empty
+            .Add(IpFamily.IPv4, InetEndpoint.Parse("169.254.96.16:20007"))
+            .Add(IpFamily.IPv6, InetEndpoint.Parse("[fd0e:6d65:7368::10]:20007")),
     };
 
     public static PlanningOptions Userspace { get; } = Planning with { DataPath = DataPath.Userspace };

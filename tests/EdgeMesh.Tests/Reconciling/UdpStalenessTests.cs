@@ -1,6 +1,7 @@
 using EdgeMesh.Catalog;
 using EdgeMesh.Kubernetes;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using EdgeMesh.Planning;
 using EdgeMesh.Reconciling;
 using EdgeMesh.Testing.Cluster;

@@ -1,13 +1,14 @@
 using System.Net.Sockets;
 using System.Security.Cryptography;
 using EdgeMesh.Catalog;
+using EdgeMesh.Linux;
+using EdgeMesh.Net;
+using EdgeMesh.Tunnel;
+using Xunit;
 using EdgeMesh.LibP2P.Addresses;
 using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.LibP2P.Noise;
 using EdgeMesh.LibP2P.Yamux;
-using EdgeMesh.Linux;
-using EdgeMesh.Tunnel;
-using Xunit;
 
 namespace EdgeMesh.Tests.Tunnel;
 
@@ -70,7 +71,7 @@ public sealed class BadBytesTests : IAsyncDisposable
     {
         var far = await _lab.RelayAsync("far", "127.0.63.1");
         var echo = _lab.Echo();
-        MeshLab.Serve(far, (echo, TransportProtocol.Tcp));
+        MeshLab.Serve(far, new TransportAddress(echo, TransportProtocol.Tcp));
         return (far, echo);
     }
 

@@ -2,6 +2,13 @@ using System.Net;
 using System.Net.Sockets;
 using System.Security.Cryptography;
 using EdgeMesh.Catalog;
+using EdgeMesh.Linux;
+using EdgeMesh.Net;
+using EdgeMesh.Tunnel;
+using EdgeMesh.Tunnel.Proxy;
+using EdgeMesh.Tunnel.Sessions;
+using Microsoft.Extensions.Logging.Abstractions;
+using Xunit;
 using EdgeMesh.LibP2P;
 using EdgeMesh.LibP2P.Addresses;
 using EdgeMesh.LibP2P.Connections;
@@ -9,12 +16,6 @@ using EdgeMesh.LibP2P.Noise;
 using EdgeMesh.LibP2P.Relay;
 using EdgeMesh.LibP2P.Wire;
 using EdgeMesh.LibP2P.Yamux;
-using EdgeMesh.Linux;
-using EdgeMesh.Tunnel;
-using EdgeMesh.Tunnel.Proxy;
-using EdgeMesh.Tunnel.Sessions;
-using Microsoft.Extensions.Logging.Abstractions;
-using Xunit;
 
 namespace EdgeMesh.Tests.Tunnel;
 
@@ -187,7 +188,7 @@ public sealed class BadPeerTests : IAsyncDisposable
                 await MeshLab.SendAsync(socket, bytes, token);
         });
         var (far, echo) = await FarAsync();
-        MeshLab.Serve(far, (echo, TransportProtocol.Tcp), (flood, TransportProtocol.Tcp));
+        MeshLab.Serve(far, new TransportAddress(echo, TransportProtocol.Tcp), new TransportAddress(flood, TransportProtocol.Tcp));
         var (connection, _) = await MemberAsync(far, "deaf");
         for (var i = 0; i < 20; i++)
         {
@@ -212,7 +213,7 @@ public sealed class BadPeerTests : IAsyncDisposable
                 Interlocked.Add(ref sent, await socket.SendAsync(bytes, token));
         });
         var (far, echo) = await FarAsync();
-        MeshLab.Serve(far, (echo, TransportProtocol.Tcp), (flood, TransportProtocol.Tcp));
+        MeshLab.Serve(far, new TransportAddress(echo, TransportProtocol.Tcp), new TransportAddress(flood, TransportProtocol.Tcp));
         await using var door = new Door(far.Listeners[0], "127.0.61.3");
         var host = Peer("stone");
         var connection = await host.DialAsync(Multiaddr.FromEndPoint(new IPEndPoint(door.Address.Address.ToIPAddress(), door.Address.Port)).Append($"/p2p/{far.PeerId}"), _lab.Token);
@@ -273,7 +274,7 @@ public sealed class BadPeerTests : IAsyncDisposable
     {
         var far = await _lab.NodeAsync("far", "127.0.61.1", change: o => (change?.Invoke(o) ?? o) with { IsRelay = true });
         var echo = _lab.Echo();
-        MeshLab.Serve(far, (echo, TransportProtocol.Tcp));
+        MeshLab.Serve(far, new TransportAddress(echo, TransportProtocol.Tcp));
         return (far, echo);
     }
 

@@ -2,6 +2,7 @@ using System.Net.Sockets;
 using System.Security.Cryptography;
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel;
 using Xunit;
 
@@ -74,7 +75,7 @@ public sealed class CarryingTests : IAsyncDisposable
             (near, far, _) = await _lab.BehindRelayAsync(echo);
         else
             (near, far, _) = await TwoNodesAsync(echo);
-        MeshLab.Serve(far, (echo, TransportProtocol.Udp));
+        MeshLab.Serve(far, new TransportAddress(echo, TransportProtocol.Udp));
         var descriptor = near.TryOpenDatagrams(MeshLab.Destination("far", echo, TransportProtocol.Udp));
         Assert.True(descriptor >= 0);
         using var socket = MeshLab.Own(descriptor);
@@ -93,7 +94,7 @@ public sealed class CarryingTests : IAsyncDisposable
     {
         var echo = _lab.DatagramEcho();
         var (near, far, _) = await TwoNodesAsync(echo, o => o with { DatagramIdle = TimeSpan.FromMilliseconds(400) });
-        MeshLab.Serve(far, (echo, TransportProtocol.Udp));
+        MeshLab.Serve(far, new TransportAddress(echo, TransportProtocol.Udp));
         using var socket = MeshLab.Own(near.TryOpenDatagrams(MeshLab.Destination("far", echo, TransportProtocol.Udp)));
         await socket.SendAsync(new byte[10], _lab.Token);
         Assert.Equal(10, await socket.ReceiveAsync(new byte[100], _lab.Token));
@@ -108,7 +109,7 @@ public sealed class CarryingTests : IAsyncDisposable
     {
         var echo = _lab.DatagramEcho();
         var (near, far, _) = await TwoNodesAsync(echo);
-        MeshLab.Serve(far, (echo, TransportProtocol.Udp));
+        MeshLab.Serve(far, new TransportAddress(echo, TransportProtocol.Udp));
         using (var socket = MeshLab.Own(near.TryOpenDatagrams(MeshLab.Destination("far", echo, TransportProtocol.Udp))))
         {
             if (inTheMiddle)
@@ -149,7 +150,7 @@ public sealed class CarryingTests : IAsyncDisposable
     {
         var (near, far, echo) = await TwoNodesAsync();
         var dead = InetEndpoint.Parse("127.0.0.1:1");
-        MeshLab.Serve(far, (dead, TransportProtocol.Tcp), (echo, TransportProtocol.Tcp));
+        MeshLab.Serve(far, new TransportAddress(dead, TransportProtocol.Tcp), new TransportAddress(echo, TransportProtocol.Tcp));
         var client = await _lab.CarryAsync(near, "far", dead, "first"u8.ToArray(), (d, _) => d.Endpoint == dead ? d with { Endpoint = echo } : null);
         Assert.Equal("first"u8.ToArray(), await client.ReceiveAsync(5));
         Assert.Equal([TunnelRefusal.DialFailed], client.Refusals);
@@ -185,7 +186,7 @@ public sealed class CarryingTests : IAsyncDisposable
     {
         const int Limit = 16;
         var (near, far, echo) = await TwoNodesAsync(change: o => o.NodeName == "near" ? o with { Limits = new TunnelLimits { StreamsOutPerPeer = Limit } } : o);
-        MeshLab.Serve(far, (echo, TransportProtocol.Tcp));
+        MeshLab.Serve(far, new TransportAddress(echo, TransportProtocol.Tcp));
         var standing = new List<CarriedClient>();
         for (var i = 0; i < Limit; i++)
         {
@@ -219,7 +220,7 @@ public sealed class CarryingTests : IAsyncDisposable
     {
         var echo = _lab.DatagramEcho();
         var (near, far, tcp) = await TwoNodesAsync(change: o => o.NodeName == "near" ? o with { Limits = new TunnelLimits { StreamsOutPerPeer = 4 } } : o);
-        MeshLab.Serve(far, (echo, TransportProtocol.Udp), (tcp, TransportProtocol.Tcp));
+        MeshLab.Serve(far, new TransportAddress(echo, TransportProtocol.Udp), new TransportAddress(tcp, TransportProtocol.Tcp));
         var flows = new List<Socket>();
         for (var i = 0; i < 4; i++)
         {

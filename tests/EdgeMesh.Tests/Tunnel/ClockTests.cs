@@ -1,4 +1,5 @@
 using EdgeMesh.Catalog;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel;
 using Xunit;
 
@@ -40,7 +41,7 @@ public sealed class ClockTests : IAsyncDisposable
     private async Task ReachedAsync(MeshNode relay, MeshNode far, MeshNode near)
     {
         var echo = _lab.Echo();
-        MeshLab.Serve(far, (echo, TransportProtocol.Tcp));
+        MeshLab.Serve(far, new TransportAddress(echo, TransportProtocol.Tcp));
         await MeshLab.Until(() => relay.ReadStatus().Counts.Reservations == 2);
         near.KeepNodes(["far"]);
         await MeshLab.UntilState(near, "far", PeerState.Relayed);

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Tests.Tunnel;
 

@@ -1,17 +1,18 @@
 using System.Net;
 using System.Net.Sockets;
 using EdgeMesh.Catalog;
+using EdgeMesh.Linux;
+using EdgeMesh.Net;
+using EdgeMesh.Tunnel;
+using EdgeMesh.Tunnel.Admission;
+using Microsoft.Extensions.Logging.Abstractions;
+using Xunit;
 using EdgeMesh.LibP2P.Addresses;
 using EdgeMesh.LibP2P.Admission;
 using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.LibP2P.Cryptography;
 using EdgeMesh.LibP2P.Noise;
 using EdgeMesh.LibP2P.Wire;
-using EdgeMesh.Linux;
-using EdgeMesh.Tunnel;
-using EdgeMesh.Tunnel.Admission;
-using Microsoft.Extensions.Logging.Abstractions;
-using Xunit;
 
 namespace EdgeMesh.Tests.Tunnel;
 
@@ -147,7 +148,7 @@ public sealed class KeylessTests : IAsyncDisposable
     private async Task AMemberGetsInAsync(MeshNode far)
     {
         var echo = _lab.Echo();
-        MeshLab.Serve(far, (echo, TransportProtocol.Tcp));
+        MeshLab.Serve(far, new TransportAddress(echo, TransportProtocol.Tcp));
         var near = await _lab.NodeAsync("near", "127.0.64.2", [far]);
         await MeshLab.UntilState(near, "far", PeerState.Direct, seconds: 5);
         var client = await _lab.CarryAsync(near, "far", echo, [1, 2, 3]);

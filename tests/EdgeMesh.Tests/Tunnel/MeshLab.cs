@@ -6,6 +6,7 @@ using System.Net.Sockets;
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel;
 using EdgeMesh.Tunnel.Identity;
 using Microsoft.Extensions.Logging;
@@ -60,7 +61,7 @@ internal sealed class MeshLab : IAsyncDisposable
     {
         var far = await NodeAsync("far", "127.0.40.2", change: o => (change?.Invoke(o) ?? o) with { IsRelay = true }, time: time);
         var near = await NodeAsync("near", "127.0.40.1", [far], change, time);
-        Serve(far, (endpoint, TransportProtocol.Tcp));
+        Serve(far, new TransportAddress(endpoint, TransportProtocol.Tcp));
         await UntilState(near, "far", PeerState.Direct);
         Assert.True(near.CanReach("far"));
         return (near, far);
@@ -72,7 +73,7 @@ internal sealed class MeshLab : IAsyncDisposable
         var relay = await RelayAsync("relay", "127.0.42.3");
         var far = await NodeAsync("far", "127.0.42.2", [relay], o => o with { Listen = [] });
         var near = await NodeAsync("near", "127.0.42.1", [relay], o => o with { Listen = [] });
-        Serve(far, (endpoint, TransportProtocol.Tcp));
+        Serve(far, new TransportAddress(endpoint, TransportProtocol.Tcp));
         await Until(() => relay.ReadStatus().Counts.Reservations == 2);
         Assert.True(near.CanReach("far"));
         return (near, far, relay);
@@ -150,7 +151,7 @@ internal sealed class MeshLab : IAsyncDisposable
     /// <summary>The socket of a descriptor, which it owns from then on.</summary>
     internal static Socket Own(int descriptor) => new(new SafeSocketHandle(descriptor, ownsHandle: true));
 
-    internal static void Serve(MeshNode node, params (InetEndpoint, TransportProtocol)[] endpoints) => node.Update([.. endpoints]);
+    internal static void Serve(MeshNode node, params TransportAddress[] endpoints) => node.Update([.. endpoints]);
 
     internal static PeerStatus? Peer(MeshNode node, string name) => node.ReadStatus().Peers.FirstOrDefault(p => p.Name == name);
 

@@ -1,5 +1,6 @@
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel;
 using EdgeMesh.Tunnel.Proxy;
 using Xunit;

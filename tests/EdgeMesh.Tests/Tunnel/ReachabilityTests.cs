@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel;
 using Xunit;
 

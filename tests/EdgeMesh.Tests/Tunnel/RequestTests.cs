@@ -8,6 +8,7 @@ using EdgeMesh.LibP2P.Identify;
 using EdgeMesh.LibP2P.Noise;
 using EdgeMesh.LibP2P.Wire;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel;
 using EdgeMesh.Tunnel.Proxy;
 using EdgeMesh.Tunnel.Sessions;
@@ -187,7 +188,7 @@ public sealed class RequestTests : IAsyncDisposable
     }
 
     /// <summary>A node that serves an echo, and a session to it whose streams are the test's.</summary>
-    private async Task<(PeerConnection Connection, InetEndpoint Echo)> MemberAsync(params (InetEndpoint, TransportProtocol)[] served)
+    private async Task<(PeerConnection Connection, InetEndpoint Echo)> MemberAsync(params TransportAddress[] served)
     {
         var echo = _lab.Echo();
         var far = await _lab.NodeAsync("far", "127.0.64.1");

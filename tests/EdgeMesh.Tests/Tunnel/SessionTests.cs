@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel;
 using Xunit;
 
@@ -22,8 +23,8 @@ public sealed class SessionTests : IAsyncDisposable
         await MeshLab.UntilState(one, "other", PeerState.Direct);
         await MeshLab.UntilState(other, "one", PeerState.Direct);
         var echo = _lab.Echo();
-        MeshLab.Serve(one, (echo, TransportProtocol.Tcp));
-        MeshLab.Serve(other, (echo, TransportProtocol.Tcp));
+        MeshLab.Serve(one, new TransportAddress(echo, TransportProtocol.Tcp));
+        MeshLab.Serve(other, new TransportAddress(echo, TransportProtocol.Tcp));
         await MeshLab.Until(() => one.SessionsTo("other") == 1 && other.SessionsTo("one") == 1);
         foreach (var (from, to) in new[] { (one, "other"), (other, "one") })
         {
@@ -40,7 +41,7 @@ public sealed class SessionTests : IAsyncDisposable
         var far = await _lab.NodeAsync("far", "127.0.51.2", [relay], o => o with { Advertise = [entrance.Address] });
         var near = await _lab.NodeAsync("near", "127.0.51.1", [relay], o => o with { Listen = [] });
         var echo = _lab.Echo();
-        MeshLab.Serve(far, (echo, TransportProtocol.Tcp));
+        MeshLab.Serve(far, new TransportAddress(echo, TransportProtocol.Tcp));
         await MeshLab.Until(() => relay.ReadStatus().Counts.Reservations == 2);
 
         var before = await _lab.CarryAsync(near, "far", echo, [1]);
@@ -77,7 +78,7 @@ public sealed class SessionTests : IAsyncDisposable
         var near = await BehindAsync("near", new RelayNode("first", [nearDoor.Address]), new RelayNode("second", [slow.Address]));
         var far = await BehindAsync("far", new RelayNode("first", [farDoor.Address]), new RelayNode("second", [slow.Address]));
         var echo = _lab.Echo();
-        MeshLab.Serve(far, (echo, TransportProtocol.Tcp));
+        MeshLab.Serve(far, new TransportAddress(echo, TransportProtocol.Tcp));
         await MeshLab.Until(() => first.ReadStatus().Counts.Reservations == 2 && second.ReadStatus().Counts.Reservations == 2);
         await MeshLab.Until(() => near.ReadStatus().Relays.All(r => r.RoundTrip is not null));
 

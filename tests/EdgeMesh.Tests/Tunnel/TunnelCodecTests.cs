@@ -1,14 +1,15 @@
 using System.Security.Cryptography;
 using EdgeMesh.Catalog;
-using EdgeMesh.LibP2P;
-using EdgeMesh.LibP2P.Addresses;
-using EdgeMesh.LibP2P.Wire;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel;
 using EdgeMesh.Tunnel.Discovery;
 using EdgeMesh.Tunnel.Proxy;
 using EdgeMesh.Tunnel.Sessions;
 using Xunit;
+using EdgeMesh.LibP2P;
+using EdgeMesh.LibP2P.Addresses;
+using EdgeMesh.LibP2P.Wire;
 
 namespace EdgeMesh.Tests.Tunnel;
 

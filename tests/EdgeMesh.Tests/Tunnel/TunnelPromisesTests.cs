@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using System.Text;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel;
 using Xunit;
 using static EdgeMesh.Tests.Forwarding.LoopbackForwarder;

@@ -1,8 +1,9 @@
 using System.Collections.Immutable;
 using System.Net;
 using System.Net.Sockets;
-using EdgeMesh.LibP2P.Addresses;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
+using EdgeMesh.LibP2P.Addresses;
 using ConfiguredRelay = EdgeMesh.Agent.Options.RelayNode;
 using MeshRelay = EdgeMesh.Tunnel.RelayNode;
 

@@ -61,7 +61,7 @@ internal sealed partial class TunnelPart : IAsyncDisposable
 
     /// <param name="notice">Why there is none although it is enabled, or what to mend although there is one; else null.</param>
     /// <returns>Null where the tunnel is off.</returns>
-    public static TunnelPart? Create(AgentOptions options, uint mark, ILoggerFactory loggers, TimeProvider time, Supervisor supervisor, out string? notice)
+    public static TunnelPart? Create(AgentOptions options, ILoggerFactory loggers, TimeProvider time, Supervisor supervisor, out string? notice)
     {
         notice = null;
         if (!options.Tunnel.Enable)
@@ -70,7 +70,7 @@ internal sealed partial class TunnelPart : IAsyncDisposable
         {
             var keys = PresharedKeys.Read(options.Tunnel.PskPath);
             notice = keys.Notice;
-            return Create(options, keys, mark, loggers, time, supervisor);
+            return Create(options, keys, loggers, time, supervisor);
         }
         catch (Exception fault) when (fault is PresharedKeyException or NetlinkException)
         {
@@ -84,7 +84,7 @@ internal sealed partial class TunnelPart : IAsyncDisposable
         return null;
     }
 
-    private static TunnelPart Create(AgentOptions options, PresharedKeys keys, uint mark, ILoggerFactory loggers, TimeProvider time, Supervisor supervisor)
+    private static TunnelPart Create(AgentOptions options, PresharedKeys keys, ILoggerFactory loggers, TimeProvider time, Supervisor supervisor)
     {
         var tunnel = options.Tunnel;
         var addresses = TunnelAddresses.Of(tunnel, options.DeviceName, NodeAddresses.List());
@@ -110,7 +110,6 @@ internal sealed partial class TunnelPart : IAsyncDisposable
                     }
                     : Unlimited,
                 Heartbeat = tunnel.HeartbeatPeriod < LongestHeartbeat ? tunnel.HeartbeatPeriod : LongestHeartbeat,
-                DialMark = mark,
                 PollingLimit = Polling.TunnelLimit,
                 DatagramIdle = ConntrackTimeouts.Read().UdpStream,
             },

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using EdgeMesh.Balancing;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel;
 
 namespace EdgeMesh.Forwarding.Udp;
@@ -35,7 +36,7 @@ public sealed record UdpForwarderOptions
     public TimeSpan RevalidateAfter { get; init; } = TimeSpan.FromSeconds(10);
 
     /// <summary>SO_MARK of everything sent, which our own rules let pass; 0: none. Needs CAP_NET_ADMIN.</summary>
-    public uint Mark { get; init; } = 0x1000;
+    public uint Mark { get; init; } = PacketMarks.Own;
 
     /// <summary>Brings datagrams to endpoints whose route names a node; null: those are sent to like all others.</summary>
     public ITunnelDialer? Tunnel { get; init; }

@@ -4,6 +4,7 @@ using EdgeMesh.Linux;
 using EdgeMesh.Linux.Datagrams;
 using EdgeMesh.Linux.Netlink;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel;
 
 namespace EdgeMesh.Forwarding.Udp;
@@ -34,7 +35,7 @@ internal sealed partial class UdpLoop
         if (original == _address)
             return Refuse(UdpDropReason.NotRedirected, datagrams);
         var table = Volatile.Read(ref _routes);
-        if (!table.Routes.TryGetValue(new RouteKey(original, TransportProtocol.Udp), out var route))
+        if (!table.Routes.TryGetValue(new TransportAddress(original, TransportProtocol.Udp), out var route))
             return Refuse(UdpDropReason.NoRoute, datagrams);
         if (route.Endpoints.IsEmpty)
             return Refuse(UdpDropReason.NoEndpoints, datagrams);

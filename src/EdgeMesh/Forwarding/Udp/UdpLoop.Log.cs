@@ -1,5 +1,6 @@
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Forwarding.Udp;

@@ -6,6 +6,7 @@ using EdgeMesh.Linux;
 using EdgeMesh.Linux.Datagrams;
 using EdgeMesh.Linux.Netlink;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using EdgeMesh.Supervision;
 using Microsoft.Extensions.Logging;
 
@@ -297,7 +298,7 @@ internal sealed partial class UdpLoop : IDisposable
         var table = Volatile.Read(ref _routes);
         if (ReferenceEquals(table, flow.Table))
             return true;
-        if (!table.Routes.TryGetValue(new RouteKey(flow.OriginalDestination, TransportProtocol.Udp), out var route)
+        if (!table.Routes.TryGetValue(new TransportAddress(flow.OriginalDestination, TransportProtocol.Udp), out var route)
             || route.Service != flow.Service.Name || !flow.Service.Balancer.Has(route, flow.Endpoint))
         {
             return false;

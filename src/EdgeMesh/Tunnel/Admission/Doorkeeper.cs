@@ -6,6 +6,7 @@ using EdgeMesh.LibP2P.Addresses;
 using EdgeMesh.LibP2P.Admission;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Tunnel.Admission;

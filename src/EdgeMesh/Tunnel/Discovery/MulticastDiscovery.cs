@@ -5,6 +5,7 @@ using System.Security.Cryptography;
 using EdgeMesh.LibP2P.Addresses;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel.Sessions;
 using Microsoft.Extensions.Logging;
 

@@ -4,7 +4,9 @@ using System.Runtime.CompilerServices;
 using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel.Admission;
+using EdgeMesh.LibP2P.Connections;
 
 namespace EdgeMesh.Tunnel.Loop;
 

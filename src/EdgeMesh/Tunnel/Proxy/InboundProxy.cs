@@ -3,6 +3,7 @@ using EdgeMesh.Catalog;
 using EdgeMesh.LibP2P;
 using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel.Loop;
 using EdgeMesh.Tunnel.Sessions;
 using Microsoft.Extensions.Logging;
@@ -16,7 +17,7 @@ namespace EdgeMesh.Tunnel.Proxy;
 internal sealed partial class InboundProxy(MeshOptions options, SessionRegistry sessions, MeshCounters counters, ILogger logger)
 {
     private readonly StreamBudget _budget = new(options.Limits.StreamsIn, options.Limits.StreamsInPerPeer);
-    private volatile ImmutableHashSet<(InetEndpoint Endpoint, TransportProtocol Protocol)> _dialable = [];
+    private volatile ImmutableHashSet<TransportAddress> _dialable = [];
 
     internal int Count => _budget.Count;
 
@@ -27,7 +28,7 @@ internal sealed partial class InboundProxy(MeshOptions options, SessionRegistry 
     internal bool IsDraining { get; set; }
 
     /// <summary>What may be dialled for peers from now on. Streams that stand are left alone.</summary>
-    internal void Update(ImmutableHashSet<(InetEndpoint, TransportProtocol)> dialable) => _dialable = dialable;
+    internal void Update(ImmutableHashSet<TransportAddress> dialable) => _dialable = dialable;
 
     /// <summary>Names the protocols to a host's peers, and takes the streams that the host negotiates.</summary>
     internal void ServeOn(PeerHost host)

@@ -2,6 +2,7 @@ using EdgeMesh.Catalog;
 using EdgeMesh.LibP2P;
 using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.LibP2P.Wire;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel.Loop;
 using EdgeMesh.Tunnel.Sessions;
 

@@ -1,8 +1,9 @@
 using System.Text;
 using EdgeMesh.Catalog;
+using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using EdgeMesh.LibP2P;
 using EdgeMesh.LibP2P.Wire;
-using EdgeMesh.Linux;
 
 namespace EdgeMesh.Tunnel.Proxy;
 

@@ -1,5 +1,6 @@
 using EdgeMesh.Catalog;
 using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel.Sessions;
 using Microsoft.Extensions.Logging;
 
@@ -185,7 +186,7 @@ internal sealed partial class OutboundProxy(MeshContext mesh, Func<string, PeerL
     private void Finish(TunnelOutcome outcome) => mesh.Counters.Of(outcome.Destination.Service).Ended(outcome);
 
     [LoggerMessage(6031, LogLevel.Debug, "{Node} did not take a connection to {Endpoint} ({Service}): {Reason}.")]
-    private static partial void LogRefused(ILogger logger, string node, Linux.InetEndpoint endpoint, ServicePortName service, TunnelRefusal reason);
+    private static partial void LogRefused(ILogger logger, string node, InetEndpoint endpoint, ServicePortName service, TunnelRefusal reason);
 
     [LoggerMessage(6033, LogLevel.Error, "{Service}: a tunnelled connection was reset by a fault in this program; others go on. Please report it.")]
     private static partial void LogFault(ILogger logger, ServicePortName service, Exception exception);

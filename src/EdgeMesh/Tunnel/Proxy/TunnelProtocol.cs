@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using EdgeMesh.Catalog;
 using EdgeMesh.LibP2P;
 using EdgeMesh.LibP2P.Wire;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Tunnel.Proxy;
 

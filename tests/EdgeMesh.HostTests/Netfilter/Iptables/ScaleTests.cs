@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Net;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Netfilter.Iptables;
 using Xunit;
@@ -93,20 +94,20 @@ public sealed class ScaleTests(ITestOutputHelper output) : IAsyncLifetime
     private static FamilyPortals Family(IEnumerable<PortalRule> rules) => new()
     {
         Family = IpFamily.IPv4,
-        Listener = IPEndPoint.Parse("169.254.96.16:20007"),
+        Listener = InetEndpoint.Parse("169.254.96.16:20007"),
         Rules = [.. rules],
     };
 
     private static PortalRule Numbered(int number, PortalTarget target) => new()
     {
-        Key = new PortalKey(new IPAddress([10, (byte)(100 + (number >> 16)), (byte)(number >> 8), (byte)number]), PortalProtocol.Tcp, 80),
+        Key = new TransportAddress(InetAddress.FromBytes([10, (byte)(100 + (number >> 16)), (byte)(number >> 8), (byte)number]), 80, TransportProtocol.Tcp),
         Comment = $"scale/service-{number}:http",
         Target = target,
     };
 
     private static PortalTarget.Backends TenEndpoints(int seed) => new()
     {
-        Endpoints = [.. Enumerable.Range(0, 10).Select(e => new IPEndPoint(new IPAddress([10, (byte)(200 + e), (byte)(seed >> 8), (byte)seed]), 8080))],
+        Endpoints = [.. Enumerable.Range(0, 10).Select(e => new InetEndpoint(InetAddress.FromBytes([10, (byte)(200 + e), (byte)(seed >> 8), (byte)seed]), 8080))],
         Choice = BackendChoice.RoundRobin,
         Local = [],
     };

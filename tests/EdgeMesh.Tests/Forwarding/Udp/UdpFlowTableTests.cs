@@ -5,6 +5,7 @@ using EdgeMesh.Forwarding;
 using EdgeMesh.Forwarding.Udp;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Datagrams;
+using EdgeMesh.Net;
 using Xunit;
 
 namespace EdgeMesh.Tests.Forwarding.Udp;

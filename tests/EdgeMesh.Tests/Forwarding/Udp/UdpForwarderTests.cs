@@ -7,6 +7,7 @@ using EdgeMesh.Forwarding;
 using EdgeMesh.Forwarding.Udp;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Net;
 using EdgeMesh.Testing.Lab;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
@@ -168,7 +169,7 @@ public sealed class UdpForwarderTests
         using var second = new EchoServer("127.0.0.1", "second");
         var route = new Route { Service = _name, Endpoints = [Place(first.Endpoint), Place(second.Endpoint)], ClientIPAffinity = TimeSpan.FromHours(3) };
         await using var forwarder = Start(new RouteTable(
-            new Dictionary<RouteKey, Route> { [new RouteKey(_service, TransportProtocol.Udp)] = route }.ToFrozenDictionary()));
+            new Dictionary<TransportAddress, Route> { [new TransportAddress(_service, TransportProtocol.Udp)] = route }.ToFrozenDictionary()));
         var answers = new HashSet<string>();
         for (var i = 0; i < 6; i++)
         {
@@ -270,7 +271,7 @@ public sealed class UdpForwarderTests
         var clock = new TurnableClock();
         var other = InetEndpoint.Parse("10.96.0.11:514");
         var routes = new RouteTable(Routes(echo.Endpoint).Routes.Append(new(
-            new RouteKey(other, TransportProtocol.Udp),
+            new TransportAddress(other, TransportProtocol.Udp),
             new Route { Service = _name with { Name = "syslog" }, Endpoints = [Place(InetEndpoint.Parse(silent.LocalEndPoint!.ToString()!))] })).ToFrozenDictionary());
         await using var forwarder = Start(routes, clock: clock);
         using var asked = Client(_listener);
@@ -345,7 +346,7 @@ public sealed class UdpForwarderTests
         var clock = new TurnableClock();
         var otherRoute = new Route { Service = _name with { Name = "other" }, Endpoints = [Place(second.Endpoint)] };
         var routes = new RouteTable(Routes(first.Endpoint).Routes
-            .Append(new(new RouteKey(other, TransportProtocol.Udp), otherRoute)).ToFrozenDictionary());
+            .Append(new(new TransportAddress(other, TransportProtocol.Udp), otherRoute)).ToFrozenDictionary());
         await using var forwarder = Start(routes, clock: clock);
         using var client = Client(_listener);
         Assert.Equal("first", await AskAsync(client));
@@ -460,9 +461,9 @@ public sealed class UdpForwarderTests
     private static ServiceEndpoint Place(InetEndpoint address) => new(address, "edge-b", IsLocal: false);
 
     private static RouteTable Routes(ImmutableArray<InetEndpoint> endpoints, ImmutableArray<string?> nodes) =>
-        new(new Dictionary<RouteKey, Route>
+        new(new Dictionary<TransportAddress, Route>
         {
-            [new RouteKey(_service, TransportProtocol.Udp)] = new Route
+            [new TransportAddress(_service, TransportProtocol.Udp)] = new Route
             {
                 Service = _name,
                 Endpoints = [.. endpoints.Select(Place)],

@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using EdgeMesh.Agent.Hosting.Tunnel;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Net;
 using EdgeMesh.Tests.Options;
 using Xunit;
 using ConfiguredRelay = EdgeMesh.Agent.Options.RelayNode;

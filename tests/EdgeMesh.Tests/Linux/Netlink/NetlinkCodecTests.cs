@@ -1,5 +1,6 @@
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Net;
 using Xunit;
 
 namespace EdgeMesh.Tests.Linux.Netlink;

@@ -1,3 +1,4 @@
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Netfilter.Iptables;
 using EdgeMesh.Testing;

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Net;
 using System.Net.Sockets;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Netfilter.Iptables;
 using Xunit;
@@ -44,7 +45,7 @@ public sealed class GoldenTests
     private static FamilyPortals Parse(List<string> lines, IpFamily family) => new()
     {
         Family = family,
-        Listener = IPEndPoint.Parse(family == IpFamily.IPv4 ? "169.254.96.16:20007" : "[fd0e:6d65:7368::10]:20007"),
+        Listener = InetEndpoint.Parse(family == IpFamily.IPv4 ? "169.254.96.16:20007" : "[fd0e:6d65:7368::10]:20007"),
         Masquerade = lines.Contains("masquerade-all") ? MasqueradePolicy.Everything
             : Networks(lines, "local", family) is { IsEmpty: false } local ? MasqueradePolicy.Except(local, Networks(lines, "inside", family))
             : MasqueradePolicy.HairpinOnly,
@@ -53,21 +54,21 @@ public sealed class GoldenTests
         AcceptListener = lines.Contains("accept-listener"),
         Rules =
         [
-            .. lines.Select(l => l.Split(' ')).Where(w => w.Length >= 5 && Enum.TryParse<PortalProtocol>(w[0], ignoreCase: true, out _)).Select(Portal)
+            .. lines.Select(l => l.Split(' ')).Where(w => w.Length >= 5 && Enum.TryParse<TransportProtocol>(w[0], ignoreCase: true, out _)).Select(Portal)
                 .Select(p => p with { Target = p.Target is PortalTarget.Backends backends ? backends with { ThroughListener = [.. backends.Endpoints.Select(e => e.Address).Where(Through(lines).Contains)] } : p.Target })
-                .Where(p => (p.Key.Destination.AddressFamily == AddressFamily.InterNetwork) == (family == IpFamily.IPv4)),
+                .Where(p => p.Key.Family == family),
         ],
     };
 
     private static PortalRule Portal(string[] words) => new()
     {
-        Key = new PortalKey(IPAddress.Parse(words[1]), Enum.Parse<PortalProtocol>(words[0], ignoreCase: true), ushort.Parse(words[2])),
+        Key = new TransportAddress(InetAddress.Parse(words[1]), ushort.Parse(words[2]), Enum.Parse<TransportProtocol>(words[0], ignoreCase: true)),
         Comment = words[3],
         Target = words[4] switch
         {
             "listener" => PortalTarget.Listener.Instance,
             "refused" => PortalTarget.Refused.Instance,
-            var choice => new PortalTarget.Backends { Choice = Enum.Parse<BackendChoice>(choice), Endpoints = [.. words[5..].Select(IPEndPoint.Parse)] },
+            var choice => new PortalTarget.Backends { Choice = Enum.Parse<BackendChoice>(choice), Endpoints = [.. words[5..].Select(InetEndpoint.Parse)] },
         },
     };
 

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Net;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Netfilter.Iptables;
 using Xunit;
@@ -282,13 +283,13 @@ public abstract class IptablesCases
     protected static FamilyPortals Family(IEnumerable<PortalRule> rules) => new()
     {
         Family = IpFamily.IPv4,
-        Listener = IPEndPoint.Parse("169.254.96.16:20007"),
+        Listener = InetEndpoint.Parse("169.254.96.16:20007"),
         Rules = [.. rules],
     };
 
     protected static PortalRule Portal(int number, int kind) => new()
     {
-        Key = new PortalKey(IPAddress.Parse($"10.97.{number / 250}.{number % 250}"), PortalProtocol.Tcp, 80),
+        Key = new TransportAddress(InetAddress.Parse($"10.97.{number / 250}.{number % 250}"), 80, TransportProtocol.Tcp),
         Comment = $"churn/service-{number}:http",
         Target = kind switch
         {
@@ -304,41 +305,41 @@ public abstract class IptablesCases
         new()
         {
             Family = IpFamily.IPv4,
-            Listener = IPEndPoint.Parse("169.254.96.16:20007"),
+            Listener = InetEndpoint.Parse("169.254.96.16:20007"),
             Rules =
             [
-                Rule("10.96.10.3", PortalProtocol.Tcp, "demo/robin:http", Backends(BackendChoice.RoundRobin, 3)),
-                Rule("10.96.10.4", PortalProtocol.Udp, "demo/random:dns", Backends(BackendChoice.Random, 5)),
-                Rule("10.96.10.5", PortalProtocol.Tcp, "demo/sticky:https", Backends(BackendChoice.ClientAffinity, 2) with { AffinityTimeout = TimeSpan.FromMinutes(10) }),
-                Rule("10.96.10.6", PortalProtocol.Sctp, "demo/hashed:sctp", Backends(BackendChoice.SourceHash, 3) with { Local = [] }),
-                Rule("10.96.10.1", PortalProtocol.Tcp, "demo/web:http", PortalTarget.Listener.Instance),
-                Rule("10.96.10.2", PortalProtocol.Udp, "odd \"name\" of 'somebody' \\", PortalTarget.Refused.Instance),
-                Rule("10.96.10.7", PortalProtocol.Tcp, "plain", PortalTarget.Listener.Instance),
+                Rule("10.96.10.3", TransportProtocol.Tcp, "demo/robin:http", Backends(BackendChoice.RoundRobin, 3)),
+                Rule("10.96.10.4", TransportProtocol.Udp, "demo/random:dns", Backends(BackendChoice.Random, 5)),
+                Rule("10.96.10.5", TransportProtocol.Tcp, "demo/sticky:https", Backends(BackendChoice.ClientAffinity, 2) with { AffinityTimeout = TimeSpan.FromMinutes(10) }),
+                Rule("10.96.10.6", TransportProtocol.Sctp, "demo/hashed:sctp", Backends(BackendChoice.SourceHash, 3) with { Local = [] }),
+                Rule("10.96.10.1", TransportProtocol.Tcp, "demo/web:http", PortalTarget.Listener.Instance),
+                Rule("10.96.10.2", TransportProtocol.Udp, "odd \"name\" of 'somebody' \\", PortalTarget.Refused.Instance),
+                Rule("10.96.10.7", TransportProtocol.Tcp, "plain", PortalTarget.Listener.Instance),
             ],
         },
         new()
         {
             Family = IpFamily.IPv6,
-            Listener = IPEndPoint.Parse("[fd0e:6d65:7368::10]:20007"),
+            Listener = InetEndpoint.Parse("[fd0e:6d65:7368::10]:20007"),
             Masquerade = MasqueradePolicy.Everything,
             Rules =
             [
-                Rule("fd00:96::3", PortalProtocol.Tcp, "demo/six:http", new PortalTarget.Backends
+                Rule("fd00:96::3", TransportProtocol.Tcp, "demo/six:http", new PortalTarget.Backends
                 {
-                    Endpoints = [IPEndPoint.Parse("[fd00:244::1]:8080"), IPEndPoint.Parse("[fd00:244::2]:8080")],
+                    Endpoints = [InetEndpoint.Parse("[fd00:244::1]:8080"), InetEndpoint.Parse("[fd00:244::2]:8080")],
                     Choice = BackendChoice.ClientAffinity,
                 }),
-                Rule("fd00:96::1", PortalProtocol.Udp, "demo/six:dns", PortalTarget.Listener.Instance),
+                Rule("fd00:96::1", TransportProtocol.Udp, "demo/six:dns", PortalTarget.Listener.Instance),
             ],
         },
     ];
 
-    private static PortalRule Rule(string address, PortalProtocol protocol, string comment, PortalTarget target) =>
-        new() { Key = new PortalKey(IPAddress.Parse(address), protocol, 80), Comment = comment, Target = target };
+    private static PortalRule Rule(string address, TransportProtocol protocol, string comment, PortalTarget target) =>
+        new() { Key = new TransportAddress(InetAddress.Parse(address), 80, protocol), Comment = comment, Target = target };
 
     protected static PortalTarget.Backends Backends(BackendChoice choice, int count) => new()
     {
-        Endpoints = [.. Enumerable.Range(1, count).Select(i => new IPEndPoint(IPAddress.Parse($"10.244.0.{i}"), 8080))],
+        Endpoints = [.. Enumerable.Range(1, count).Select(i => new InetEndpoint(InetAddress.Parse($"10.244.0.{i}"), 8080))],
         Choice = choice,
     };
 }

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Net;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Netfilter.Nftables;
 using Xunit;
@@ -21,27 +22,27 @@ public abstract class NftCases
     internal static FamilyPortals V4(params PortalRule[] rules) => new()
     {
         Family = IpFamily.IPv4,
-        Listener = IPEndPoint.Parse("169.254.96.16:20007"),
+        Listener = InetEndpoint.Parse("169.254.96.16:20007"),
         Rules = [.. rules],
     };
 
     internal static FamilyPortals V6(params PortalRule[] rules) => new()
     {
         Family = IpFamily.IPv6,
-        Listener = IPEndPoint.Parse("[fd0e:6d65:7368::10]:20007"),
+        Listener = InetEndpoint.Parse("[fd0e:6d65:7368::10]:20007"),
         Rules = [.. rules],
     };
 
-    internal static PortalRule Rule(string key, string comment, PortalTarget target, PortalProtocol protocol = PortalProtocol.Tcp)
+    internal static PortalRule Rule(string key, string comment, PortalTarget target, TransportProtocol protocol = TransportProtocol.Tcp)
     {
-        var address = IPEndPoint.Parse(key);
-        return new PortalRule { Key = new PortalKey(address.Address, protocol, (ushort)address.Port), Comment = comment, Target = target };
+        var address = InetEndpoint.Parse(key);
+        return new PortalRule { Key = new TransportAddress(address, protocol), Comment = comment, Target = target };
     }
 
     internal static PortalTarget.Backends To(BackendChoice choice, params string[] endpoints) => new()
     {
         Choice = choice,
-        Endpoints = [.. endpoints.Select(IPEndPoint.Parse)],
+        Endpoints = [.. endpoints.Select(InetEndpoint.Parse)],
         AffinityTimeout = TimeSpan.FromHours(3),
     };
 
@@ -196,9 +197,9 @@ public abstract class NftCases
         Rule("10.96.0.2:80", "demo/any:http", To(BackendChoice.Random, "10.244.1.1:8080", "10.244.1.2:8080", "10.244.1.3:8080")),
         Rule("10.96.0.3:80", "demo/hash", To(BackendChoice.SourceHash, "10.244.1.1:8080", "10.244.1.2:8080")),
         Rule("10.96.0.4:80", "demo/sticky:http", To(BackendChoice.ClientAffinity, "10.244.1.1:8080", "10.244.1.2:8080")),
-        Rule("10.96.0.5:53", "demo/dns:udp", To(BackendChoice.RoundRobin, "10.244.1.1:53"), PortalProtocol.Udp),
+        Rule("10.96.0.5:53", "demo/dns:udp", To(BackendChoice.RoundRobin, "10.244.1.1:53"), TransportProtocol.Udp),
         Rule("10.96.0.5:53", "demo/dns:tcp", To(BackendChoice.ClientAffinity, "10.244.1.1:53")),
-        Rule("10.96.0.6:9", "demo/sctp", To(BackendChoice.RoundRobin, "10.244.1.1:9"), PortalProtocol.Sctp),
+        Rule("10.96.0.6:9", "demo/sctp", To(BackendChoice.RoundRobin, "10.244.1.1:9"), TransportProtocol.Sctp),
         Rule("10.96.0.7:80", "demo/far:http", PortalTarget.Listener.Instance),
         Rule("10.96.0.8:80", "demo/none:http", PortalTarget.Refused.Instance),
     ];
@@ -208,7 +209,7 @@ public abstract class NftCases
         Rule("[fd00:10::1]:80", "demo/web:http", To(BackendChoice.RoundRobin, "[fd00:1::1]:8080", "[fd00:1::2]:8080")),
         Rule("[fd00:10::3]:80", "demo/hash", To(BackendChoice.SourceHash, "[fd00:1::1]:8080", "[fd00:1::2]:8080")),
         Rule("[fd00:10::4]:80", "demo/sticky:http", To(BackendChoice.ClientAffinity, "[fd00:1::1]:8080", "[fd00:1::2]:8080")),
-        Rule("[fd00:10::7]:53", "demo/far:dns", PortalTarget.Listener.Instance, PortalProtocol.Udp),
+        Rule("[fd00:10::7]:53", "demo/far:dns", PortalTarget.Listener.Instance, TransportProtocol.Udp),
         Rule("[fd00:10::8]:80", "demo/none:http", PortalTarget.Refused.Instance),
     ];
 

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using EdgeMesh.Netfilter.Nftables;
 using Xunit;
@@ -106,7 +107,7 @@ public sealed class NftTextTests
     [Fact]
     public void SlotsAreUsedAgain()
     {
-        var slots = new BackendSlots(PortalProtocol.Tcp);
+        var slots = new BackendSlots(TransportProtocol.Tcp);
         var runs = Enumerable.Range(0, 1000).Select(_ => slots.Take(3)).ToList();
         foreach (var run in runs)
             slots.Return(run);

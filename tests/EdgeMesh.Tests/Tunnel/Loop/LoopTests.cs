@@ -3,13 +3,14 @@ using System.Security.Cryptography;
 using EdgeMesh.Agent.Admin;
 using EdgeMesh.Agent.Hosting.Tunnel;
 using EdgeMesh.Catalog;
-using EdgeMesh.LibP2P;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel;
 using EdgeMesh.Tunnel.Loop;
 using EdgeMesh.Tunnel.Proxy;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
+using EdgeMesh.LibP2P;
 
 namespace EdgeMesh.Tests.Tunnel.Loop;
 
@@ -105,7 +106,7 @@ public sealed class LoopTests : IAsyncDisposable
     {
         var echo = _lab.Echo();
         var far = await _lab.RelayAsync("far", "127.0.61.1");
-        MeshLab.Serve(far, (echo, TransportProtocol.Tcp));
+        MeshLab.Serve(far, new TransportAddress(echo, TransportProtocol.Tcp));
         var time = new FailingTime();
         var near = await _lab.NodeAsync("near", "127.0.61.2", [far], time: time);
         await MeshLab.UntilState(near, "far", PeerState.Direct);
@@ -139,7 +140,7 @@ public sealed class LoopTests : IAsyncDisposable
         });
         var echo = _lab.Echo();
         var far = await _lab.RelayAsync("far", "127.0.61.1");
-        MeshLab.Serve(far, (flood, TransportProtocol.Tcp), (echo, TransportProtocol.Tcp));
+        MeshLab.Serve(far, new TransportAddress(flood, TransportProtocol.Tcp), new TransportAddress(echo, TransportProtocol.Tcp));
         var near = await _lab.NodeAsync("near", "127.0.61.2", [far]);
         await MeshLab.UntilState(near, "far", PeerState.Direct);
 

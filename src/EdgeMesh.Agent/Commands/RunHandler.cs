@@ -58,9 +58,9 @@ internal static class RunHandler
 
         int Fail(string reason)
         {
-            // Past the console's queue, whose thread may not come to it before the process has ended.
+            // After what is queued, and not by way of the queue, whose thread may not come to it before the process has ended.
             loggers.Dispose();
-            Log.CannotStart(logger, reason);
+            Log.CannotStart(AgentLogging.WithoutQueue("EdgeMesh.Agent.Configuration"), reason);
             return ExitCodes.Failure;
         }
 

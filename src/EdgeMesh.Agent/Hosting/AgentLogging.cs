@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Logging.Console;
 using Microsoft.Extensions.Options;
 
@@ -29,6 +30,22 @@ internal sealed class AgentLogging(LogLevel level)
             QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite,
         };
         return new LoggerFactory([new ConsoleLoggerProvider(new Fixed(console), [new PlainLogFormatter(TimeProvider.System)])], filter);
+    }
+
+    /// <summary>Writes at once, in the same shape: for what is said when the queue has been closed and the process ends.</summary>
+    public static ILogger WithoutQueue(string category) => new Direct(category);
+
+    private sealed class Direct(string category) : ILogger
+    {
+        private readonly PlainLogFormatter _formatter = new(TimeProvider.System);
+
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => true;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+            _formatter.Write(new LogEntry<TState>(logLevel, category, eventId, state, exception, formatter), scopeProvider: null, Console.Error);
     }
 
     private sealed class Fixed(ConsoleLoggerOptions options) : IOptionsMonitor<ConsoleLoggerOptions>

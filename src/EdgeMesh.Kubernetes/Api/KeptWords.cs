@@ -9,7 +9,7 @@ namespace EdgeMesh.Kubernetes.Api;
 internal sealed class KeptWords(params string[] prefixes) : JsonShape<ImmutableDictionary<string, string>>
 {
     public static KeptWords Labels { get; } = new(
-        "kubernetes.io/service-name",
+        EndpointSlice.ServiceNameLabel,
         "kubernetes.io/hostname",
         "service.kubernetes.io/",
         "service.edgemesh.kubeedge.io/",

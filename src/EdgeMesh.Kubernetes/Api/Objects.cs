@@ -136,6 +136,9 @@ public sealed record ClientIPConfig
 
 public sealed record EndpointSlice : KubernetesObject
 {
+    /// <summary>Names the service that a slice belongs to.</summary>
+    public const string ServiceNameLabel = "kubernetes.io/service-name";
+
     /// <summary>IPv4, IPv6 or FQDN.</summary>
     public string? AddressType { get; internal set; }
 

@@ -9,7 +9,6 @@ internal sealed record Selection
     // kube-proxy also selects on !service.kubernetes.io/service-proxy-name. We do not: a service whose value names us is
     // ours, requirements of a selector cannot be OR-ed, so the catalog decides on that label.
     private const string HeadlessLabel = "service.kubernetes.io/headless";
-    private const string ServiceNameLabel = "kubernetes.io/service-name";
 
     public const string NotHeadless = "!" + HeadlessLabel;
 
@@ -37,7 +36,7 @@ internal sealed record Selection
 
     /// <summary>The service that a slice belongs to; null: none that is handled.</summary>
     public static ObjectName? ServiceOf(EndpointSlice slice) =>
-        !slice.Metadata.Labels.ContainsKey(HeadlessLabel) && slice.Metadata.Labels.TryGetValue(ServiceNameLabel, out var service)
+        !slice.Metadata.Labels.ContainsKey(HeadlessLabel) && slice.Metadata.Labels.TryGetValue(EndpointSlice.ServiceNameLabel, out var service)
             ? new ObjectName(slice.Metadata.Namespace, service)
             : null;
 }

@@ -180,7 +180,7 @@ public sealed partial class ClusterZone : IZone
             return Deny(asked, ref writer);
         InetAddress address;
         if (DashedAddress.TryReadIPv4(asked.Label(0), out var bits))
-            address = new InetAddress(bits, IsIPv6: false);
+            address = new InetAddress(bits, isIPv6: false);
         else if (!DashedAddress.TryReadIPv6(asked.Label(0), out address))
             return Deny(asked, ref writer);
         ReadOnlySpan<InetAddress> one = [address];

@@ -44,7 +44,7 @@ internal static class ReverseName
             bits = (bits << 8) | (uint)value;
         }
 
-        address = new InetAddress(bits, IsIPv6: false);
+        address = new InetAddress(bits, isIPv6: false);
         return true;
     }
 
@@ -62,7 +62,7 @@ internal static class ReverseName
             bits = (bits << 4) | (uint)(b <= '9' ? b - '0' : b - 'a' + 10);
         }
 
-        address = new InetAddress(bits, IsIPv6: true);
+        address = new InetAddress(bits, isIPv6: true);
         return true;
     }
 }

@@ -75,7 +75,7 @@ internal sealed class ZoneIndex
     public PointerNames? Pointers(in InetAddress address) => _pointers.GetValueOrDefault(address);
 
     private static ObjectName? OwnerOf(EndpointSlice slice) =>
-        slice.Metadata.Labels.TryGetValue(CatalogLabels.ServiceNameLabel, out var service) ? new ObjectName(slice.Metadata.Namespace, service) : null;
+        slice.Metadata.Labels.TryGetValue(EndpointSlice.ServiceNameLabel, out var service) ? new ObjectName(slice.Metadata.Namespace, service) : null;
 
     /// <summary>Nearly every service has one slice, and so an array of one.</summary>
     private void ReplaceSlice(ObjectName owner, EndpointSlice? before, EndpointSlice? now)

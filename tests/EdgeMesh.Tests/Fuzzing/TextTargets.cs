@@ -7,7 +7,6 @@ using EdgeMesh.Kubernetes.Caching;
 using EdgeMesh.Kubernetes.Manifests;
 using EdgeMesh.Kubernetes.Watching;
 using EdgeMesh.Kubernetes.Yaml;
-using EdgeMesh.Agent.Options;
 using EdgeMesh.LibP2P.PrivateNetwork;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Memory;
@@ -17,7 +16,6 @@ using EdgeMesh.Net;
 using EdgeMesh.Netfilter.Iptables;
 using EdgeMesh.Netfilter.Nftables;
 using EdgeMesh.Tunnel.Identity;
-using EdgeMesh.LibP2P.PrivateNetwork;
 using static EdgeMesh.Tests.Fuzzing.FuzzTarget;
 
 namespace EdgeMesh.Tests.Fuzzing;

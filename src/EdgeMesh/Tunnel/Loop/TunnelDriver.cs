@@ -6,7 +6,6 @@ using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
 using EdgeMesh.Net;
 using EdgeMesh.Tunnel.Admission;
-using EdgeMesh.LibP2P.Connections;
 
 namespace EdgeMesh.Tunnel.Loop;
 

@@ -46,7 +46,7 @@ internal sealed partial class InboundProxy(MeshOptions options, SessionRegistry 
     internal (AnswerCode Code, string Text) Judge(MeshSession peer, OpenMessage open)
     {
         (AnswerCode Code, string Text) judged = IsDraining ? (AnswerCode.Draining, "the node is going away")
-            : !_dialable.Contains((open.Endpoint, open.Protocol)) ? (AnswerCode.NotListed, "no endpoint of this node has that address")
+            : !_dialable.Contains(new TransportAddress(open.Endpoint, open.Protocol)) ? (AnswerCode.NotListed, "no endpoint of this node has that address")
             : !_budget.TryTake(peer.Node) ? (AnswerCode.Limit, "as many streams stand as may")
             : (AnswerCode.Ok, "");
         if (judged.Code != AnswerCode.Ok)

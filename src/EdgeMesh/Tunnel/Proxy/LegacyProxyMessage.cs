@@ -1,11 +1,9 @@
 using System.Text;
 using EdgeMesh.Catalog;
-using EdgeMesh.Linux;
-using EdgeMesh.Net;
-using EdgeMesh.Tunnel.Identity;
 using EdgeMesh.LibP2P;
 using EdgeMesh.LibP2P.Wire;
 using EdgeMesh.Linux;
+using EdgeMesh.Net;
 using EdgeMesh.Tunnel.Identity;
 using EdgeMesh.Tunnel.Sessions;
 

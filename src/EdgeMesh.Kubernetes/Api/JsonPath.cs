@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text;
 using System.Text.Json;
 
@@ -7,7 +8,7 @@ namespace EdgeMesh.Kubernetes.Api;
 internal static class JsonPath
 {
     private const int Longest = 200;
-    private const string Special = ". '/\"[]()\t\n\r\f\b\\\u0085\u2028\u2029";
+    private static readonly SearchValues<char> Special = SearchValues.Create(". '/\"[]()\t\n\r\f\b\\\u0085\u2028\u2029");
 
     /// <returns>The path of the innermost value that begins at or before the offset (<c>$.spec.ports[0].port</c>); <c>$</c> is
     /// the whole.</returns>

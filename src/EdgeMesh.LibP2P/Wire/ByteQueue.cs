@@ -19,6 +19,14 @@ public sealed class ByteQueue : IDisposable
         _limit = limit;
     }
 
+    /// <summary>A full queue that holds a copy of these bytes, at least one.</summary>
+    public static ByteQueue Of(ReadOnlySpan<byte> bytes)
+    {
+        var queue = new ByteQueue(bytes.Length);
+        queue.Append(bytes);
+        return queue;
+    }
+
     /// <summary>How many bytes wait.</summary>
     public int Count => _tail - _head;
 

@@ -29,7 +29,7 @@ public sealed class SctpTests
         });
         await lab.StartAgentAsync();
         (await lab.RunWithInputAsync(
-            "b", $"table ip seen {{ chain in {{ type filter hook input priority 0; ip saddr {LabAddresses.Client} sctp dport {Port} counter; }} }}", "nft", "-f", "-")).Succeeded();
+            "b", $"table ip seen {{ chain in {{ type filter hook input priority 0; ip saddr {LabAddresses.Client} sctp dport {Port} counter; }}\n}}\n", "nft", "-f", "-")).Succeeded();
         using var client = lab.Client.Run(() => new Socket(AddressFamily.InterNetwork, SocketType.Raw, ProtocolType.Raw));
 
         await client.SendToAsync(Packet(LabAddresses.Client, "10.96.31.1"), SocketFlags.None, IPEndPoint.Parse("10.96.31.1:0"));

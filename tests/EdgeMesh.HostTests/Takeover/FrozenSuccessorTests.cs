@@ -74,6 +74,6 @@ public sealed class FrozenSuccessorTests(ITestOutputHelper output)
         node.Agent.Resume();
     }
 
-    private static Task UntilSaidAsync(AgentProcess agent, string words) =>
+    private static Task<string> UntilSaidAsync(AgentProcess agent, string words) =>
         Eventually.SeesAsync(() => agent.Log, log => log.Contains(words, StringComparison.Ordinal), Takeovers.Deadline, $"the agent says '{words}'");
 }

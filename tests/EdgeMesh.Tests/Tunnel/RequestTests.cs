@@ -87,7 +87,7 @@ public sealed class RequestTests : IAsyncDisposable
     public async Task DatagramsOfTheFirstProtocolComeAndGoBare()
     {
         var echo = _lab.DatagramEcho();
-        var (connection, _) = await MemberAsync((echo, TransportProtocol.Udp));
+        var (connection, _) = await MemberAsync(new TransportAddress(echo, TransportProtocol.Udp));
         await using var stream = await connection.OpenStreamAsync(TunnelProtocol.V1.Name, _lab.Token);
         await stream.WriteAsync(Request(TunnelProtocol.V1, echo, TransportProtocol.Udp), _lab.Token);
         await AssertTakenAsync(TunnelProtocol.V1, stream);
@@ -192,7 +192,7 @@ public sealed class RequestTests : IAsyncDisposable
     {
         var echo = _lab.Echo();
         var far = await _lab.NodeAsync("far", "127.0.64.1");
-        MeshLab.Serve(far, [(echo, TransportProtocol.Tcp), .. served]);
+        MeshLab.Serve(far, [new TransportAddress(echo, TransportProtocol.Tcp), .. served]);
         var at = new IPEndPoint(far.Listeners[0].Address.ToIPAddress(), far.Listeners[0].Port);
         var connection = await Peer("member").DialAsync(Multiaddr.FromEndPoint(at).Append($"/p2p/{far.PeerId}"), _lab.Token);
         await using var stream = await connection.OpenStreamAsync(HelloMessage.Protocol, _lab.Token);

@@ -107,8 +107,7 @@ internal sealed class ClientStream(TunnelSession session, TunnelProtocol protoco
             return;
         }
 
-        _held = new ByteQueue(_firstBytes);
-        _held.Append(client.FirstBytes.Span);
+        _held = ByteQueue.Of(client.FirstBytes.Span);
         if (!rest.IsEmpty)
             TakeData(rest);
         SendHeld();

@@ -78,7 +78,7 @@ public sealed class GoldenTests
         .. Words(lines, word).Select(IPNetwork.Parse).Where(n => (n.BaseAddress.AddressFamily == AddressFamily.InterNetwork) == (family == IpFamily.IPv4)),
     ];
 
-    private static HashSet<IPAddress> Through(List<string> lines) => [.. Words(lines, "through").Select(IPAddress.Parse)];
+    private static HashSet<InetAddress> Through(List<string> lines) => [.. Words(lines, "through").Select(InetAddress.Parse)];
 
     private static string[] Words(List<string> lines, string word) => lines.Find(l => l.StartsWith(word + " ", StringComparison.Ordinal))?.Split(' ')[1..] ?? [];
 

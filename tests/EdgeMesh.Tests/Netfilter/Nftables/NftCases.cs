@@ -215,7 +215,7 @@ public abstract class NftCases
 
     /// <summary>Pods of two networks, one of which is a bridge without netfilter; an endpoint that cannot reach itself.</summary>
     internal static FamilyPortals HostV4 { get; } = V4(
-        Rule("10.96.0.1:80", "demo/web:http", To(BackendChoice.RoundRobin, "10.244.1.1:8080", "10.244.1.2:8080") with { ThroughListener = [IPAddress.Parse("10.244.1.1")] }),
+        Rule("10.96.0.1:80", "demo/web:http", To(BackendChoice.RoundRobin, "10.244.1.1:8080", "10.244.1.2:8080") with { ThroughListener = [InetAddress.Parse("10.244.1.1")] }),
         Everything[3]) with
     {
         Masquerade = MasqueradePolicy.Except([IPNetwork.Parse("10.244.1.0/24"), IPNetwork.Parse("10.245.0.9/32")], [IPNetwork.Parse("10.244.1.0/24")]),
@@ -223,7 +223,7 @@ public abstract class NftCases
     };
 
     internal static FamilyPortals HostV6 { get; } = V6(
-        Rule("[fd00:10::1]:80", "demo/web:http", To(BackendChoice.Random, "[fd00:1::1]:8080", "[fd00:1::2]:8080") with { ThroughListener = [IPAddress.Parse("fd00:1::1")] }),
+        Rule("[fd00:10::1]:80", "demo/web:http", To(BackendChoice.Random, "[fd00:1::1]:8080", "[fd00:1::2]:8080") with { ThroughListener = [InetAddress.Parse("fd00:1::1")] }),
         EverythingV6[2]) with
     {
         Masquerade = MasqueradePolicy.Except([IPNetwork.Parse("fd00:1::/64"), IPNetwork.Parse("fd00:2::9/128")], [IPNetwork.Parse("fd00:1::/64")]),

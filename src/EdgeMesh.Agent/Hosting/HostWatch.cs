@@ -138,7 +138,7 @@ internal sealed partial class HostWatch(string device, Func<HostPolicy> policy, 
     private void KeepRoutesOf(IpFamily family, ForwardingPlan plan, bool again)
     {
         var ipv6 = family == IpFamily.IPv6;
-        var asked = _routes[(int)family];
+        var asked = _routes[ipv6 ? 1 : 0];
         var networks = Carriages.Of(family).NeedsServiceRoute && _observation is not null ? plan.ServiceNetworks(family) : [];
         var index = networks.IsEmpty ? 0 : _observation!.Links.FirstOrDefault(link => link.Name == device).Index;
         var source = networks.IsEmpty ? null : Source(_observation!, ipv6);

@@ -12,18 +12,36 @@ namespace EdgeMesh.Tests.Names;
 /// <summary>A resolver on loopback, by UDP and TCP (or TLS) at one port, that answers as a test says.</summary>
 internal sealed class LoopbackUpstream : IDisposable
 {
-    private readonly Socket _datagrams = new(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
+    private readonly Socket _datagrams;
     private readonly TcpListener _streams;
     private readonly X509Certificate2? _certificate;
 
     internal LoopbackUpstream(X509Certificate2? certificate = null)
     {
         _certificate = certificate;
-        _datagrams.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        _streams = new TcpListener((IPEndPoint)_datagrams.LocalEndPoint!);
-        _streams.Start();
+        (_datagrams, _streams) = Listen();
         _ = ServeDatagramsAsync();
         _ = ServeStreamsAsync();
+    }
+
+    /// <summary>A port that is free for TCP may be somebody's for UDP, and the other way.</summary>
+    private static (Socket Datagrams, TcpListener Streams) Listen()
+    {
+        while (true)
+        {
+            var datagrams = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
+            datagrams.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+            var streams = new TcpListener((IPEndPoint)datagrams.LocalEndPoint!);
+            try
+            {
+                streams.Start();
+                return (datagrams, streams);
+            }
+            catch (SocketException e) when (e.SocketErrorCode == SocketError.AddressAlreadyInUse)
+            {
+                datagrams.Dispose();
+            }
+        }
     }
 
     internal UpstreamServer Server => new((IPEndPoint)_datagrams.LocalEndPoint!);

@@ -1,6 +1,6 @@
 using System.Net;
 using EdgeMesh.Testing;
-using EdgeMesh.Tunnel.Discovery;
+using EdgeMesh.Tunnel.Sessions;
 using Xunit;
 
 namespace EdgeMesh.Tests.Tunnel;

@@ -2,7 +2,6 @@ using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.LibP2P.Identify;
 using EdgeMesh.LibP2P.Relay;
 using EdgeMesh.Supervision;
-using EdgeMesh.Tunnel.Discovery;
 using EdgeMesh.Tunnel.Identity;
 using EdgeMesh.Tunnel.Loop;
 using Microsoft.Extensions.Logging;

@@ -1,7 +1,6 @@
 using System.Collections.Immutable;
 using System.Net;
 using EdgeMesh.LibP2P.Addresses;
-using EdgeMesh.Tunnel.Discovery;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Tunnel.Sessions;

@@ -1,7 +1,7 @@
 using System.Collections.Immutable;
 using System.Net;
 
-namespace EdgeMesh.Tunnel.Discovery;
+namespace EdgeMesh.Tunnel.Sessions;
 
 /// <summary>Where answers on the LAN say that one node is. They cost their sender nothing and prove nothing, so that a true one
 /// stands among as many false ones as somebody likes: none replaces another that has not had its turn, and each gets one.

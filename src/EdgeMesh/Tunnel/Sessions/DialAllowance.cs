@@ -1,6 +1,6 @@
 using EdgeMesh.LibP2P.Admission;
 
-namespace EdgeMesh.Tunnel.Discovery;
+namespace EdgeMesh.Tunnel.Sessions;
 
 /// <summary>How many dials somebody may have this node make who has proved nothing, whatever he says and however often.</summary>
 internal sealed class DialAllowance(TimeProvider time)

@@ -104,23 +104,25 @@ internal sealed partial class OrderGuard(
         try
         {
             var last = new LegacyTableInfo?[tables.Count];
-            var own = -1L;
+            var (own, repairs) = (-1L, 0L);
             await LookAsync(
                 LegacyInterval,
                 () =>
                 {
                     // Read before the tables: a sync that ends in between is then seen twice rather than never. What somebody
                     // else changed in the same second as we did is found by the next look without a cause.
-                    var ended = reconciler.State is var state ? state.SyncsWithChanges + state.OrderRepairs : 0;
+                    var state = reconciler.State;
+                    var ended = state.SyncsWithChanges + state.OrderRepairs;
                     var (explained, first) = (ended != own, own < 0);
-                    own = ended;
+                    // Taken away again since, a table looks as it did before the repair.
+                    var repaired = state.OrderRepairs != repairs;
+                    (own, repairs) = (ended, state.OrderRepairs);
                     for (var i = 0; i < tables.Count; i++)
                     {
                         var now = tables[i].Table.Read();
-                        if (now == last[i])
-                            continue;
+                        var changed = now != last[i];
                         last[i] = now;
-                        if (!explained || (!first && !tables[i].OftenOurs))
+                        if (repaired || (changed && (!explained || (!first && !tables[i].OftenOurs))))
                             reconciler.RequestRepair();
                     }
                 },

@@ -122,10 +122,15 @@ public sealed class TcpForwarder : IAsyncDisposable
         foreach (var socket in _steerable)
             socket.SpreadOverAll();
         DropGuards();
+        // Who listens on every address would keep the guard from its place.
+        if (OtherListeners() is > 0 and var others)
+            return others;
         foreach (var endpoint in Listeners)
             _guards = _guards.Add(PortGuard.Place(endpoint));
-        return Listeners.Sum(endpoint => Math.Max(0, BoundPorts.CountAt(endpoint, isTcp: true) - Sockets));
+        return OtherListeners();
     }
+
+    private int OtherListeners() => Listeners.Sum(endpoint => Math.Max(0, BoundPorts.CountAt(endpoint, isTcp: true) - Sockets));
 
     private void DropGuards()
     {

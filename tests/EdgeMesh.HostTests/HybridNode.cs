@@ -70,7 +70,7 @@ internal sealed class HybridNode : IAsyncDisposable
     public AgentProcess Agent { get; private set; } = null!;
 
     /// <summary>The longest time until a disturbed order is put right: netlink tells of changes on nft; legacy must be looked at.</summary>
-    public TimeSpan RepairDeadline => TimeSpan.FromSeconds(Variant == IptablesVariant.Nft ? 1 : 5);
+    public TimeSpan RepairDeadline => TimeSpan.FromSeconds(Variant == IptablesVariant.Nft ? 2 : 5);
 
     /// <summary>With the program's default configuration.</summary>
     public static Task<HybridNode> StartAsync(KubeProxyRules rules, params ReadOnlySpan<ManifestService> services) =>

@@ -6,11 +6,11 @@ namespace EdgeMesh.Linux;
 /// <summary>What the kernel knows of its wall clock.</summary>
 public static unsafe class KernelClock
 {
-    private const int StatusUnsynchronised = 0x40;
+    private const int STA_UNSYNC = 0x40;
 
-    /// <summary>struct timex has 208 bytes on 64-bit machines; modes, which is 0 here (a question), is its first field.</summary>
-    private const int Length = 208;
-    private const int StatusAt = 40;
+    /// <summary>The length of struct timex, and where its status is; modes, which is 0 here (a question), is its first field.</summary>
+    private const int TIMEX_LENGTH = 208;
+    private const int TIMEX_STATUS = 40;
 
     /// <summary>Whether a program keeps the clock in step with others (NTP, PTP): it says so to the kernel, and the kernel takes it
     /// back when somebody else sets the clock, or when nobody has confirmed it for hours. True where the kernel does not tell.</summary>
@@ -25,9 +25,9 @@ public static unsafe class KernelClock
                 Architecture.Arm64 => 171,
                 _ => null,
             };
-            var answer = stackalloc byte[Length];
-            new Span<byte>(answer, Length).Clear();
-            return number is null || Libc.syscall(number.Value, (nint)answer, 0, 0) < 0 || (*(int*)(answer + StatusAt) & StatusUnsynchronised) == 0;
+            var answer = stackalloc byte[TIMEX_LENGTH];
+            new Span<byte>(answer, TIMEX_LENGTH).Clear();
+            return number is null || Libc.syscall(number.Value, (nint)answer, 0, 0) < 0 || (*(int*)(answer + TIMEX_STATUS) & STA_UNSYNC) == 0;
         }
     }
 }

@@ -58,6 +58,8 @@ public sealed partial class AbiTests
         ["SPLICE_F_MOVE_NONBLOCK"] = "SPLICE_F_MOVE | SPLICE_F_NONBLOCK",
         ["SoAttachFilter"] = "SO_ATTACH_FILTER",
         ["SockNonblockCloexec"] = "SOCK_NONBLOCK | SOCK_CLOEXEC",
+        ["TIMEX_LENGTH"] = "sizeof(struct timex)",
+        ["TIMEX_STATUS"] = "offsetof(struct timex, status)",
         ["TFD_NONBLOCK_CLOEXEC"] = "TFD_NONBLOCK | TFD_CLOEXEC",
     };
 

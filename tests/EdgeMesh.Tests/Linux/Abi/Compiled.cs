@@ -32,6 +32,7 @@ internal static class Compiled
             #include <sys/syscall.h>
             #include <sys/time.h>
             #include <sys/timerfd.h>
+            #include <sys/timex.h>
             #include <linux/audit.h>
             #include <linux/filter.h>
             #include <linux/netlink.h>

@@ -192,15 +192,7 @@ internal sealed partial class MulticastDiscovery
         var now = _mesh.Time.GetTimestamp();
         lock (_gate)
         {
-            if (_strangers.TryGetValue(from, out var met) && _mesh.Time.GetElapsedTime(met.Since, now) < StrangersAgain)
-            {
-                if (met.Count == MaxStrangersOfOne || _mesh.DiscoveryDials.Take(1) == 0)
-                    return false;
-                _strangers[from] = met with { Count = met.Count + 1 };
-                return true;
-            }
-
-            if (_strangers.Count >= MaxStrangers && !_strangers.ContainsKey(from))
+            if (!_strangers.TryGetValue(from, out var met) && _strangers.Count >= MaxStrangers)
             {
                 foreach (var (known, (since, _)) in _strangers)
                 {
@@ -212,9 +204,11 @@ internal sealed partial class MulticastDiscovery
                     return false;
             }
 
-            if (_mesh.DiscoveryDials.Take(1) == 0)
+            if (met.Count == 0 || _mesh.Time.GetElapsedTime(met.Since, now) >= StrangersAgain)
+                met = (now, 0);
+            if (met.Count == MaxStrangersOfOne || _mesh.DiscoveryDials.Take(1) == 0)
                 return false;
-            _strangers[from] = (now, 1);
+            _strangers[from] = met with { Count = met.Count + 1 };
             return true;
         }
     }

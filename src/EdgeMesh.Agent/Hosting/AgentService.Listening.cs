@@ -142,6 +142,8 @@ internal sealed partial class AgentService
 
     private void Say(string notice)
     {
+        if (_notices.Contains(notice))
+            return;
         _notices = _notices.Add(notice);
         LogNotice(notice);
     }

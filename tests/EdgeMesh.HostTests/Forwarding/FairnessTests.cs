@@ -182,15 +182,17 @@ public sealed class FairnessTests(ITestOutputHelper output) : IAsyncDisposable
     private static async Task<TimeSpan> BesideAsync(HybridNode node, int perSecond)
     {
         using var enough = new CancellationTokenSource();
-        var flood = FloodAsync(node, $"10.244.0.11:{DeadPort}", perSecond, enough.Token);
-        await Task.Delay(TimeSpan.FromSeconds(1));
+        var flowing = new TaskCompletionSource();
+        var flood = FloodAsync(node, $"10.244.0.11:{DeadPort}", perSecond, enough.Token, flowing);
+        await flowing.Task.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
         var time = await RequestsAsync(node, "b", HybridNode.WebAddress);
         await enough.CancelAsync();
         await flood;
         return time;
     }
 
-    private static async Task<int> FloodAsync(HybridNode node, string target, int perSecond, CancellationToken enough)
+    /// <param name="flowing">Completed when a second's worth has been sent.</param>
+    private static async Task<int> FloodAsync(HybridNode node, string target, int perSecond, CancellationToken enough, TaskCompletionSource? flowing = null)
     {
         var open = new Queue<Socket>();
         var watch = Stopwatch.StartNew();
@@ -209,6 +211,9 @@ public sealed class FairnessTests(ITestOutputHelper output) : IAsyncDisposable
                     if (open.Count > 4_000)
                         open.Dequeue().Dispose();
                 }
+
+                if (tried >= perSecond)
+                    flowing?.TrySetResult();
             }
         }
         catch (OperationCanceledException)

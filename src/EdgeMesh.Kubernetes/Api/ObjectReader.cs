@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Net;
 using System.Text.Json;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Kubernetes.Api;
 
@@ -218,5 +219,5 @@ internal static class ObjectCheck
         return null;
     }
 
-    private static bool IsProtocol(string? protocol) => protocol is null or "" or "TCP" or "UDP" or "SCTP";
+    private static bool IsProtocol(string? protocol) => TransportProtocols.OfKubernetes(protocol) is not null;
 }

@@ -1,3 +1,4 @@
+using EdgeMesh.Net;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Linux.Netlink;
@@ -32,11 +33,11 @@ public sealed partial class ConntrackCleaner(ILogger<ConntrackCleaner> logger)
 
     /// <summary>As <see cref="DeleteUdpAsync"/>, on the calling thread and in its network namespace.</summary>
     internal ConntrackCleaning DeleteUdp(ConntrackPredicate isStale, CancellationToken cancellationToken) =>
-        Delete(new CleaningPass(ConntrackMessages.ProtocolUdp, isStale), "UDP", cancellationToken);
+        Delete(new CleaningPass(TransportProtocol.Udp, isStale), "UDP", cancellationToken);
 
     /// <summary>As <see cref="DeleteUnansweredTcpAsync"/>, on the calling thread and in its network namespace.</summary>
     internal ConntrackCleaning DeleteUnansweredTcp(ConntrackPredicate isStale, CancellationToken cancellationToken) =>
-        Delete(new CleaningPass(ConntrackMessages.ProtocolTcp, (in ConntrackFlow flow) => !flow.IsAnswered && isStale(flow)), "unanswered TCP", cancellationToken);
+        Delete(new CleaningPass(TransportProtocol.Tcp, (in ConntrackFlow flow) => !flow.IsAnswered && isStale(flow)), "unanswered TCP", cancellationToken);
 
     private ConntrackCleaning Delete(CleaningPass pass, string kind, CancellationToken cancellationToken)
     {
@@ -57,7 +58,7 @@ public sealed partial class ConntrackCleaner(ILogger<ConntrackCleaner> logger)
         }
     }
 
-    private sealed class CleaningPass(byte protocol, ConntrackPredicate isStale)
+    private sealed class CleaningPass(TransportProtocol protocol, ConntrackPredicate isStale)
     {
         private int _scanned;
         private int _matched;

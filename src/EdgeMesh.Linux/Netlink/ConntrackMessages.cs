@@ -22,7 +22,7 @@ public readonly record struct ConntrackFlow
     /// <summary>A packet of the answering side was seen.</summary>
     public bool IsAnswered { get; init; }
 
-    internal byte Protocol { get; init; }
+    internal TransportProtocol Protocol { get; init; }
 
     internal ushort Zone { get; init; }
 
@@ -34,8 +34,6 @@ internal static class ConntrackMessages
 {
     internal const int Get = (1 << 8) | 1;
     internal const int Delete = (1 << 8) | 2;
-    internal const byte ProtocolTcp = 6;
-    internal const byte ProtocolUdp = 17;
 
     private const int TupleOriginal = 1;
     private const int TupleReply = 2;
@@ -59,13 +57,13 @@ internal static class ConntrackMessages
         var writer = new NetlinkWriter(buffer);
         writer.BeginMessage(Get, NetlinkSocket.FlagRequest, sequence);
         writer.NetfilterHeader(source.Address.IsIPv6 ? NetlinkCalls.AfInet6 : NetlinkCalls.AfInet);
-        WriteTuple(ref writer, TupleReply, ProtocolUdp, source, destination);
+        WriteTuple(ref writer, TupleReply, TransportProtocol.Udp, source, destination);
         writer.EndMessage();
         return writer.Length;
     }
 
     /// <param name="filter">Let the kernel (5.8 and newer) leave out other protocols; an older one ignores it.</param>
-    internal static int WriteDump(Span<byte> buffer, uint sequence, byte number, bool ipv6, bool filter)
+    internal static int WriteDump(Span<byte> buffer, uint sequence, TransportProtocol asked, bool ipv6, bool filter)
     {
         var writer = new NetlinkWriter(buffer);
         writer.BeginMessage(Get, NetlinkSocket.FlagRequest | NetlinkSocket.FlagDump, sequence);
@@ -74,7 +72,7 @@ internal static class ConntrackMessages
         {
             var tuple = writer.BeginNest(TupleOriginal);
             var protocol = writer.BeginNest(TupleProtocol);
-            writer.AttributeByte(ProtocolNumber, number);
+            writer.AttributeByte(ProtocolNumber, (byte)asked);
             writer.EndNest(protocol);
             writer.EndNest(tuple);
             var nest = writer.BeginNest(Filter);
@@ -107,7 +105,7 @@ internal static class ConntrackMessages
         if (payload.Length < 4)
             return false;
         InetEndpoint originalSource = default, originalDestination = default, replySource = default, replyDestination = default;
-        byte protocol = 0, ignored = 0;
+        TransportProtocol protocol = default;
         ushort zone = 0;
         uint id = 0, status = 0;
         bool haveOriginal = false, haveReply = false;
@@ -120,7 +118,7 @@ internal static class ConntrackMessages
                     haveOriginal = TryParseTuple(attributes.Value, out originalSource, out originalDestination, out protocol);
                     break;
                 case TupleReply:
-                    haveReply = TryParseTuple(attributes.Value, out replySource, out replyDestination, out ignored);
+                    haveReply = TryParseTuple(attributes.Value, out replySource, out replyDestination, out _);
                     break;
                 case EntryStatus when attributes.Value.Length >= 4:
                     status = BinaryPrimitives.ReadUInt32BigEndian(attributes.Value);
@@ -152,7 +150,7 @@ internal static class ConntrackMessages
         return true;
     }
 
-    private static void WriteTuple(ref NetlinkWriter writer, int type, byte number, in InetEndpoint source, in InetEndpoint destination)
+    private static void WriteTuple(ref NetlinkWriter writer, int type, TransportProtocol transport, in InetEndpoint source, in InetEndpoint destination)
     {
         var tuple = writer.BeginNest(type);
         var addresses = writer.BeginNest(TupleAddresses);
@@ -161,18 +159,18 @@ internal static class ConntrackMessages
         writer.AttributeAddress(source.Address.IsIPv6 ? 4 : 2, destination.Address);
         writer.EndNest(addresses);
         var protocol = writer.BeginNest(TupleProtocol);
-        writer.AttributeByte(ProtocolNumber, number);
+        writer.AttributeByte(ProtocolNumber, (byte)transport);
         writer.AttributeNetwork16(ProtocolSourcePort, source.Port);
         writer.AttributeNetwork16(ProtocolDestinationPort, destination.Port);
         writer.EndNest(protocol);
         writer.EndNest(tuple);
     }
 
-    private static bool TryParseTuple(ReadOnlySpan<byte> data, out InetEndpoint source, out InetEndpoint destination, out byte protocol)
+    private static bool TryParseTuple(ReadOnlySpan<byte> data, out InetEndpoint source, out InetEndpoint destination, out TransportProtocol protocol)
     {
         InetAddress from = default, to = default;
         ushort fromPort = 0, toPort = 0;
-        protocol = 0;
+        protocol = default;
         bool haveFrom = false, haveTo = false;
         var parts = new NetlinkAttributes(data);
         while (parts.MoveNext())
@@ -195,7 +193,7 @@ internal static class ConntrackMessages
                 while (inner.MoveNext())
                 {
                     if (inner.Type == ProtocolNumber && inner.Value.Length >= 1)
-                        protocol = inner.Value[0];
+                        protocol = (TransportProtocol)inner.Value[0];
                     else if (inner.Type == ProtocolSourcePort && inner.Value.Length >= 2)
                         fromPort = BinaryPrimitives.ReadUInt16BigEndian(inner.Value);
                     else if (inner.Type == ProtocolDestinationPort && inner.Value.Length >= 2)

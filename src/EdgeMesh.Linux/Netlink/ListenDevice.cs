@@ -102,7 +102,7 @@ public static class ListenDevice
         bool created,
         ImmutableArray<string>.Builder repairs)
     {
-        var hostPrefix = address.IsIPv6 ? 128 : 32;
+        var hostPrefix = address.Width;
         var standing = false;
         foreach (var other in present)
         {

@@ -54,16 +54,13 @@ internal sealed class AddressScreen
     }
 
     /// <remarks>The service of the API may lead to the metaServer that the agent itself asks, which is on the loopback device.</remarks>
-    public bool MayDial(InetEndpoint endpoint, string protocol)
-    {
-        var refusal = AddressRules.OfDial(endpoint, protocol == "TCP", _node);
-        return IsAllowed(refusal) || (_isApi && _node.ControlPlane.Contains(endpoint)) || RefuseEndpoint(endpoint, refusal);
-    }
+    public bool MayDial(in TransportAddress place) =>
+        (_isApi && _node.ControlPlane.Contains(place.Endpoint)) || MayDialForPeer(place);
 
-    public bool MayDialForPeer(InetEndpoint endpoint, string protocol)
+    public bool MayDialForPeer(in TransportAddress place)
     {
-        var refusal = AddressRules.OfDial(endpoint, string.IsNullOrEmpty(protocol) || protocol == "TCP", _node);
-        return IsAllowed(refusal) || RefuseEndpoint(endpoint, refusal);
+        var refusal = AddressRules.OfDial(place.Endpoint, place.Protocol == TransportProtocol.Tcp, _node);
+        return IsAllowed(refusal) || RefuseEndpoint(place.Endpoint, refusal);
     }
 
     private bool IsAllowed(AddressRefusal refusal) => (refusal & ~_allowed) == AddressRefusal.None;

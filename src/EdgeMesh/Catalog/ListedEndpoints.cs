@@ -40,7 +40,7 @@ internal readonly record struct EndpointCandidate(InetEndpoint Address, ListedEn
 /// its own endpoints, and not a look at every port of every slice.</summary>
 internal sealed class ListedEndpoints
 {
-    private readonly record struct PortKey(string Name, string Protocol);
+    private readonly record struct PortKey(string Name, TransportProtocol Protocol);
 
     private readonly record struct Group(ImmutableArray<ListedEndpoint> Endpoints, ImmutableArray<EndpointPort> Ports);
 
@@ -76,7 +76,7 @@ internal sealed class ListedEndpoints
     }
 
     /// <summary>How many endpoints are listed for a port, before any choice.</summary>
-    public long CountFor(ServicePort port) => _counts.GetValueOrDefault(Key(port.Name, port.Protocol));
+    public long CountFor(ServicePort port) => Key(port.Name, port.Protocol) is { } key ? _counts.GetValueOrDefault(key) : 0;
 
     /// <summary>Addresses on this node times their ports, each as often as it is listed.</summary>
     public long CountLocal()
@@ -90,16 +90,15 @@ internal sealed class ListedEndpoints
     /// <summary>Those of one service port that may be dialled.</summary>
     public List<EndpointCandidate> For(ServicePort port)
     {
-        var key = Key(port.Name, port.Protocol);
+        if (Key(port.Name, port.Protocol) is not { } key || !_offers.TryGetValue(key, out var offers))
+            return [];
         var candidates = new List<EndpointCandidate>((int)Math.Min(_counts.GetValueOrDefault(key), int.MaxValue / 2));
-        if (!_offers.TryGetValue(key, out var offers))
-            return candidates;
         foreach (var (number, endpoints) in offers)
         {
             foreach (var endpoint in endpoints)
             {
                 var address = new InetEndpoint(endpoint.Address, number);
-                if (_screen.MayDial(address, key.Protocol))
+                if (_screen.MayDial(new TransportAddress(address, key.Protocol)))
                     candidates.Add(new EndpointCandidate(address, endpoint));
             }
         }
@@ -125,7 +124,7 @@ internal sealed class ListedEndpoints
                         || protocol == TransportProtocol.Sctp)
                         continue;
                     var endpoint = new TransportAddress(listed.Address, (ushort)port.Port, protocol);
-                    if (_screen.MayDialForPeer(endpoint.Endpoint, port.Protocol ?? "TCP") && seen.Add(endpoint))
+                    if (_screen.MayDialForPeer(endpoint) && seen.Add(endpoint))
                         found.Add(endpoint);
                 }
             }
@@ -180,9 +179,8 @@ internal sealed class ListedEndpoints
         _groups.Add(new Group(endpoints, ports));
         foreach (var port in ports)
         {
-            if (port.Port is not (> 0 and <= ushort.MaxValue))
+            if (port.Port is not (> 0 and <= ushort.MaxValue) || Key(port.Name, port.Protocol) is not { } key)
                 continue;
-            var key = Key(port.Name, port.Protocol);
             ref var offers = ref CollectionsMarshal.GetValueRefOrAddDefault(_offers, key, out _);
             (offers ??= []).Add(new Offer((ushort)port.Port, endpoints));
             CollectionsMarshal.GetValueRefOrAddDefault(_counts, key, out _) += endpoints.Length;
@@ -202,5 +200,7 @@ internal sealed class ListedEndpoints
         return HintMatch.NamesOthers;
     }
 
-    private static PortKey Key(string? name, string? protocol) => new(name ?? "", string.IsNullOrEmpty(protocol) ? "TCP" : protocol);
+    /// <returns>Null: no protocol of a service.</returns>
+    private static PortKey? Key(string? name, string? protocol) =>
+        TransportProtocols.OfKubernetes(protocol) is { } known ? new PortKey(name ?? "", known) : null;
 }

@@ -40,7 +40,7 @@ internal sealed unsafe class UpstreamSocket : ISocketOwner
     internal static bool TryOpen(NameLoop names, Exchange exchange, ReadOnlySpan<byte> message)
     {
         var address = exchange.Upstream.Server.Address;
-        var remote = new InetEndpoint(InetAddress.From(address.Address), (ushort)address.Port);
+        var remote = InetEndpoint.From(address);
         UpstreamSocket socket;
         if (exchange.Path == UpstreamPath.Udp)
         {

@@ -104,7 +104,7 @@ internal sealed class KernelPathNetworks
 
         private static InetAddress At(InetAddress address, int length)
         {
-            var host = (address.IsIPv6 ? 128 : 32) - length;
+            var host = address.Width - length;
             return address with { Bits = address.Bits >> host << host };
         }
     }

@@ -8,18 +8,16 @@ namespace EdgeMesh.Tunnel;
 /// that address is the one at which the range can be verified; with none (10.1.0.0/16) it names the range alone.</summary>
 public readonly record struct AddressRange(InetAddress Address, int PrefixLength)
 {
-    private int Width => Address.IsIPv6 ? 128 : 32;
-
-    private UInt128 Mask => PrefixLength == 0 ? 0 : UInt128.MaxValue << (Width - PrefixLength);
+    private UInt128 Mask => PrefixLength == 0 ? 0 : UInt128.MaxValue << (Address.Width - PrefixLength);
 
     /// <summary>The first address of the range.</summary>
     public InetAddress Network => Address with { Bits = Address.Bits & Mask };
 
     /// <summary>Whether <see cref="Address"/> can be a host: it is not the network's own number, or the range is one address.</summary>
-    public bool HasHost => PrefixLength == Width || Address.Bits != Network.Bits;
+    public bool HasHost => PrefixLength == Address.Width || Address.Bits != Network.Bits;
 
     /// <summary>One address alone.</summary>
-    public static AddressRange Of(InetAddress address) => new(address, address.IsIPv6 ? 128 : 32);
+    public static AddressRange Of(InetAddress address) => new(address, address.Width);
 
     public bool Contains(InetAddress address) => address.IsIPv6 == Address.IsIPv6 && ((address.Bits ^ Address.Bits) & Mask & WidthMask) == 0;
 

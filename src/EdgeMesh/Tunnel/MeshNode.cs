@@ -145,7 +145,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
         {
             try
             {
-                _mesh.Host.Listen(new IPEndPoint(endpoint.Address.ToIPAddress(), endpoint.Port));
+                _mesh.Host.Listen(endpoint.ToIPEndPoint());
             }
             catch (SocketException e)
             {
@@ -153,7 +153,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
             }
         }
 
-        Listeners = [.. _mesh.Host.ListenAddresses.Select(a => a.TryGetTcpEndPoint(out var e) ? new InetEndpoint(InetAddress.From(e.Address), (ushort)e.Port) : default)];
+        Listeners = [.. _mesh.Host.ListenAddresses.Select(a => a.TryGetTcpEndPoint(out var e) ? InetEndpoint.From(e) : default)];
         ReloadRelays(_options.Relays);
         // Whoever listens again after a fault has begun the rest before.
         if (Interlocked.Exchange(ref _began, true))
@@ -206,7 +206,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
             if (LinkOf(relay.Name) is not { } link)
                 continue;
             link.IsRelay = link.IsKept = true;
-            link.SetConfigured([.. relay.Addresses.Select(a => new IPEndPoint(a.Address.ToIPAddress(), a.Port))]);
+            link.SetConfigured([.. relay.Addresses.Select(a => a.ToIPEndPoint())]);
             var place = _relays.Places.FirstOrDefault(p => p.Link == link);
             if (place is null)
             {

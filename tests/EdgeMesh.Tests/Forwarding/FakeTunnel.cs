@@ -82,7 +82,7 @@ internal sealed class FakeTunnel : ITunnelDialer
 
         using var near = new Socket(new SafeSocketHandle(client.Descriptor, ownsHandle: true));
         using var far = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        await far.ConnectAsync(new IPEndPoint(destination.Endpoint.Address.ToIPAddress(), destination.Endpoint.Port));
+        await far.ConnectAsync(destination.Endpoint.ToIPEndPoint());
         await far.SendAsync(client.FirstBytes);
         var gaveWay = false;
         client.OnGivingWay(() =>

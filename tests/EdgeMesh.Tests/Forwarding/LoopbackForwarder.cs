@@ -47,7 +47,7 @@ internal sealed class LoopbackForwarder : IAsyncDisposable
 
     private static IEnumerable<ServiceEndpoint> On(IEnumerable<EndPoint> endpoints, string?[] nodes) =>
         endpoints.Cast<IPEndPoint>().Select((e, i) => new ServiceEndpoint(
-            new InetEndpoint(InetAddress.From(e.Address), (ushort)e.Port), i < nodes.Length && nodes[i] is { } node ? node : "edge-b", IsLocal: false));
+            InetEndpoint.From(e), i < nodes.Length && nodes[i] is { } node ? node : "edge-b", IsLocal: false));
 
     /// <param name="nodes">Through which node the tunnel reaches each; null: directly.</param>
     public void SetEndpoints(IEnumerable<EndPoint> endpoints, params string?[] nodes) => _routes = new RouteTable(new Dictionary<TransportAddress, Route>

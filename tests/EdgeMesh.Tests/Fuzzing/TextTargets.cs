@@ -68,7 +68,7 @@ internal static class TextTargets
         var buffer = new byte[512];
         yield return buffer[..ConntrackMessages.WriteLookup(buffer, 7, InetEndpoint.Parse("1.2.3.4:5"), InetEndpoint.Parse("6.7.8.9:10"))];
         yield return buffer[..ConntrackMessages.WriteLookup(buffer, 7, InetEndpoint.Parse("[fd00::1]:5"), InetEndpoint.Parse("[fd00::2]:10"))];
-        yield return buffer[..ConntrackMessages.WriteDump(buffer, 7, ConntrackMessages.ProtocolUdp, true, true)];
+        yield return buffer[..ConntrackMessages.WriteDump(buffer, 7, TransportProtocol.Udp, true, true)];
         yield return [36, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0xfe, 0xff, 0xff, 0xff, .. new byte[16]];
         yield return RuleEvent();
     }

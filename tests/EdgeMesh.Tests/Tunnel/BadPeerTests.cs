@@ -216,7 +216,7 @@ public sealed class BadPeerTests : IAsyncDisposable
         MeshLab.Serve(far, new TransportAddress(echo, TransportProtocol.Tcp), new TransportAddress(flood, TransportProtocol.Tcp));
         await using var door = new Door(far.Listeners[0], "127.0.61.3");
         var host = Peer("stone");
-        var connection = await host.DialAsync(Multiaddr.FromEndPoint(new IPEndPoint(door.Address.Address.ToIPAddress(), door.Address.Port)).Append($"/p2p/{far.PeerId}"), _lab.Token);
+        var connection = await host.DialAsync(Multiaddr.FromEndPoint(door.Address.ToIPEndPoint()).Append($"/p2p/{far.PeerId}"), _lab.Token);
         await HelloAsync(connection, "stone");
         for (var i = 0; i < 20; i++)
             await (await OpenAsync(connection, flood)).WaitToReadAsync(_lab.Token);

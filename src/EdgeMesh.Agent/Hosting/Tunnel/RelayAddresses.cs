@@ -47,11 +47,11 @@ internal static class RelayAddresses
     private static InetEndpoint? Literal(string text, int port)
     {
         if (WithPort(text) is { } place)
-            return From(place);
+            return InetEndpoint.From(place);
         if (InetAddress.TryParse(text, out var address))
             return new InetEndpoint(address, (ushort)port);
         if (text.StartsWith('/'))
-            return Multiaddr.TryParse(text, out var multiaddr) && multiaddr.TryGetTcpEndPoint(out var tcp) ? From(tcp) : null;
+            return Multiaddr.TryParse(text, out var multiaddr) && multiaddr.TryGetTcpEndPoint(out var tcp) ? InetEndpoint.From(tcp) : null;
         return null;
     }
 
@@ -78,6 +78,4 @@ internal static class RelayAddresses
             return [];
         }
     }
-
-    private static InetEndpoint From(IPEndPoint endpoint) => new(InetAddress.From(endpoint.Address), (ushort)endpoint.Port);
 }

@@ -284,7 +284,7 @@ internal sealed partial class Doorkeeper : IDisposable
     private static AddressShare ShareOf(in InetEndpoint from) =>
         from.Address.IsIPv6 ? AddressShare.OfIPv6(from.Address.Bits) : AddressShare.OfIPv4((uint)from.Address.Bits);
 
-    private static Multiaddr AddressOf(in InetEndpoint from) => Multiaddr.FromEndPoint(new IPEndPoint(from.Address.ToIPAddress(), from.Port));
+    private static Multiaddr AddressOf(in InetEndpoint from) => Multiaddr.FromEndPoint(from.ToIPEndPoint());
 
     private sealed class Opened(Doorkeeper door, Listener listener) : IAsyncDisposable
     {

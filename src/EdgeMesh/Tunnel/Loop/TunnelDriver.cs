@@ -32,7 +32,7 @@ internal sealed class TunnelDriver : ConnectionDriver
 
     public override async Task<Stream> ConnectAsync(IPEndPoint endPoint, CancellationToken cancellationToken)
     {
-        var descriptor = TcpSocket.Connect(new InetEndpoint(InetAddress.From(endPoint.Address), (ushort)endPoint.Port), _mark);
+        var descriptor = TcpSocket.Connect(InetEndpoint.From(endPoint), _mark);
         if (descriptor < 0)
             throw new IOException(Errno.Describe(-descriptor));
         TcpSocket.SendAtOnce(descriptor);
@@ -51,7 +51,7 @@ internal sealed class TunnelDriver : ConnectionDriver
 
     public override IAsyncDisposable Accept(Socket listener, Action<Stream, IPEndPoint> arrived) =>
         _door.Open(listener, (descriptor, from) =>
-            arrived(new LoopTransport(_loop, new DescriptorHandle(descriptor)), new IPEndPoint(from.Address.ToIPAddress(), from.Port)));
+            arrived(new LoopTransport(_loop, new DescriptorHandle(descriptor)), from.ToIPEndPoint()));
 
     /// <summary>The session of a connection; null before its handshake is done.</summary>
     public TunnelSession? SessionOf(PeerConnection connection) => _sessions.TryGetValue(connection, out var session) ? session : null;

@@ -65,13 +65,13 @@ internal sealed class RangeVerifier(MeshContext mesh, Func<IEnumerable<PeerLink>
             var reaches = ImmutableArray.CreateBuilder<RangeReach>(announced.Ranges.Length);
             foreach (var range in announced.Ranges)
             {
-                if (Via(range, announced) is not { } via || !AnnouncedAddress.IsDialable(new IPEndPoint(via.Address.ToIPAddress(), via.Port), mesh.Options))
+                if (Via(range, announced) is not { } via || !AnnouncedAddress.IsDialable(via.ToIPEndPoint(), mesh.Options))
                 {
                     reaches.Add(new RangeReach(range, null, RangeState.Unverified, null, $"{link.Name} announced no address inside it that could be asked"));
                     continue;
                 }
 
-                var endPoint = new IPEndPoint(via.Address.ToIPAddress(), via.Port);
+                var endPoint = via.ToIPEndPoint();
                 if (vias.Count == MaxProbesPerNode && !vias.Contains(endPoint))
                 {
                     reaches.Add(new RangeReach(range, via, RangeState.Unverified, null, $"{link.Name} announced more than {MaxProbesPerNode} addresses to ask at"));

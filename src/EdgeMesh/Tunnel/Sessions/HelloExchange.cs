@@ -175,7 +175,7 @@ internal sealed partial class HelloExchange
     internal static ImmutableArray<Multiaddr> OwnAddresses(MeshContext mesh)
     {
         if (mesh.Options.Advertise is { IsEmpty: false } configured)
-            return [.. configured.Select(e => Multiaddr.FromEndPoint(new IPEndPoint(e.Address.ToIPAddress(), e.Port)))];
+            return [.. configured.Select(e => Multiaddr.FromEndPoint(e.ToIPEndPoint()))];
         return [.. mesh.Host.ListenAddresses.Where(a => a.TryGetTcpEndPoint(out var e) && !e.Address.Equals(IPAddress.Any) && !e.Address.Equals(IPAddress.IPv6Any))];
     }
 

@@ -477,7 +477,7 @@ public sealed class UdpForwarderTests
     private static Socket Client(InetEndpoint listener)
     {
         var socket = new Socket(listener.Address.IsIPv6 ? AddressFamily.InterNetworkV6 : AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
-        socket.Connect(new IPEndPoint(listener.Address.ToIPAddress(), listener.Port));
+        socket.Connect(listener.ToIPEndPoint());
         return socket;
     }
 

@@ -13,7 +13,7 @@ public sealed class NetlinkCodecTests
         OriginalDestination = InetEndpoint.Parse("10.96.0.10:53"),
         ReplySource = InetEndpoint.Parse("169.254.96.16:20007"),
         ReplyDestination = InetEndpoint.Parse("10.244.0.100:40001"),
-        Protocol = 17,
+        Protocol = TransportProtocol.Udp,
         Zone = 7,
         Id = 0xDEADBEEF,
     };

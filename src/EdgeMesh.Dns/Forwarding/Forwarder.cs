@@ -5,52 +5,6 @@ using EdgeMesh.Dns.Serving;
 
 namespace EdgeMesh.Dns.Forwarding;
 
-/// <summary>Sends for a <see cref="Forwarder"/>. Answers come back by <see cref="Forwarder.Received"/>, failures by
-/// <see cref="Forwarder.Failed"/>, and never from within <see cref="TryOpen"/>.</summary>
-public interface IUpstreamSockets
-{
-    /// <summary>Sends one message by a socket of its own, connected to the upstream so that nobody else is heard there, from a port
-    /// that the kernel chooses. By <see cref="UpstreamPath.Tcp"/> and <see cref="UpstreamPath.Tls"/> the sender puts the length in front.</summary>
-    /// <param name="message">Valid during the call.</param>
-    /// <returns>False: it cannot even be begun.</returns>
-    bool TryOpen(Exchange exchange, ReadOnlySpan<byte> message);
-
-    /// <summary>Nothing more is wanted of it.</summary>
-    void Close(Exchange exchange);
-}
-
-/// <summary>Whose questions a <see cref="Forwarder"/> asks.</summary>
-public interface IForwarderOwner
-{
-    /// <summary>An answer, or none: then <paramref name="message"/> is empty. Who waits is in <see cref="Forwarder.WaitersOf"/>.</summary>
-    void Resolved(PendingQuestion question, ReadOnlySpan<byte> message, long now);
-
-    /// <summary>Upstream takes so long that who waits should be given a stale answer, if there is one (RFC 8767, 5). Called once.</summary>
-    /// <returns>True: they have it, and wait no longer.</returns>
-    bool StaleIsDue(PendingQuestion question, long now);
-}
-
-public sealed record ForwarderOptions
-{
-    /// <summary>Questions that are asked at one time; each holds one socket, and another one with each further upstream.</summary>
-    public int MaxPending { get; init; } = 1_024;
-
-    /// <summary>Requests of one client address that wait at one time.</summary>
-    public int MaxPendingOfClient { get; init; } = 256;
-
-    /// <summary>Requests that wait at one time.</summary>
-    public int MaxWaiters { get; init; } = 8_192;
-
-    /// <summary>After this a question is given up: clients ask again after five seconds, most of them somebody else.</summary>
-    public TimeSpan GiveUpAfter { get; init; } = TimeSpan.FromSeconds(4.5);
-
-    /// <summary>RFC 8767, 5: the client response timer.</summary>
-    public TimeSpan StaleAfter { get; init; } = TimeSpan.FromSeconds(1.8);
-
-    /// <summary>Messages to upstreams for one question at most.</summary>
-    public int MaxAttempts { get; init; } = 6;
-}
-
 /// <summary>
 /// Asks upstreams, as decisions without I/O:
 /// <code>

@@ -3,6 +3,7 @@ using System.Security.Cryptography.X509Certificates;
 using EdgeMesh.Dns.Forwarding;
 using EdgeMesh.Dns.Messages;
 using EdgeMesh.Dns.Serving;
+using EdgeMesh.Fairness;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Datagrams;
 using EdgeMesh.Net;
@@ -34,8 +35,8 @@ internal sealed class NameLoop : IAnswerSink, IUpstreamSockets, ITimed
     private readonly List<DatagramListener> _datagrams = [];
     private readonly List<StreamListener> _streams = [];
     private readonly Dictionary<long, StreamClient> _clients = [];
-    private readonly LinkedList<StreamClient> _byActivity = new();
-    private readonly Dictionary<InetAddress, int> _perAddress = [];
+    private readonly FairShares _shares = new();
+    private readonly Share _share = new(isService: true);
     private readonly Dictionary<long, TaskCompletionSource<NameAnswer>> _askedHere = [];
     private readonly Dictionary<UpstreamServer, UpstreamTls> _tls = [];
     private readonly DeadlineQueue _ticks;
@@ -202,7 +203,7 @@ internal sealed class NameLoop : IAnswerSink, IUpstreamSockets, ITimed
 
     internal void Add(StreamClient client)
     {
-        while (_clients.Count >= _options.MaxConnections && LeastWanted() is { } least)
+        while (_clients.Count >= _options.MaxConnections && _shares.LeastMissed() is StreamClient least)
         {
             Counters.CountClosed();
             least.Close();
@@ -210,27 +211,15 @@ internal sealed class NameLoop : IAnswerSink, IUpstreamSockets, ITimed
 
         client.Path = StreamPaths + ++_lastPath;
         _clients.Add(client.Path, client);
-        _byActivity.AddLast(client.Place);
-        _perAddress[client.Peer.Address] = _perAddress.GetValueOrDefault(client.Peer.Address) + 1;
+        _shares.Enter(client, client.Peer.Address, _share);
         Counters.SetConnections(_clients.Count);
-    }
-
-    internal void Touch(StreamClient client)
-    {
-        _byActivity.Remove(client.Place);
-        _byActivity.AddLast(client.Place);
     }
 
     internal void Remove(StreamClient client)
     {
         if (!_clients.Remove(client.Path))
             return;
-        _byActivity.Remove(client.Place);
-        var left = _perAddress[client.Peer.Address] - 1;
-        if (left == 0)
-            _perAddress.Remove(client.Peer.Address);
-        else
-            _perAddress[client.Peer.Address] = left;
+        _shares.Leave(client);
         Counters.SetConnections(_clients.Count);
     }
 
@@ -260,20 +249,5 @@ internal sealed class NameLoop : IAnswerSink, IUpstreamSockets, ITimed
             return;
         _isTicking = true;
         _ticks.Add(this);
-    }
-
-    /// <summary>Of the address that has most connections, the one that was idle longest.</summary>
-    private StreamClient? LeastWanted()
-    {
-        StreamClient? least = null;
-        var most = 0;
-        foreach (var client in _byActivity)
-        {
-            var count = _perAddress[client.Peer.Address];
-            if (count > most)
-                (least, most) = (client, count);
-        }
-
-        return least;
     }
 }

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using EdgeMesh.Dns.Messages;
 using EdgeMesh.Dns.Serving;
+using EdgeMesh.Fairness;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Sockets;
 using EdgeMesh.Net;
@@ -9,7 +10,7 @@ using EdgeMesh.Tunnel.Loop;
 namespace EdgeMesh.Names;
 
 /// <summary>One connection of a client: as many requests as it likes, each answered when its answer is there (RFC 7766, 6.2.1.1).</summary>
-internal sealed unsafe class StreamClient : ISocketOwner, ITurnTaker, ITimed
+internal sealed unsafe class StreamClient : ShareMember, ISocketOwner, ITurnTaker, ITimed
 {
     // A request is a name and little else; what is longer is refused by its front.
     private const int LongestRequest = 4 * 1024;
@@ -25,7 +26,6 @@ internal sealed unsafe class StreamClient : ISocketOwner, ITurnTaker, ITimed
     private int _slot;
     private byte[] _unsent = [];
     private int _unsentCount;
-    private long _lastActivity;
     private int _waiting;
     private bool _hasEnded;
 
@@ -34,12 +34,9 @@ internal sealed unsafe class StreamClient : ISocketOwner, ITurnTaker, ITimed
         _names = names;
         _descriptor = descriptor;
         Peer = peer;
-        Place = new LinkedListNode<StreamClient>(this);
     }
 
     internal InetEndpoint Peer { get; }
-
-    internal LinkedListNode<StreamClient> Place { get; }
 
     /// <summary>By what its answers find it.</summary>
     internal long Path { get; set; }
@@ -50,7 +47,7 @@ internal sealed unsafe class StreamClient : ISocketOwner, ITurnTaker, ITimed
 
     internal static void Begin(NameLoop names, int descriptor, in InetEndpoint peer)
     {
-        var client = new StreamClient(names, descriptor, peer) { _lastActivity = names.Now };
+        var client = new StreamClient(names, descriptor, peer) { LastActive = names.Now };
         names.Add(client);
         client._slot = names.Loop.Register(descriptor, client);
         if (client._slot < 0)
@@ -81,7 +78,7 @@ internal sealed unsafe class StreamClient : ISocketOwner, ITurnTaker, ITimed
 
     public void OnOverdue()
     {
-        if (_names.Now - _lastActivity >= _names.IdleMilliseconds)
+        if (_names.Now - LastActive >= _names.IdleMilliseconds)
             Close();
         else
             _names.Idle.Add(this);
@@ -102,7 +99,7 @@ internal sealed unsafe class StreamClient : ISocketOwner, ITurnTaker, ITimed
     {
         if (IsOver)
             return;
-        _lastActivity = _names.Now;
+        LastActive = _names.Now;
         Span<byte> prefix = stackalloc byte[2];
         BinaryPrimitives.WriteUInt16BigEndian(prefix, (ushort)message.Length);
         if (_unsentCount == 0)
@@ -161,8 +158,7 @@ internal sealed unsafe class StreamClient : ISocketOwner, ITurnTaker, ITimed
 
     private void Serve(ReadOnlySpan<byte> message)
     {
-        _lastActivity = _names.Now;
-        _names.Touch(this);
+        LastActive = _names.Now;
         var client = new DnsClient(Peer.Address.Bits, Peer.Address.IsIPv6, Peer.Port, IsStream: true, Path);
         var length = _names.Server.Receive(client, message, _names.Answer.AsSpan(0, DnsLimits.MaxMessage), _names.Now);
         if (length > 0)

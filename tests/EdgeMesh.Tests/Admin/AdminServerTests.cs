@@ -4,6 +4,7 @@ using System.Text;
 using EdgeMesh.Agent;
 using EdgeMesh.Agent.Admin;
 using EdgeMesh.Reconciling;
+using EdgeMesh.Testing.Lab;
 using EdgeMesh.Tests.Options;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
@@ -13,7 +14,7 @@ namespace EdgeMesh.Tests.Admin;
 [Collection(nameof(OneAgentInTheProcess))]
 public sealed class AdminServerTests : IAsyncLifetime
 {
-    private readonly IPEndPoint _address = new(IPAddress.Loopback, FreePort());
+    private readonly IPEndPoint _address = new(OwnLoopback.Next(), 10_550);
     private readonly AdminServer _server;
     private int _built;
 
@@ -134,13 +135,6 @@ public sealed class AdminServerTests : IAsyncLifetime
     [InlineData("two\nlines\u2028\u200b", "two\\nlines\\u2028\\u200b")]
     [InlineData("Größe 日本 …", "Größe 日本 …")]
     public void WhatATerminalWouldObeyIsShownInsteadOfSent(string text, string shown) => Assert.Equal(shown, PlainText.Of(text));
-
-    private static int FreePort()
-    {
-        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        return ((IPEndPoint)socket.LocalEndPoint!).Port;
-    }
 
     private async Task<Socket> ConnectAsync()
     {

@@ -28,7 +28,7 @@ public sealed class NameServerTests(ITestOutputHelper output) : IAsyncDisposable
 
     private static CancellationToken Stop => TestContext.Current.CancellationToken;
 
-    private IPEndPoint Address => new(IPAddress.Loopback, _server!.Endpoints[0].Port);
+    private IPEndPoint Address { get; } = new(OwnLoopback.Next(), 5_353);
 
     public async ValueTask DisposeAsync()
     {
@@ -223,10 +223,9 @@ public sealed class NameServerTests(ITestOutputHelper output) : IAsyncDisposable
     public void ATakenAddressIsNamed()
     {
         using var taken = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
-        taken.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        var endpoint = new InetEndpoint(InetAddress.From(IPAddress.Loopback), (ushort)((IPEndPoint)taken.LocalEndPoint!).Port);
-        var fault = Assert.Throws<IOException>(() => Start(options => options with { Listen = [endpoint] }));
-        Assert.Contains(endpoint.ToString(), fault.Message, StringComparison.Ordinal);
+        taken.Bind(Address);
+        var fault = Assert.Throws<IOException>(() => Start());
+        Assert.Contains(Address.ToString(), fault.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -289,7 +288,7 @@ public sealed class NameServerTests(ITestOutputHelper output) : IAsyncDisposable
 
     private NameServerOptions Options() => new()
     {
-        Listen = [new InetEndpoint(InetAddress.From(IPAddress.Loopback), 0)],
+        Listen = [InetEndpoint.From(Address)],
         Allows = _ => true,
         Upstreams = UpstreamTable.ForAll(_upstream.Server),
         Cache = new() { MaxPositive = 300 },

@@ -8,7 +8,7 @@ source "$root/scripts/machine.sh"
 [ $# = 0 ] || fail "takes no arguments. To run some of the tests: tests/EdgeMesh.Tests/bin/Release/net10.0/EdgeMesh.Tests -class 'EdgeMesh.Tests.Catalog.*'"
 need_dotnet
 need_programs ip:iproute2 iptables-nft:iptables iptables-legacy:iptables nft:nftables conntrack:conntrack \
-    curl:curl nginx:nginx-light socat:socat ps:procps node:nodejs npm:npm \
+    curl:curl nginx:nginx-light socat:socat dig:bind9-dnsutils unbound:unbound dnsperf:dnsperf musl-gcc:musl-tools ps:procps node:nodejs npm:npm \
     qemu-aarch64-static:qemu-user-static systemd-analyze:systemd
 need_linker x64
 need_linker arm64

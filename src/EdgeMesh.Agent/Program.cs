@@ -12,6 +12,7 @@ internal static class Program
         {
             Run = RunHandler.RunAsync,
             Status = StatusHandler.RunAsync,
+            Name = NameCommand.RunAsync,
             Probe = ProbeCommand.RunAsync,
             Cleanup = CleanupHandler.RunAsync,
         }, Console.Out, Console.Error);

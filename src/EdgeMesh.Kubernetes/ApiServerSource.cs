@@ -19,6 +19,7 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
     private readonly SemaphoreSlim _dirty = new(0, 1);
     private readonly ImmutableArray<Reflector> _reflectors;
     private readonly string _nodeName;
+    private readonly bool _forNames;
 
     internal ApiServerSource(ApiAccess access, ApiAccessOptions options, ApiTimings timings, TimeProvider time, ILogger logger, IEnumerable<Kind>? kinds = null)
     {
@@ -26,6 +27,7 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
         _time = time;
         _logger = logger;
         _nodeName = options.NodeName;
+        _forNames = options.ForNames;
         _round = new(timings.Reopen, time);
         _client = new(access, options, timings, time);
         var parts = new ReflectorParts(_client, MarkDirty, _standing, _round, timings, time, logger);
@@ -146,22 +148,25 @@ public sealed partial class ApiServerSource : IClusterSource, IDisposable
         _dirty.Dispose();
     }
 
-    /// <summary>One of two kinds tells the endpoints. The own node is asked for by its name, and at an API server alone.</summary>
+    /// <summary>One of two kinds tells the endpoints. The own node is asked for by its name, and at an API server alone; so are namespaces,
+    /// which clouds seldom grant their edge nodes: a metaServer then answers from its database, as if it were offline.</summary>
     private bool Asks(Kind kind, ApiAccessOptions options)
     {
         var slices = options.UseEndpointSlices ?? !IsMetaServer;
-        return kind == Kinds.EndpointSlices ? slices : kind == Kinds.Endpoints ? !slices : !kind.IsOwnNode || (!IsMetaServer && _nodeName.Length > 0);
+        return kind == Kinds.EndpointSlices ? slices : kind == Kinds.Endpoints ? !slices : kind.IsOwnNode ? !IsMetaServer && _nodeName.Length > 0 : !kind.IsForNames || (_forNames && !IsMetaServer);
     }
 
     private Selection SelectionOf(Kind kind)
     {
+        var selector = _forNames ? null : kind.Selector;
         // What only this agent would select by, and is always true.
         var own = $"!service.edgemesh.kubeedge.io/watch-{Random.Shared.Next():x8}";
         return new()
         {
-            Labels = kind.Selector,
+            Labels = selector,
             Fields = kind.IsOwnNode ? "metadata.name=" + _nodeName : null,
-            WatchLabels = !IsMetaServer ? null : kind.Selector is null ? own : $"{kind.Selector},{own}",
+            WatchLabels = !IsMetaServer ? null : selector is null ? own : $"{selector},{own}",
+            ForNames = _forNames,
             AtMetaServer = IsMetaServer,
         };
     }

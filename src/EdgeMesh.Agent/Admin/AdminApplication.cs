@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Text;
+using System.Text.Json;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
@@ -7,12 +8,14 @@ using Microsoft.AspNetCore.Http.Features;
 namespace EdgeMesh.Agent.Admin;
 
 /// <summary>One request after another: who asks, for what, and the answer within a deadline.</summary>
-internal sealed class AdminApplication(AdminHosts hosts, Func<HealthFacts> health, AnswerCache status, AnswerCache metrics) : IHttpApplication<HttpContext>
+internal sealed class AdminApplication(AdminHosts hosts, Func<HealthFacts> health, AnswerCache status, AnswerCache metrics,
+    Func<string, string, CancellationToken, Task<NameStatus>>? names) : IHttpApplication<HttpContext>
 {
     /// <summary>For the whole answer, until its last byte has been taken.</summary>
     private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(15);
 
     private const string Text = "text/plain; charset=utf-8";
+    private const string Json = "application/json; charset=utf-8";
 
     public HttpContext CreateContext(IFeatureCollection contextFeatures) => new DefaultHttpContext(contextFeatures);
 
@@ -66,8 +69,9 @@ internal sealed class AdminApplication(AdminHosts hosts, Func<HealthFacts> healt
             "/readyz" => ReadyAsync(context, health(), cancellationToken),
             "/healthz" => ProbeAsync(context, HealthRules.NotHealthy(health()), cancellationToken),
             "/metrics" => CachedAsync(context, MetricsPage.ContentType, metrics, cancellationToken),
-            "/status" => CachedAsync(context, "application/json; charset=utf-8", status, cancellationToken),
-            _ => WriteAsync(context, StatusCodes.Status404NotFound, Text, "Here are: /livez /readyz /healthz /metrics /status\n"u8.ToArray(), cancellationToken),
+            "/status" => CachedAsync(context, Json, status, cancellationToken),
+            "/dns" => NameAsync(context, cancellationToken),
+            _ => WriteAsync(context, StatusCodes.Status404NotFound, Text, "Here are: /livez /readyz /healthz /metrics /status /dns?name=NAME&type=TYPE\n"u8.ToArray(), cancellationToken),
         };
     }
 
@@ -82,6 +86,30 @@ internal sealed class AdminApplication(AdminHosts hosts, Func<HealthFacts> healt
             : $"ok\nsource: {PlainText.Of(remark)}\n";
         return WriteAsync(
             context, reasons.IsEmpty ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable, Text, Encoding.UTF8.GetBytes(text), cancellationToken);
+    }
+
+    private async Task NameAsync(HttpContext context, CancellationToken cancellationToken)
+    {
+        if (names is null)
+        {
+            await WriteAsync(context, StatusCodes.Status404NotFound, Text, "This agent does not answer names: modules.edgeDNS is off.\n"u8.ToArray(), cancellationToken);
+            return;
+        }
+
+        var query = context.Request.Query;
+        try
+        {
+            var answer = await names(query["name"].ToString(), query["type"].ToString(), cancellationToken);
+            await WriteAsync(context, StatusCodes.Status200OK, Json, JsonSerializer.SerializeToUtf8Bytes(answer, StatusJson.Default.NameStatus), cancellationToken);
+        }
+        catch (ArgumentException fault)
+        {
+            await WriteAsync(context, StatusCodes.Status400BadRequest, Text, Encoding.UTF8.GetBytes(PlainText.Of(fault.Message) + "\n"), cancellationToken);
+        }
+        catch (IOException fault)
+        {
+            await WriteAsync(context, StatusCodes.Status503ServiceUnavailable, Text, Encoding.UTF8.GetBytes(PlainText.Of(fault.Message) + "\n"), cancellationToken);
+        }
     }
 
     private static async Task CachedAsync(HttpContext context, string contentType, AnswerCache cache, CancellationToken cancellationToken) =>

@@ -7,8 +7,8 @@ using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Agent.Admin;
 
-/// <summary>Answers <c>/healthz</c>, <c>/readyz</c>, <c>/livez</c>, <c>/metrics</c> and <c>/status</c>. It only reads.</summary>
-/// <remarks>The HTTP server of ASP.NET without its host, routing and dependency injection, which these five paths do not need
+/// <summary>Answers <c>/healthz</c>, <c>/readyz</c>, <c>/livez</c>, <c>/metrics</c>, <c>/status</c> and <c>/dns</c>. It only reads.</summary>
+/// <remarks>The HTTP server of ASP.NET without its host, routing and dependency injection, which these paths do not need
 /// (decision 16).</remarks>
 internal sealed class AdminServer : IAsyncDisposable
 {
@@ -23,8 +23,10 @@ internal sealed class AdminServer : IAsyncDisposable
     private readonly AdminEndpoint.UnixSocket? _socket;
 
     /// <param name="nodeName">Under which name, beside its addresses, browsers and scrapers may ask for it.</param>
+    /// <param name="names">Answers a question for a name and a type; null where names are not answered.</param>
     public AdminServer(
-        AdminEndpoint endpoint, string nodeName, Func<HealthFacts> health, Func<CancellationToken, Task<StatusDocument>> status, ILoggerFactory logging, TimeProvider time)
+        AdminEndpoint endpoint, string nodeName, Func<HealthFacts> health, Func<CancellationToken, Task<StatusDocument>> status,
+        Func<string, string, CancellationToken, Task<NameStatus>>? names, ILoggerFactory logging, TimeProvider time)
     {
         var options = new KestrelServerOptions { AddServerHeader = false, ApplicationServices = NoServices.Instance };
         options.Limits.MaxRequestBodySize = 0;
@@ -50,7 +52,8 @@ internal sealed class AdminServer : IAsyncDisposable
         _application = new AdminApplication(
             new AdminHosts(address?.Address ?? IPAddress.Loopback, nodeName), health,
             new AnswerCache(StatusAge, async token => JsonSerializer.SerializeToUtf8Bytes(await status(token), StatusJson.Default.StatusDocument), time),
-            new AnswerCache(MetricsAge, _ => Task.FromResult(Encoding.UTF8.GetBytes(_metrics.Render())), time));
+            new AnswerCache(MetricsAge, _ => Task.FromResult(Encoding.UTF8.GetBytes(_metrics.Render())), time),
+            names);
     }
 
     /// <exception cref="IOException">The place is taken, or is none for a socket.</exception>

@@ -42,6 +42,9 @@ internal sealed record HealthFacts
     /// <summary>Null where there is no tunnel.</summary>
     public TunnelLoopState? TunnelLoop { get; init; }
 
+    /// <summary>Why names are not answered although they should be; null while they are, or where they need not.</summary>
+    public string? NamesFault { get; init; }
+
     /// <summary>Why the tunnel does not work although it is enabled; null while it does, or where it is not.</summary>
     public string? TunnelFault { get; init; }
 }
@@ -106,6 +109,8 @@ internal static class HealthRules
         reasons.AddRange(facts.FailedParts);
         if (facts.TunnelFault is { } tunnel)
             reasons.Add(tunnel);
+        if (facts.NamesFault is { } names)
+            reasons.Add(names);
         return reasons.ToImmutable();
     }
 }

@@ -5,10 +5,26 @@ using System.Text;
 
 namespace EdgeMesh.Agent.Admin;
 
-/// <summary>All samples of one name.</summary>
-internal sealed class MetricFamily(string name, string description, string kind)
+internal enum MetricKind
 {
-    private const string Seconds = "histogram";
+    Counter,
+    Gauge,
+
+    /// <summary>A histogram that is kept here, of what is recorded event by event.</summary>
+    Seconds,
+
+    /// <summary>A histogram that somebody else keeps.</summary>
+    HistogramParts,
+}
+
+/// <summary>All samples of one name.</summary>
+internal sealed class MetricFamily(string name, string description, MetricKind kind)
+{
+    /// <summary>The unit of instruments that are read as the parts of a histogram that somebody else keeps: their names end in one of
+    /// <see cref="Parts"/>, and the buckets have the label <c>le</c>.</summary>
+    public const string HistogramPart = "histogram part";
+
+    private static readonly string[] Parts = ["_bucket", "_sum", "_count"];
 
     private static readonly double[] Bounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
@@ -27,13 +43,18 @@ internal sealed class MetricFamily(string name, string description, string kind)
     public int Instruments { get; set; }
 
     /// <returns>Null: the page has no place for it.</returns>
-    public static string? KindOf(Instrument instrument) => instrument switch
+    public static MetricKind? KindOf(Instrument instrument) => instrument switch
     {
-        ObservableCounter<int> or ObservableCounter<long> or ObservableCounter<double> => "counter",
-        ObservableGauge<int> or ObservableGauge<long> or ObservableGauge<double> => "gauge",
-        Histogram<double> { Unit: "s" } => Seconds,
+        ObservableCounter<long> { Unit: HistogramPart } or ObservableCounter<double> { Unit: HistogramPart } => MetricKind.HistogramParts,
+        ObservableCounter<int> or ObservableCounter<long> or ObservableCounter<double> => MetricKind.Counter,
+        ObservableGauge<int> or ObservableGauge<long> or ObservableGauge<double> => MetricKind.Gauge,
+        Histogram<double> { Unit: "s" } => MetricKind.Seconds,
         _ => null,
     };
+
+    /// <summary>What a sample's name has beyond that of its family.</summary>
+    public static string SuffixOf(Instrument instrument, MetricKind kind) =>
+        kind == MetricKind.HistogramParts ? Array.Find(Parts, part => instrument.Name.EndsWith(part, StringComparison.Ordinal)) ?? "" : "";
 
     /// <summary>What the page before had was of that time.</summary>
     public void Begin()
@@ -43,16 +64,16 @@ internal sealed class MetricFamily(string name, string description, string kind)
     }
 
     /// <summary>From any thread.</summary>
-    public void Take<T>(T value, ReadOnlySpan<KeyValuePair<string, object?>> tags)
+    public void Take<T>(T value, string suffix, ReadOnlySpan<KeyValuePair<string, object?>> tags)
         where T : INumber<T>
     {
-        if (kind == Seconds)
+        if (kind == MetricKind.Seconds)
         {
             Count(double.CreateChecked(value));
             return;
         }
 
-        var labels = Labels(tags);
+        var labels = suffix + Labels(tags);
         lock (_gate)
             _samples[labels] = value is double real ? Number(real) : value.ToString(null, CultureInfo.InvariantCulture);
     }
@@ -61,12 +82,17 @@ internal sealed class MetricFamily(string name, string description, string kind)
     {
         lock (_gate)
         {
-            if (kind != Seconds && _samples.Count == 0)
+            if (kind != MetricKind.Seconds && _samples.Count == 0)
                 return;
             if (description.Length > 0)
                 page.Append("# HELP ").Append(name).Append(' ').Append(description.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\n", "\\n", StringComparison.Ordinal)).Append('\n');
-            page.Append("# TYPE ").Append(name).Append(' ').Append(kind).Append('\n');
-            if (kind == Seconds)
+            page.Append("# TYPE ").Append(name).Append(' ').Append(kind switch
+            {
+                MetricKind.Counter => "counter",
+                MetricKind.Gauge => "gauge",
+                _ => "histogram",
+            }).Append('\n');
+            if (kind == MetricKind.Seconds)
                 WriteHistogram(page);
             foreach (var (labels, value) in _samples)
                 page.Append(name).Append(labels).Append(' ').Append(value).Append('\n');

@@ -20,10 +20,10 @@ internal sealed class MetricsPage : IDisposable
 
     public MetricsPage()
     {
-        _listener = new MeterListener { InstrumentPublished = Add, MeasurementsCompleted = (_, family) => Remove((MetricFamily)family!) };
-        _listener.SetMeasurementEventCallback<int>((_, value, tags, family) => ((MetricFamily)family!).Take(value, tags));
-        _listener.SetMeasurementEventCallback<long>((_, value, tags, family) => ((MetricFamily)family!).Take(value, tags));
-        _listener.SetMeasurementEventCallback<double>((_, value, tags, family) => ((MetricFamily)family!).Take(value, tags));
+        _listener = new MeterListener { InstrumentPublished = Add, MeasurementsCompleted = (_, family) => Remove(((Series)family!).Family) };
+        _listener.SetMeasurementEventCallback<int>((_, value, tags, series) => ((Series)series!).Take(value, tags));
+        _listener.SetMeasurementEventCallback<long>((_, value, tags, series) => ((Series)series!).Take(value, tags));
+        _listener.SetMeasurementEventCallback<double>((_, value, tags, series) => ((Series)series!).Take(value, tags));
         _listener.Start();
     }
 
@@ -58,17 +58,19 @@ internal sealed class MetricsPage : IDisposable
     {
         if (!instrument.Meter.Name.StartsWith("EdgeMesh.", StringComparison.Ordinal) || MetricFamily.KindOf(instrument) is not { } kind)
             return;
+        var suffix = MetricFamily.SuffixOf(instrument, kind);
+        var name = instrument.Name[..^suffix.Length];
         MetricFamily? family;
         lock (_gate)
         {
             // While rules move from one backend to another, both have the same instruments.
-            family = _families.Find(known => known.Name == instrument.Name);
+            family = _families.Find(known => known.Name == name);
             if (family is null)
-                _families.Add(family = new MetricFamily(instrument.Name, instrument.Description ?? "", kind));
+                _families.Add(family = new MetricFamily(name, instrument.Description ?? "", kind));
             family.Instruments++;
         }
 
-        listener.EnableMeasurementEvents(instrument, family);
+        listener.EnableMeasurementEvents(instrument, new Series(family, suffix));
     }
 
     private void Remove(MetricFamily family)
@@ -78,5 +80,11 @@ internal sealed class MetricsPage : IDisposable
             if (--family.Instruments == 0)
                 _families.Remove(family);
         }
+    }
+
+    private sealed record Series(MetricFamily Family, string Suffix)
+    {
+        public void Take<T>(T value, ReadOnlySpan<KeyValuePair<string, object?>> tags)
+            where T : System.Numerics.INumber<T> => Family.Take(value, Suffix, tags);
     }
 }

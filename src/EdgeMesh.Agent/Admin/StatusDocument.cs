@@ -20,6 +20,9 @@ internal sealed record StatusDocument
     /// <summary>Absent where the tunnel is off.</summary>
     public TunnelStatus? Tunnel { get; init; }
 
+    /// <summary>Absent where names are not answered.</summary>
+    public NamesStatus? Names { get; init; }
+
     /// <summary>What this host's kernel can carry, by family.</summary>
     public ImmutableArray<HostFamilyStatus> Host { get; init; } = [];
 
@@ -208,6 +211,60 @@ internal sealed record EndpointWayStatus
     public double? RoundTripMilliseconds { get; init; }
 }
 
+/// <summary>modules.edgeDNS.</summary>
+internal sealed record NamesStatus
+{
+    /// <summary>Empty where the port cannot be had; a notice says why.</summary>
+    public required ImmutableArray<string> Listening { get; init; }
+
+    /// <summary>Whose names are answered here; empty where all are asked of the cluster's DNS.</summary>
+    public required ImmutableArray<string> Domains { get; init; }
+
+    public required int Services { get; init; }
+
+    /// <summary>False until services have been listed: until then names of the domains are answered SERVFAIL.</summary>
+    public required bool HasFacts { get; init; }
+
+    public required long Requests { get; init; }
+
+    /// <summary>By where they came from: zone, cache, upstream, stale, refused, malformed, failed.</summary>
+    public required ImmutableSortedDictionary<string, long> Answers { get; init; }
+
+    public required int CacheEntries { get; init; }
+
+    public required ImmutableArray<UpstreamStatus> Upstreams { get; init; }
+}
+
+internal sealed record UpstreamStatus
+{
+    public required string Address { get; init; }
+
+    public required bool Healthy { get; init; }
+
+    /// <summary>Absent before its first answer.</summary>
+    public double? RoundTripMilliseconds { get; init; }
+
+    public required long Sent { get; init; }
+
+    public required long Failed { get; init; }
+}
+
+/// <summary>What <c>GET /dns?name=NAME&amp;type=TYPE</c> answers.</summary>
+internal sealed record NameStatus
+{
+    /// <summary>NOERROR, NXDOMAIN, SERVFAIL …</summary>
+    public required string Code { get; init; }
+
+    /// <summary>Like <c>web.shop.svc.cluster.local. 30 A 10.96.0.10</c>.</summary>
+    public required ImmutableArray<string> Records { get; init; }
+
+    /// <summary>zone, cache, upstream, stale, refused, malformed or failed.</summary>
+    public required string Source { get; init; }
+
+    /// <summary>Why it is so, in words.</summary>
+    public required string Reason { get; init; }
+}
+
 internal sealed record TunnelStatus
 {
     public required string PeerId { get; init; }
@@ -290,4 +347,5 @@ internal sealed record TunnelRangeStatus
     WriteIndented = true,
     DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(StatusDocument))]
+[JsonSerializable(typeof(NameStatus))]
 internal sealed partial class StatusJson : JsonSerializerContext;

@@ -11,6 +11,8 @@ internal sealed record CommandHandlers
 
     public Func<StatusArguments, CancellationToken, Task<int>>? Status { get; init; }
 
+    public Func<NameArguments, CancellationToken, Task<int>>? Name { get; init; }
+
     public Func<ProbeArguments, CancellationToken, Task<int>>? Probe { get; init; }
 
     public Func<CleanupArguments, CancellationToken, Task<int>>? Cleanup { get; init; }
@@ -65,6 +67,8 @@ internal static class AgentCommandLine
         root.Subcommands.Add(ConfigCommand.Build(environment));
         if (handlers.Status is not null)
             root.Subcommands.Add(StatusCommand.Build(handlers.Status));
+        if (handlers.Name is not null)
+            root.Subcommands.Add(NameCommand.Build(handlers.Name));
         if (handlers.Probe is not null)
             root.Subcommands.Add(ProbeCommand.Build(handlers.Probe));
         if (handlers.Cleanup is not null)

@@ -28,13 +28,7 @@ internal static class StatusCommand
 {
     public static Command Build(Func<StatusArguments, CancellationToken, Task<int>> handler)
     {
-        var format = new Option<string>("--output", "-o")
-        {
-            Description = "table for people, json for programs",
-            HelpName = "table|json",
-            DefaultValueFactory = _ => "table",
-        };
-        format.AcceptOnlyFromAmong("table", "json");
+        var format = SharedOptions.Format();
         var address = SharedOptions.AdminAddress();
         var configFile = SharedOptions.ConfigFilePath();
         var command = new Command("status", "Show what the running agent on this node does: source, rules, and each service") { format, address, configFile };
@@ -43,7 +37,7 @@ internal static class StatusCommand
             {
                 AdminAddress = line.GetValue(address),
                 ConfigFilePath = line.GetValue(configFile) ?? ConfigFile.DefaultPath,
-                Format = line.GetValue(format) == "json" ? StatusFormat.Json : StatusFormat.Table,
+                Format = SharedOptions.FormatOf(line, format),
                 Output = line.InvocationConfiguration.Output,
                 Error = line.InvocationConfiguration.Error,
             },

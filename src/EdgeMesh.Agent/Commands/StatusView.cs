@@ -35,6 +35,8 @@ internal static class StatusView
             $"{data.Listener}: {data.ActiveConnections} connections now, {data.TotalConnections} in all; {data.ActiveFlows} UDP flows now, {data.TotalFlows} in all; {data.Refused} refused, {data.Shed} shed, {data.DialFailures} failed dials"));
         foreach (var family in status.Host.Where(family => family.Code != "Carries"))
             facts.AddRow("Host", Markup.Escape($"{family.Family}: {family.Code}: {family.Sentence}"));
+        if (status.Names is { } names)
+            NamesView.AddFacts(facts, names);
         if (status.Tunnel is { } tunnel)
             TunnelView.AddFacts(facts, tunnel);
         console.Write(facts);

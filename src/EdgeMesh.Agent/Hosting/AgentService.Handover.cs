@@ -153,6 +153,7 @@ internal sealed partial class AgentService
         }
 
         KeepListenersToItselfFromNowOn();
+        _names?.KeepForItself();
         LogTookOver(_predecessor.Identity);
     }
 
@@ -189,6 +190,7 @@ internal sealed partial class AgentService
     {
         _tcp?.LetSuccessorListen();
         _udp?.LetSuccessorBind();
+        _names?.KeepFromSuccessor();
         if (_draining)
             await _withdrawn.Task;
         else
@@ -208,6 +210,8 @@ internal sealed partial class AgentService
 
     private Task AloneAsync()
     {
+        if (!_draining)
+            _names?.KeepForItself();
         if (!_draining && _udp is not null)
             KeepListenersToItselfFromNowOn();
         return Task.CompletedTask;
@@ -260,7 +264,7 @@ internal sealed partial class AgentService
     {
         _handedOver = true;
         await _stop.CancelAsync();
-        await Task.WhenAll(_tcp!.StopAcceptingAsync(), _udp!.HandOverAsync(time));
+        await Task.WhenAll(_tcp!.StopAcceptingAsync(), _udp!.HandOverAsync(time), _names?.HandOverAsync() ?? Task.CompletedTask);
         // Both agents are the same peer to all others, and the port has room for one.
         await LeaveMeshAsync();
     }

@@ -6,7 +6,9 @@ using EdgeMesh.Agent.Hosting.Tunnel;
 using EdgeMesh.Agent.Options;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
+using EdgeMesh.Agent.Hosting.Names;
 using EdgeMesh.Hosts;
+using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Linux;
 using EdgeMesh.Linux.Memory;
 using EdgeMesh.Linux.Netlink;
@@ -27,6 +29,8 @@ internal sealed partial class AgentService
     private static readonly TimeSpan StartIsOver = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan BetweenLooks = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan BetweenAddressLooks = TimeSpan.FromSeconds(5);
+
+    private static readonly ObjectName ApiService = new("default", "kubernetes");
 
     private readonly Lock _policyGate = new();
     private AddressesToProtect? _addresses;
@@ -69,6 +73,16 @@ internal sealed partial class AgentService
         LogNotice(notice);
     }
 
+    private void StartNames()
+    {
+        if (!_options.Dns.Enable)
+            return;
+        _names = new NamesPart(_options, _ipv6OnDevice, _source!, () => _host!.Facts, () => _protected.Own, loggers, time, _supervisor);
+        // Who takes over answers before the predecessor may go.
+        _names.Begin();
+        AddPart("dns", _names.RunAsync);
+    }
+
     private async Task LeaveMeshAsync()
     {
         if (Interlocked.Exchange(ref _tunnel, null) is { } tunnel)
@@ -98,7 +112,6 @@ internal sealed partial class AgentService
         if (_options.Proxy.Enable)
         {
             StartWriting();
-            AddPart("host-watch", token => _host!.RunAsync(_reconciler, _ => UsePolicy(), token));
             AddPart("after-first-sync", AfterFirstSyncAsync);
         }
         else
@@ -107,6 +120,8 @@ internal sealed partial class AgentService
             await RemoveRulesAsync(cancellationToken);
         }
 
+        if (_options.Proxy.Enable || _options.Dns.Enable)
+            AddPart("host-watch", token => _host!.RunAsync(_reconciler, _ => UsePolicy(), token));
         AddPart("config-watcher", WatchConfigurationAsync);
         AddPart("address-watch", WatchAddressesAsync);
         AddPart("conntrack-watch", WatchConntrackAsync);
@@ -168,10 +183,10 @@ internal sealed partial class AgentService
     private async Task StartAdminAsync(CancellationToken cancellationToken)
     {
         var status = new StatusBuilder(
-            _options, () => _rules!, () => [.. _notices, .. RuleNotices(), .. HostNotices(), .. AdminNotices(), .. FailedParts()], () => _host!.Carriages, _source!, _reconciler!, _tcp!, _udp!, () => _tunnel?.ReadStatus(), _startedAt, time);
+            _options, () => _rules!, () => [.. _notices, .. RuleNotices(), .. HostNotices(), .. AdminNotices(), .. _names?.Notices ?? [], .. FailedParts()], () => _host!.Carriages, _source!, _reconciler!, _tcp!, _udp!, () => _tunnel?.ReadStatus(), () => _names?.ReadStatus(), _startedAt, time);
         var admin = new AdminListener(
             _options.Admin,
-            () => new AdminServer(_options.Admin, _options.NodeName, Health, token => status.BuildAsync(_draining ? "draining" : "running", token), loggers, time),
+            () => new AdminServer(_options.Admin, _options.NodeName, Health, token => status.BuildAsync(_draining ? "draining" : "running", token), _names is { } names ? names.AskAsync : null, loggers, time),
             _supervisor, time, loggers.CreateLogger<AdminListener>());
         _admin = admin;
         await admin.StartAsync(cancellationToken);
@@ -318,7 +333,8 @@ internal sealed partial class AgentService
         Protected = addresses,
         HonoursAllowAddress = options.Source is ClusterSource.Manifests,
         FilterMode = options.Proxy.FilterMode,
-        ExcludedServices = [.. options.Proxy.ExcludeServices],
+        // At the edge its endpoints cannot be reached, and catching it would cut pods off from what KubeEdge put in its place.
+        ExcludedServices = options.Source is ClusterSource.MetaServer ? [.. options.Proxy.ExcludeServices, ApiService] : [.. options.Proxy.ExcludeServices],
         NodeName = options.NodeName,
     };
 }

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using EdgeMesh.Agent.Admin;
 using EdgeMesh.Agent.Commands;
 using EdgeMesh.Agent.Hosting.Handover;
+using EdgeMesh.Agent.Hosting.Names;
 using EdgeMesh.Agent.Hosting.Tunnel;
 using EdgeMesh.Agent.Options;
 using EdgeMesh.Forwarding;
@@ -51,6 +52,7 @@ internal sealed partial class AgentService(
     private AdminListener? _admin;
     private TunnelPart? _tunnel;
     private string? _tunnelOff;
+    private NamesPart? _names;
     private HostWatch? _host;
 
     public async Task StartAsync(CancellationToken cancellationToken)
@@ -97,7 +99,10 @@ internal sealed partial class AgentService(
         });
         await StartReconcilingAsync(_planning, cancellationToken);
 
-        // 9. Admin.
+        // 9. Names. In a takeover they are answered by both until the predecessor leaves them to this one.
+        StartNames();
+
+        // 10. Admin.
         if (_predecessor is null)
             await StartAdminAsync(cancellationToken);
         else
@@ -123,7 +128,7 @@ internal sealed partial class AgentService(
         var limit = _inForce.Proxy.DrainTimeout;
         LogDraining(_tcp?.ReadStatistics().Active ?? 0, _udp?.Statistics().FlowsActive ?? 0, limit.TotalSeconds);
         var flows = _udp?.DrainAsync(limit, time) ?? Task.FromResult(true);
-        var served = _tunnel?.DrainAsync(limit) ?? Task.CompletedTask;
+        var served = Task.WhenAll(_tunnel?.DrainAsync(limit) ?? Task.CompletedTask, _names?.StopAsync() ?? Task.CompletedTask);
         var cut = _tcp is null ? 0 : await _tcp.DrainAsync(limit);
         await Task.WhenAll(flows, served);
         await LeaveMeshAsync();
@@ -147,6 +152,8 @@ internal sealed partial class AgentService(
             await _tcp.DisposeAsync();
         if (_udp is not null)
             await _udp.DisposeAsync();
+        if (_names is not null)
+            await _names.DisposeAsync();
         await LeaveMeshAsync();
         (_source as IDisposable)?.Dispose();
         CloseRules();
@@ -186,6 +193,7 @@ internal sealed partial class AgentService(
         HasBeaten = _heart?.HasBeaten ?? true,
         FailedParts = FailedParts(),
         TunnelLoop = _tunnel?.Loop,
+        NamesFault = _names?.Fault,
         TunnelFault = _tunnelOff ?? _tunnel?.Fault,
     };
 }

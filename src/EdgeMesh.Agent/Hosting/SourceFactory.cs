@@ -32,6 +32,7 @@ internal static class SourceFactory
             Qps = options.Qps,
             Burst = options.Burst,
             NodeName = options.NodeName,
+            ForNames = options.Dns is { Enable: true, CacheOnly: null },
             OnSocket = markSocket,
             IsClockSynchronised = () => KernelClock.IsSynchronised,
         };

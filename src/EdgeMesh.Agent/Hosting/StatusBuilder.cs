@@ -26,6 +26,7 @@ internal sealed class StatusBuilder(
     TcpForwarder tcp,
     UdpForwarder udp,
     Func<MeshStatus?> mesh,
+    Func<NamesStatus?> names,
     long startedAt,
     TimeProvider time)
 {
@@ -85,6 +86,7 @@ internal sealed class StatusBuilder(
             },
             DataPath = DataPath(),
             Host = options.Proxy.Enable ? [.. rules.Backend.Families.Select(family => Host(family, host().Of(family)))] : [],
+            Names = names(),
             Tunnel = peers is null ? null : TunnelStatusWords.Of(peers, state.Reachability),
             Services = [.. state.Plan.Services.Select(service => Service(service, traffic, ways))],
         };

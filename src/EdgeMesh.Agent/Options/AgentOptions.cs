@@ -6,6 +6,7 @@ using EdgeMesh.Forwarding;
 using EdgeMesh.Hosts;
 using EdgeMesh.Kubernetes.Access;
 using EdgeMesh.Kubernetes.Api;
+using EdgeMesh.Names;
 using EdgeMesh.Netfilter.Iptables;
 using EdgeMesh.Planning;
 using Microsoft.Extensions.Logging;
@@ -44,6 +45,8 @@ internal sealed record AgentOptions
     public required EdgeProxyOptions Proxy { get; init; }
 
     public required EdgeTunnelOptions Tunnel { get; init; }
+
+    public required EdgeDnsOptions Dns { get; init; }
 }
 
 internal sealed record EdgeProxyOptions
@@ -101,6 +104,27 @@ internal sealed record EdgeTunnelOptions
     public required EdgeTunnelLimits? Limits { get; init; }
 
     public required DevicePattern Devices { get; init; }
+}
+
+internal sealed record EdgeDnsOptions
+{
+    public required bool Enable { get; init; }
+
+    public required int ListenPort { get; init; }
+
+    /// <summary>Beside those of the device.</summary>
+    public required ImmutableArray<IPAddress> ListenAddresses { get; init; }
+
+    public required ImmutableArray<IPNetwork> AllowedClients { get; init; }
+
+    public required ImmutableArray<string> Domains { get; init; }
+
+    public required UpstreamRules Upstream { get; init; }
+
+    public required string ResolvConf { get; init; }
+
+    /// <summary>Null: names are answered here, and what upstream says is kept as long as it says.</summary>
+    public required TimeSpan? CacheOnly { get; init; }
 }
 
 internal sealed record EdgeTunnelLimits(int StreamsIn, int StreamsOut, int PeerStreamsIn, int PeerStreamsOut);

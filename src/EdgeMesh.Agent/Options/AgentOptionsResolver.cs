@@ -1,7 +1,10 @@
 using EdgeMesh.Agent.Admin;
+using System.Collections.Immutable;
 using System.Net;
 using EdgeMesh.Kubernetes.Access;
+using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Kubernetes.Yaml;
+using EdgeMesh.Names;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Agent.Options;
@@ -20,7 +23,6 @@ internal static class AgentOptionsResolver
         ReferencedFiles.Check(config, source, findings);
         if (findings.HasFaults)
             return null;
-        CheckNames(config, kind, source, findings);
 
         var maxConnections = config.Get(EdgeProxyKeys.MaxConnections);
         return new AgentOptions
@@ -42,7 +44,7 @@ internal static class AgentOptionsResolver
             {
                 Enable = config.Get(EdgeProxyKeys.ProxyEnable),
                 FilterMode = config.Get(EdgeProxyKeys.FilterMode),
-                ExcludeServices = config.Get(EdgeProxyKeys.ExcludeServices),
+                ExcludeServices = Excluded(config),
                 ChainPrefix = config.Get(EdgeProxyKeys.Prefix),
                 Backend = config.Get(EdgeProxyKeys.Backend),
                 DataPath = config.Get(EdgeProxyKeys.Path),
@@ -58,7 +60,18 @@ internal static class AgentOptionsResolver
                 MaxUdpFlows = config.Get(EdgeProxyKeys.MaxUdpFlows),
             },
             Tunnel = Tunnel(config),
+            Dns = Dns(config, kind, source),
         };
+    }
+
+    /// <summary>Whoever has the cluster's DNS asked by this node needs a way to it where there is no kube-proxy: then it is left alone only
+    /// where the file says so.</summary>
+    private static ImmutableArray<ObjectName> Excluded(AgentConfig config)
+    {
+        var excluded = config.Get(EdgeProxyKeys.ExcludeServices);
+        return config.Get(EdgeDnsKeys.CacheEnable) && config.Get(EdgeDnsKeys.DnsEnable) != Switch.Off && !config.IsSet(EdgeProxyKeys.ExcludeServices)
+            ? [.. excluded.Where(service => service.Namespace != "kube-system")]
+            : excluded;
     }
 
     private static EdgeTunnelOptions Tunnel(AgentConfig config) => new()
@@ -125,17 +138,49 @@ internal static class AgentOptionsResolver
         TlsPrivateKeyFile = config.Get(KubeApiKeys.MetaServerKey),
     };
 
-    /// <summary>On an edge node of the Go agent every pod asks it for every name, without a line in its file.</summary>
-    private static void CheckNames(AgentConfig config, NodeKind kind, ClusterSource source, FindingList findings)
+    /// <summary>Where the file does not say, it is on where the Go agent has it on: on edge nodes, whose pods ask it for every name.</summary>
+    private static EdgeDnsOptions Dns(AgentConfig config, NodeKind kind, ClusterSource source) => new()
     {
-        var key = ConfigSchema.ByPath[NotBuiltKeys.EdgeDnsSwitch];
-        var isOn = config.IsSet(key) ? config.TextOf(key) == "true" : kind == NodeKind.Edge && source is ClusterSource.MetaServer;
-        if (!isOn)
+        Enable = config.Get(EdgeDnsKeys.DnsEnable) switch
+        {
+            Switch.On => true,
+            Switch.Off => false,
+            _ => kind == NodeKind.Edge && source is ClusterSource.MetaServer,
+        },
+        ListenPort = config.Get(EdgeDnsKeys.ListenPort),
+        ListenAddresses = config.Get(EdgeDnsKeys.ListenAddresses),
+        AllowedClients = config.Get(EdgeDnsKeys.AllowedClients),
+        Domains = config.Get(EdgeDnsKeys.Domains),
+        ResolvConf = config.Get(EdgeDnsKeys.ResolvConf),
+        CacheOnly = config.Get(EdgeDnsKeys.CacheEnable) ? TimeSpan.FromSeconds(config.Get(EdgeDnsKeys.CacheTtl)) : null,
+        Upstream = new UpstreamRules
+        {
+            Servers = config.Get(config.Get(EdgeDnsKeys.CacheEnable) ? EdgeDnsKeys.CacheUpstreams : EdgeDnsKeys.Upstreams),
+            StubDomains = config.Get(EdgeDnsKeys.StubDomains),
+            FindClusterDns = config.Get(EdgeDnsKeys.CacheEnable) && config.Get(EdgeDnsKeys.AutoDetect),
+        },
+    };
+
+    private static void CheckNames(AgentConfig config, FindingList findings)
+    {
+        if (config.Get(EdgeDnsKeys.DnsEnable) == Switch.Off)
             return;
-        findings.WarnAboveAll(NotBuiltKeys.EdgeDnsSwitch,
-            $"names of services will not be answered on this {(kind == NodeKind.Edge ? "edge " : "")}node: this release has no edge DNS"
-            + (config.IsSet(key) ? "" : ", which the Go agent has here unless it is switched off"),
-            $"have pods ask another DNS server (clusterDNS in edgecore.yaml), then write 'enable: false' here; until then leave nodes whose pods ask {config.Get(CommonKeys.DeviceAddress)} to the Go agent");
+        var port = config.Get(EdgeDnsKeys.ListenPort);
+        if (port == config.Get(EdgeProxyKeys.ListenPort))
+            findings.Fault(config.MarkOf(EdgeDnsKeys.ListenPort), EdgeDnsKeys.ListenPort.Path, $"port {port} is also {EdgeProxyKeys.ListenPort.Path}", "give them different ports");
+        if (config.Get(EdgeDnsKeys.CacheEnable) && !config.Get(EdgeDnsKeys.AutoDetect) && config.Get(EdgeDnsKeys.CacheUpstreams).IsEmpty)
+        {
+            findings.Fault(config.MarkOf(EdgeDnsKeys.CacheEnable), EdgeDnsKeys.CacheEnable.Path,
+                "keeps answers of nobody: autoDetect is false, and upstreamServers is empty", $"write 'autoDetect: true', or name the cluster's DNS in {EdgeDnsKeys.CacheUpstreams.Path}");
+        }
+
+        if (config.Get(EdgeDnsKeys.CacheEnable) && !config.Get(EdgeDnsKeys.Upstreams).IsEmpty)
+            findings.Warn(config.MarkOf(EdgeDnsKeys.Upstreams), EdgeDnsKeys.Upstreams.Path, $"is not looked at while {EdgeDnsKeys.CacheEnable.Path} is true", $"write them to {EdgeDnsKeys.CacheUpstreams.Path}");
+        foreach (var address in config.Get(EdgeDnsKeys.ListenAddresses).Where(address => address.Equals(IPAddress.Any) || address.Equals(IPAddress.IPv6Any)))
+        {
+            findings.Fault(config.MarkOf(EdgeDnsKeys.ListenAddresses), EdgeDnsKeys.ListenAddresses.Path,
+                $"{address} would take the port on every address, and other resolvers of this node have it on theirs", "name addresses of this node one by one");
+        }
     }
 
     private static void CheckTunnel(AgentConfig config, FindingList findings)
@@ -175,6 +220,7 @@ internal static class AgentOptionsResolver
     private static void CheckTogether(AgentConfig config, FindingList findings)
     {
         CheckTunnel(config, findings);
+        CheckNames(config, findings);
         var admin = config.Get(CommonKeys.AdminAddress);
         var mark = config.MarkOf(CommonKeys.AdminAddress);
         var inPlace = config.Get(CommonKeys.AdminSocket).Length > 0;

@@ -118,7 +118,7 @@ internal sealed class ConfigBinder(AgentConfig config, FindingList findings)
     private void WarnOfNotBuiltParts()
     {
         var parts = ConfigSchema.Keys
-            .Where(key => key.Status == KeyStatus.NotBuilt && key.Part != NotBuiltKeys.EdgeDns && IsOn(key))
+            .Where(key => key.Status == KeyStatus.NotBuilt && IsOn(key))
             .Select(key => (Path: key.Part!, Line: config.MarkOf(SwitchOf(key)).Line))
             .DistinctBy(p => p.Path)
             .ToList();

@@ -44,10 +44,6 @@ internal sealed class FindingList(string file)
             _warnings.Add(new ConfigFinding(file, mark.Line, mark.Column, path, what, remedy));
     }
 
-    /// <summary>What a person must have read, whatever else there is to say: it comes before all other warnings.</summary>
-    public void WarnAboveAll(string path, string what, string remedy) =>
-        _warnings.Insert(0, new ConfigFinding(file, 0, 0, path, what, remedy));
-
     public IReadOnlyList<ConfigFinding> Faults()
     {
         var sorted = _faults.OrderBy(f => f.Line).ThenBy(f => f.Column).ToList();

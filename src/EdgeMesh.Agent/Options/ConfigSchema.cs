@@ -10,7 +10,7 @@ internal static class ConfigSchema
     public const string KindValue = "EdgeMeshAgent";
 
     public static ImmutableArray<ConfigKey> Keys { get; } =
-        [.. KubeApiKeys.Root, .. KubeApiKeys.All, .. CommonKeys.All, .. EdgeProxyKeys.All, .. EdgeTunnelKeys.All, .. NotBuiltKeys.All, .. RetiredKeys.All];
+        [.. KubeApiKeys.Root, .. KubeApiKeys.All, .. CommonKeys.All, .. EdgeProxyKeys.All, .. EdgeTunnelKeys.All, .. EdgeDnsKeys.All, .. NotBuiltKeys.All, .. RetiredKeys.All];
 
     public static FrozenDictionary<string, ConfigKey> ByPath { get; } = Keys.ToFrozenDictionary(k => k.Path, StringComparer.Ordinal);
 
@@ -22,6 +22,8 @@ internal static class ConfigSchema
         ["modules.edgeProxy"] = "Takes the connections of services before kube-proxy sees them, and forwards them.",
         ["modules.edgeTunnel"] = "Carries connections to nodes that cannot be reached directly: another LAN, behind NAT, cloud to edge.",
         ["modules.edgeTunnel.tunnelLimitConfig"] = "Bounds of the tunnel; above them new connections are refused and counted, and those that stand go on.",
+        ["modules.edgeDNS"] = "Answers pods' questions for names: those of services itself, also while the node is offline, all others from upstream. Pods ask it where kubelet's clusterDNS is the address of the device.",
+        ["modules.edgeDNS.cacheDNS"] = "In place of that: keeps the answers of the cluster's own DNS, and answers nothing itself.",
         ["modules.edgeProxy.limits"] = "Bounds of the user-mode proxy; above them new connections are refused and counted, and the agent lives on.",
     }.ToFrozenDictionary(StringComparer.Ordinal);
 

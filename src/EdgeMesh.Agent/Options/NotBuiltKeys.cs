@@ -6,12 +6,6 @@ namespace EdgeMesh.Agent.Options;
 /// is right when the part arrives.</summary>
 internal static class NotBuiltKeys
 {
-    /// <summary>The one part whose lack stops what users' pods do all the time; told apart from the others.</summary>
-    public const string EdgeDns = "modules.edgeDNS";
-
-    /// <summary>Where the file does not say, the Go agent has it on edge nodes and off elsewhere.</summary>
-    public const string EdgeDnsSwitch = EdgeDns + ".enable";
-
     public static IReadOnlyList<ConfigKey> All { get; } =
     [
         .. Of("commonConfig.pprofConfig", "commonConfig.pprofConfig.enableProfiling",
@@ -25,13 +19,6 @@ internal static class NotBuiltKeys
             Integer("modules.edgeProxy.loadBalancer.consistentHash.partitionCount", 100, 1, 1_000_000, "Parts of the hash ring."),
             Integer("modules.edgeProxy.loadBalancer.consistentHash.replicationFactor", 10, 1, 100_000, "Places of an endpoint on the ring."),
             Number("modules.edgeProxy.loadBalancer.consistentHash.load", 1.25, "How far above the average one endpoint may be loaded.")),
-        .. Of(EdgeDns, EdgeDnsSwitch,
-            Boolean(EdgeDnsSwitch, false, "Answers for service names on edge nodes."),
-            Port("modules.edgeDNS.listenPort", 53, "Its port."),
-            Boolean("modules.edgeDNS.cacheDNS.enable", false, "Keep answers of the cluster DNS."),
-            Boolean("modules.edgeDNS.cacheDNS.autoDetect", true, "Find the cluster DNS by itself."),
-            TextList("modules.edgeDNS.cacheDNS.upstreamServers", "Or name its addresses."),
-            Integer("modules.edgeDNS.cacheDNS.cacheTTL", 30, 0, 86_400, "Seconds that an answer is kept.")),
         .. Of("modules.edgeCNI", "modules.edgeCNI.enable",
             Boolean("modules.edgeCNI.enable", false, "Pod addresses across networks."),
             Text("modules.edgeCNI.encapsulationIP", "", "Outer address."),

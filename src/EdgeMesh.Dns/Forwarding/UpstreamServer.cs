@@ -71,6 +71,18 @@ public sealed record UpstreamTable(ImmutableArray<UpstreamRoute> Routes)
 {
     public static UpstreamTable Empty { get; } = new([]);
 
+    /// <summary>Whether the same are asked for the same.</summary>
+    public bool IsSameAs(UpstreamTable other)
+    {
+        ArgumentNullException.ThrowIfNull(other);
+        return Routes.Length == other.Routes.Length
+            && Routes.Zip(other.Routes).All(pair => pair.First.Domain.AsSpan().SequenceEqual(pair.Second.Domain.AsSpan()) && pair.First.Servers.AsSpan().SequenceEqual(pair.Second.Servers.AsSpan()));
+    }
+
+    /// <summary>For people: <c>corp.example: 10.0.0.53:53; 192.0.2.1:53, 192.0.2.2:53</c>.</summary>
+    public override string ToString() => Routes.IsEmpty ? "nobody" : string.Join("; ", Routes.Select(route =>
+        (route.Domain.Length > 1 ? WireName.ToText(route.Domain.AsSpan()).TrimEnd('.') + ": " : "") + string.Join(", ", route.Servers)));
+
     /// <summary>One group for every name.</summary>
     public static UpstreamTable ForAll(params ReadOnlySpan<UpstreamServer> servers) => new([new UpstreamRoute([0], [.. servers])]);
 }

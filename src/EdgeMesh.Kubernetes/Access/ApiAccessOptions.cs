@@ -27,6 +27,9 @@ public sealed record ApiAccessOptions
     /// because current metaServers corrupt listed EndpointSlices.</summary>
     public bool? UseEndpointSlices { get; init; }
 
+    /// <summary>Everything that has a name is wanted: headless services' endpoints too, and namespaces.</summary>
+    public bool ForNames { get; init; }
+
     public Func<string, string?> Environment { get; init; } = System.Environment.GetEnvironmentVariable;
 
     /// <summary>Whether this machine's clock is kept right by anybody. Where it is not, it alone refuses no server's certificate.</summary>

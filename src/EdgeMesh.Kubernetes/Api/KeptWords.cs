@@ -5,11 +5,12 @@ namespace EdgeMesh.Kubernetes.Api;
 
 /// <summary>Labels or annotations that decide something in a service proxy. The rest is dropped while reading: with 10,000
 /// services the labels of people's own (charts, teams, versions) would be most of the memory.</summary>
-/// <param name="prefixes">A key that begins with one of these is kept; each holds <c>kubernetes.io/</c> or <c>kubeedge.io/</c>.</param>
+/// <param name="prefixes">A key that begins with one of these is kept; each holds <c>kubernetes.io/</c> or <c>kubeedge.io/</c>, or is <see cref="Service.AppLabel"/>.</param>
 internal sealed class KeptWords(params string[] prefixes) : JsonShape<ImmutableDictionary<string, string>>
 {
     public static KeptWords Labels { get; } = new(
         EndpointSlice.ServiceNameLabel,
+        Service.AppLabel,
         "kubernetes.io/hostname",
         "service.kubernetes.io/",
         "service.edgemesh.kubeedge.io/",
@@ -59,6 +60,6 @@ internal sealed class KeptWords(params string[] prefixes) : JsonShape<ImmutableD
     public override bool IsAbsent(ImmutableDictionary<string, string> value) => value.IsEmpty;
 
     private bool Keeps(ref Utf8JsonReader reader) =>
-        (reader.ValueIsEscaped || reader.ValueSpan.IndexOf("kubernetes.io/"u8) >= 0 || reader.ValueSpan.IndexOf("kubeedge.io/"u8) >= 0)
+        (reader.ValueIsEscaped || reader.ValueSpan.IndexOf("kubernetes.io/"u8) >= 0 || reader.ValueSpan.IndexOf("kubeedge.io/"u8) >= 0 || reader.ValueTextEquals(Service.AppLabel))
         && Keeps(reader.GetString()!);
 }

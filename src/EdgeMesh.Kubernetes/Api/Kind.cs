@@ -38,7 +38,10 @@ public abstract class Kind(string apiVersion, string plural, string name)
     /// <summary>Asked for by the name of this agent's node alone, where that is known; what it says of the node is a fact of its own.</summary>
     internal bool IsOwnNode { get; init; }
 
-    /// <summary>Labels that the server is to select by; null: all objects.</summary>
+    /// <summary>Asked for where names are answered, and nowhere else.</summary>
+    internal bool IsForNames { get; init; }
+
+    /// <summary>Labels that the server is to select by where names are not answered; null: all objects.</summary>
     internal string? Selector { get; init; }
 
     /// <summary>What its lines in the cache begin with, never to be changed; null: it is not cached.</summary>
@@ -137,5 +140,9 @@ public static class Kinds
 
     public static Kind<Node> Nodes { get; } = new("v1", "nodes", "Node", Node.Schema) { IsNamespaced = false, IsOwnNode = true };
 
-    public static ImmutableArray<Kind> All { get; } = [Services, EndpointSlices, Endpoints, Nodes];
+    /// <summary>A cluster's role of an older release may not grant them; names of services are answered all the same.</summary>
+    public static Kind<Namespace> Namespaces { get; } = new("v1", "namespaces", "Namespace", Namespace.Schema)
+    { IsNamespaced = false, IsOptional = true, IsForNames = true, CachedAs = "namespace" };
+
+    public static ImmutableArray<Kind> All { get; } = [Services, EndpointSlices, Endpoints, Nodes, Namespaces];
 }

@@ -46,6 +46,9 @@ public abstract record KubernetesObject
 
 public sealed record Service : KubernetesObject
 {
+    /// <summary>By which the cluster's DNS is known, whatever its service is called: <c>kube-dns</c>.</summary>
+    public const string AppLabel = "k8s-app";
+
     public ServiceSpec Spec { get; internal set; } = new();
 
     internal static ObjectSchema<Service> Schema { get; } = new(() => new())
@@ -286,6 +289,12 @@ public sealed record Node : KubernetesObject
     {
         { "spec", JsonShapes.Object(NodeSpec.Schema), o => o.Spec, (ref o, v) => o.Spec = v ?? new() },
     };
+}
+
+/// <summary>That it exists is all that is asked.</summary>
+public sealed record Namespace : KubernetesObject
+{
+    internal static ObjectSchema<Namespace> Schema { get; } = new(() => new());
 }
 
 public sealed record NodeSpec

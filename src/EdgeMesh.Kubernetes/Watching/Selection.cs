@@ -20,14 +20,17 @@ internal sealed record Selection
     /// when one ends its watch the other's falls silent; a requirement that is always true makes ours our own.</summary>
     public string? WatchLabels { get; init; }
 
+    /// <summary>Everything that has a name is wanted.</summary>
+    public bool ForNames { get; init; }
+
     /// <summary>Quirks of a metaServer apply.</summary>
     public bool AtMetaServer { get; init; }
 
     public bool Wants(KubernetesObject value)
     {
         // The API's own service: its endpoints are not reachable from the edge, and catching it would cut the agent off.
-        return !value.Metadata.Labels.ContainsKey(HeadlessLabel)
-            && !(AtMetaServer && value.Metadata is { Name: "kubernetes", Namespace: "default" });
+        return ForNames || (!value.Metadata.Labels.ContainsKey(HeadlessLabel)
+            && !(AtMetaServer && value.Metadata is { Name: "kubernetes", Namespace: "default" }));
     }
 
     /// <summary>Current metaServers list every EndpointSlice with the single endpoint 127.0.0.1, which no API server accepts.</summary>

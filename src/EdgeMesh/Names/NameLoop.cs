@@ -91,8 +91,6 @@ internal sealed class NameLoop : IAnswerSink, IUpstreamSockets, ITimed
 
     internal ILogger Logger { get; }
 
-    internal uint Mark => _options.Mark;
-
     internal X509Certificate2Collection? UpstreamAuthorities => _options.UpstreamAuthorities;
 
     internal DeadlineQueue Idle { get; }

@@ -17,6 +17,7 @@ public sealed record NameAnswer(byte[] Message, AnswerSource Source);
 public sealed class NameServer : IAsyncDisposable
 {
     private static readonly TimeSpan StopLimit = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan AcceptLinger = TimeSpan.FromMilliseconds(500);
 
     private readonly NameLoop _names;
     private readonly TimeProvider _time;
@@ -88,23 +89,37 @@ public sealed class NameServer : IAsyncDisposable
         return await asker.Task.WaitAsync(cancellationToken);
     }
 
+    /// <summary>A successor may open its sockets at the same addresses, and gets nothing yet: it may hang at any moment.</summary>
+    public void KeepFromSuccessor() => SteerTo(0);
+
     /// <summary>New requests and connections go to the socket that was opened after ours at the same address, a successor's; what has
     /// arrived here is still answered.</summary>
-    public void SteerToSuccessor()
-    {
-        foreach (var listener in _names.Datagrams)
-            listener.SteerTo(1);
-        foreach (var listener in _names.Streams)
-            listener.SteerTo(1);
-    }
+    public void SteerToSuccessor() => SteerTo(1);
 
-    /// <summary>Ends <see cref="SteerToSuccessor"/>.</summary>
+    /// <summary>Ends the steering, ours or that of a predecessor whose sockets are gone.</summary>
     public void SpreadOverAll()
     {
         foreach (var listener in _names.Datagrams)
             listener.SpreadOverAll();
         foreach (var listener in _names.Streams)
             listener.SpreadOverAll();
+    }
+
+    private void SteerTo(int place)
+    {
+        foreach (var listener in _names.Datagrams)
+            listener.SteerTo(place);
+        foreach (var listener in _names.Streams)
+            listener.SteerTo(place);
+    }
+
+    /// <summary>Leaves new requests to a successor, answers what has arrived here or waits for an upstream, up to the deadline, and ends.</summary>
+    public async Task HandOverAsync(TimeSpan deadline)
+    {
+        SteerToSuccessor();
+        // Connections that were begun with ours before that are through by then.
+        await Task.Delay(AcceptLinger, _time);
+        await StopAsync(deadline);
     }
 
     /// <summary>Stops listening, waits for what upstreams were asked, up to the deadline, and ends.</summary>

@@ -24,9 +24,6 @@ public sealed record NameServerOptions
     /// <summary>Answers by UDP for one client address in a second.</summary>
     public int MaxAnswersPerSecond { get; init; } = 200_000;
 
-    /// <summary>SO_MARK of every socket towards an upstream, so that our own rules do not catch it; 0: none.</summary>
-    public uint Mark { get; init; }
-
     /// <summary>Whose certificates upstreams may have that are asked by TLS; null: the host's.</summary>
     public X509Certificate2Collection? UpstreamAuthorities { get; init; }
 

@@ -41,9 +41,7 @@ internal sealed class ServiceNames
 
     /// <summary>SVC.NS as labels in small letters; null: these are none that DNS can have.</summary>
     public static byte[]? KeyOf(ObjectName name, LabelPool labels) =>
-        labels.Of(name.Name) is { } service && labels.Of(name.Namespace) is { } @namespace
-            ? [(byte)service.Length, .. service, (byte)@namespace.Length, .. @namespace]
-            : null;
+        labels.WithLength(name.Name) is { } service && labels.WithLength(name.Namespace) is { } @namespace ? [.. service, .. @namespace] : null;
 
     public static ServiceNames Build(Service service, byte[] key, EndpointSlice[] slices, Endpoints? endpoints, LabelPool labels)
     {
@@ -104,6 +102,9 @@ internal sealed class LabelPool
         WireName.ToLower(label, label);
         return label;
     }
+
+    /// <summary>As it stands in a message, with its length in front; null: no label.</summary>
+    public byte[]? WithLength(string text) => Of(text) is { } label ? [(byte)label.Length, .. label] : null;
 
     public byte[]? OfPort(string? name) => string.IsNullOrEmpty(name) ? [] : Kept(name);
 

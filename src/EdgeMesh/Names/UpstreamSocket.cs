@@ -44,13 +44,14 @@ internal sealed unsafe class UpstreamSocket : ISocketOwner
         UpstreamSocket socket;
         if (exchange.Path == UpstreamPath.Udp)
         {
-            if (DatagramSocket.TryConnect(remote, names.Mark, out var datagrams) != 0)
+            // Without our mark: an upstream may be a service, the cluster's own DNS above all, and is reached as one.
+            if (DatagramSocket.TryConnect(remote, mark: 0, out var datagrams) != 0)
                 return false;
             socket = new UpstreamSocket(names, exchange, datagrams!);
         }
         else
         {
-            var descriptor = TcpSocket.Connect(remote, names.Mark, hasBytes: true);
+            var descriptor = TcpSocket.Connect(remote, mark: 0, hasBytes: true);
             if (descriptor < 0)
                 return false;
             TcpSocket.SendAtOnce(descriptor);

@@ -93,7 +93,7 @@ internal sealed class UpstreamTls(NameLoop names, UpstreamServer server, Supervi
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         limit.CancelAfter(HandshakeLimit);
-        var descriptor = TcpSocket.Connect(InetEndpoint.From(server.Address), names.Mark);
+        var descriptor = TcpSocket.Connect(InetEndpoint.From(server.Address), mark: 0);
         if (descriptor < 0)
             throw new IOException(Errno.Describe(-descriptor));
         TcpSocket.SendAtOnce(descriptor);

@@ -29,6 +29,7 @@ internal sealed class ZoneIndex
     private readonly Seen<Service> _seenServices = new();
     private readonly Seen<EndpointSlice> _seenSlices = new();
     private readonly Seen<Endpoints> _seenEndpoints = new();
+    private readonly Seen<Namespace> _seenNamespaces = new();
     private readonly Dictionary<ObjectName, EndpointSlice[]> _slices = [];
     private readonly HashSet<ObjectName> _changed = [];
     private readonly LabelPool _labels = new();
@@ -62,6 +63,12 @@ internal sealed class ZoneIndex
 
         foreach (var name in _changed)
             Replace(name, facts);
+        // Most are known by their services; one without any exists too.
+        _seenNamespaces.Take(facts.Of(Kinds.Namespaces), (before, now) =>
+        {
+            if (before is null || now is null)
+                CountNamespace(_labels.WithLength((before ?? now)!.Metadata.Name), now is null ? -1 : 1);
+        });
         _hasFacts = true;
         return _changed.Count;
     }
@@ -109,20 +116,21 @@ internal sealed class ZoneIndex
             now.Of = service;
             _services[key] = now;
             if (before is null)
-                CountNamespace(now, 1);
+                CountNamespace(now.Namespace.ToArray(), 1);
         }
         else if (before is not null)
         {
             _services.TryRemove(key, out _);
-            CountNamespace(before, -1);
+            CountNamespace(before.Namespace.ToArray(), -1);
         }
 
         ReplacePointers(before, now);
     }
 
-    private void CountNamespace(ServiceNames service, int by)
+    private void CountNamespace(byte[]? label, int by)
     {
-        var label = service.Namespace.ToArray();
+        if (label is null)
+            return;
         var count = _namespaces.GetValueOrDefault(label) + by;
         if (count > 0)
             _namespaces[label] = count;

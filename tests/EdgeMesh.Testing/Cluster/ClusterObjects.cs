@@ -49,6 +49,8 @@ public static class ClusterObjects
         return meta with { Labels = meta.Labels.SetItem(label, value) };
     }
 
+    public static Namespace Namespace(string name) => new() { Metadata = new ObjectMeta { Name = name } };
+
     public static Service Labelled(this Service service, string label, string value = "")
     {
         ArgumentNullException.ThrowIfNull(service);
@@ -74,6 +76,7 @@ public static class ClusterObjects
             Service service => facts with { Services = facts.Services.SetItem(service.Key, service) },
             EndpointSlice slice => facts with { EndpointSlices = facts.EndpointSlices.SetItem(slice.Key, slice) },
             Endpoints endpoints => facts with { Endpoints = facts.Endpoints.SetItem(endpoints.Key, endpoints) },
+            Namespace place => facts.With(Kinds.Namespaces, facts.Of(Kinds.Namespaces).SetItem(place.Key, place)),
             Node node => facts with { NodeLabels = node.Metadata.Labels },
             _ => throw new ArgumentException($"Facts hold no {item?.GetType().Name ?? "null"}.", nameof(item)),
         };

@@ -22,7 +22,7 @@ public sealed class AdminServerTests : IAsyncLifetime
     {
         Interlocked.Increment(ref _built);
         throw new IOException("no status here");
-    }, NullLoggerFactory.Instance, TimeProvider.System);
+    }, names: null, NullLoggerFactory.Instance, TimeProvider.System);
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
@@ -81,7 +81,7 @@ public sealed class AdminServerTests : IAsyncLifetime
         var socket = new AdminEndpoint.UnixSocket(Path.Combine(folder.Path, "of-its-own", "admin.sock"));
         for (var i = 0; i < 2; i++)
         {
-            var server = new AdminServer(socket, "edge-1", () => Healthy, _ => throw new IOException("no status here"), NullLoggerFactory.Instance, TimeProvider.System);
+            var server = new AdminServer(socket, "edge-1", () => Healthy, _ => throw new IOException("no status here"), names: null, NullLoggerFactory.Instance, TimeProvider.System);
             await server.StartAsync(Token);
             Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(socket.Path));
             Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute, File.GetUnixFileMode(Path.GetDirectoryName(socket.Path)!));

@@ -1,6 +1,7 @@
 using System.Diagnostics.Metrics;
 using EdgeMesh.Agent.Admin;
 using EdgeMesh.Agent.Hosting;
+using EdgeMesh.Agent.Hosting.Names;
 using EdgeMesh.Agent.Hosting.Tunnel;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Forwarding.Udp;
@@ -90,7 +91,7 @@ public sealed class MetricsTests
     public async Task EveryMetricIsInTheDocumentAndTheDocumentHoldsNoOther()
     {
         var names = new SortedSet<string>(StringComparer.Ordinal);
-        using var listener = new MeterListener { InstrumentPublished = (instrument, _) => names.Add(instrument.Name) };
+        using var listener = new MeterListener { InstrumentPublished = (instrument, _) => names.Add(FamilyOf(instrument)) };
         await using (new AgentInstruments())
             listener.Start();
         names.RemoveWhere(name => !name.StartsWith("edgemesh_", StringComparison.Ordinal) || name == "edgemesh_escapes");
@@ -99,6 +100,24 @@ public sealed class MetricsTests
             .Where(line => line.StartsWith("| `edgemesh_", StringComparison.Ordinal)).Select(line => line.Split('`')[1]);
         Assert.Equal(names, document.Order(StringComparer.Ordinal));
     }
+
+    [Fact]
+    public void AHistogramThatSomebodyElseKeepsIsReadByItsParts()
+    {
+        using var meter = new Meter("EdgeMesh.Parts");
+        KeyValuePair<string, object?> to = new("to", "a");
+        meter.CreateObservableCounter("edgemesh_parts_seconds_bucket", () => (Measurement<long>[])[new(1, to, new("le", "0.5")), new(3, to, new("le", "+Inf"))], MetricFamily.HistogramPart, "Parts.");
+        meter.CreateObservableCounter("edgemesh_parts_seconds_sum", () => new Measurement<double>(2.5, to), MetricFamily.HistogramPart, "Parts.");
+        meter.CreateObservableCounter("edgemesh_parts_seconds_count", () => new Measurement<long>(3, to), MetricFamily.HistogramPart, "Parts.");
+        using var page = new MetricsPage();
+        Assert.Contains(
+            "# HELP edgemesh_parts_seconds Parts.\n# TYPE edgemesh_parts_seconds histogram\nedgemesh_parts_seconds_bucket{to=\"a\",le=\"0.5\"} 1\n"
+            + "edgemesh_parts_seconds_bucket{to=\"a\",le=\"+Inf\"} 3\nedgemesh_parts_seconds_sum{to=\"a\"} 2.5\nedgemesh_parts_seconds_count{to=\"a\"} 3\n",
+            page.Render(), StringComparison.Ordinal);
+    }
+
+    private static string FamilyOf(Instrument instrument) =>
+        MetricFamily.KindOf(instrument) is { } kind ? instrument.Name[..^MetricFamily.SuffixOf(instrument, kind).Length] : instrument.Name;
 
     [Theory]
     [InlineData("edgemesh_a_total 1\n", "outside its metric's group")]
@@ -139,6 +158,8 @@ public sealed class MetricsTests
 
         private readonly FaultMetrics _faults = new(Failed());
 
+        private readonly NamesMetrics _names = new(() => null);
+
         private readonly DirectChanges _direct = new((_, _) => 0, NullLogger<DirectChanges>.Instance);
 
         public AgentInstruments()
@@ -158,6 +179,7 @@ public sealed class MetricsTests
 
         public async ValueTask DisposeAsync()
         {
+            _names.Dispose();
             Reconciler.Dispose();
             _direct.Dispose();
             _source.Dispose();

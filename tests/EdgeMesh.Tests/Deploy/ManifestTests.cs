@@ -54,10 +54,9 @@ public sealed class ManifestTests
         {
             var loaded = ConfigFile.Parse("edgemesh-agent.yaml", Encoding.UTF8.GetBytes(Config), environment, new ConfigOverrides());
             Assert.Empty(loaded.Faults);
-            // Of names a file that does not speak of them warns on edge nodes alone.
-            string[] names = environment == ConfigSample.Edge ? ["modules.edgeDNS.enable"] : [];
-            Assert.Equal([.. names, "modules.edgeTunnel.psk.path"], loaded.Warnings.Select(w => w.Path));
+            Assert.Equal(["modules.edgeTunnel.psk.path"], loaded.Warnings.Select(w => w.Path));
             Assert.True(loaded.Options is { Proxy.Enable: true, Tunnel.Enable: true });
+            Assert.Equal(environment == ConfigSample.Edge, loaded.Options.Dns.Enable);
         }
     }
 
@@ -149,7 +148,7 @@ public sealed class ManifestTests
         var key = Pod.VolumeAt(Path.GetDirectoryName(ConfigSample.Options(Config).Tunnel.PskPath)!);
         Assert.Equal(("edgemesh-agent-psk", "256"), (key.Text("configMap", "name"), key.Text("configMap", "defaultMode")));
         Assert.Equal(["run", "--config-file", ConfigFile.DefaultPath], Container.Texts("args").Take(3));
-        Assert.Equal(("true", "ClusterFirstWithHostNet"), (Pod.Text("hostNetwork"), Pod.Text("dnsPolicy")));
+        Assert.Equal(("true", "Default"), (Pod.Text("hostNetwork"), Pod.Text("dnsPolicy")));
         Assert.Equal("spec.nodeName", Container.Items("env").Single(e => e.Text("name") == "NODE_NAME").Text("valueFrom", "fieldRef", "fieldPath"));
     }
 

@@ -76,7 +76,7 @@ public sealed class AnswerCacheTests
     {
         var query = DnsText.Query("web.example", RecordType.Https);
         _cache.Store(CachedAnswer.From(DnsText.Reply(query, ResponseCode.NoError, "60 TYPE65 0001000001000302683200040004C0000201", "60 TYPE65399 ABCD"), Options, _now)!, 0, _now);
-        Assert.Equal("NOERROR\nweb.example. 60 TYPE65 0001000001000302683200040004C0000201\nweb.example. 60 TYPE65399 ABCD", Ask("web.example", RecordType.Https));
+        Assert.Equal("NOERROR\nweb.example. 60 HTTPS 0001000001000302683200040004C0000201\nweb.example. 60 TYPE65399 ABCD", Ask("web.example", RecordType.Https));
     }
 
     [Fact]

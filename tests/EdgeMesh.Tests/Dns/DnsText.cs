@@ -1,6 +1,4 @@
-using System.Buffers.Binary;
 using System.Net;
-using System.Text;
 using EdgeMesh.Dns.Messages;
 using EdgeMesh.Dns.Serving;
 
@@ -90,50 +88,11 @@ internal static class DnsText
         if (message.IsEmpty)
             return "(nothing)";
         DnsHeader.TryRead(message, out var header);
-        var text = new StringBuilder(header.Code switch
-        {
-            ResponseCode.NoError => "NOERROR",
-            ResponseCode.NameError => "NXDOMAIN",
-            ResponseCode.ServerFailure => "SERVFAIL",
-            ResponseCode.FormatError => "FORMERR",
-            ResponseCode.NotImplemented => "NOTIMP",
-            ResponseCode.Refused => "REFUSED",
-            var other => other.ToString(),
-        });
-        if ((header.Flags & DnsHeader.AuthoritativeFlag) != 0)
-            text.Append(" aa");
-        if (header.IsTruncated)
-            text.Append(" tc");
-        RecordReader.TryOpen(message, out var records);
-        while (records.TryNext())
-            Line(text, records.Current);
-        if (records.IsMalformed || records.Position != message.Length)
-            text.Append("\nMALFORMED");
-        return text.ToString();
+        var flags = ((header.Flags & DnsHeader.AuthoritativeFlag) != 0 ? " aa" : "") + (header.IsTruncated ? " tc" : "");
+        return string.Join('\n', [MessageText.Of(header.Code) + flags, .. MessageText.Records(message)]);
     }
 
     internal static string Show(byte[] buffer, int length) => Show(buffer.AsSpan(0, length));
-
-    private static void Line(StringBuilder text, in DnsRecord record)
-    {
-        text.Append('\n').Append(record.Section switch { Section.Authority => "authority: ", Section.Additional => "additional: ", _ => "" });
-        if (record.Type == RecordType.Opt)
-        {
-            text.Append($"OPT {record.Class}");
-            return;
-        }
-
-        text.Append($"{NameAt(record.Message, record.Start)} {record.TimeToLive} ");
-        text.Append(record.Type switch
-        {
-            RecordType.A or RecordType.Aaaa => $"{(record.Type == RecordType.A ? "A" : "AAAA")} {new IPAddress(record.Data)}",
-            RecordType.CName or RecordType.Ptr or RecordType.NS => $"{record.Type.ToString().ToUpperInvariant()} {NameAt(record.Message, record.DataAt)}",
-            RecordType.Srv => $"SRV {BinaryPrimitives.ReadUInt16BigEndian(record.Data)} {BinaryPrimitives.ReadUInt16BigEndian(record.Data[2..])} {BinaryPrimitives.ReadUInt16BigEndian(record.Data[4..])} {NameAt(record.Message, record.DataAt + 6)}",
-            RecordType.Txt => $"TXT \"{Encoding.ASCII.GetString(record.Data[1..])}\"",
-            RecordType.Soa => $"SOA {NameAt(record.Message, record.DataAt)} {BinaryPrimitives.ReadUInt32BigEndian(record.Data[^4..])}",
-            var other => $"TYPE{(int)other} {Convert.ToHexString(record.Data)}",
-        });
-    }
 
     internal static string NameAt(ReadOnlySpan<byte> message, int at)
     {

@@ -252,9 +252,9 @@ public sealed class AccessTests : IDisposable
     }
 
     [Fact]
-    public void TheAgentAsksForListAndWatchOfFourKindsAndNothingElse() =>
+    public void TheAgentAsksForListAndWatchOfFiveKindsAndNothingElse() =>
         Assert.Equal(
-            ["core/services: list,watch", "discovery.k8s.io/endpointslices: list,watch", "core/endpoints: list,watch", "core/nodes: list,watch"],
+            ["core/services: list,watch", "discovery.k8s.io/endpointslices: list,watch", "core/endpoints: list,watch", "core/nodes: list,watch", "core/namespaces: list,watch"],
             RequiredAccess.Rules.Select(r => r.ToString()));
 
     private static ApiAccess Resolve(ApiAccessOptions options) => ApiAccess.Resolve(options, TimeProvider.System);

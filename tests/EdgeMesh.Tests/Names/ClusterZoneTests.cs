@@ -109,6 +109,23 @@ public sealed class ClusterZoneTests
         Assert.Equal(["fd00:1::5", "fd00:1::7"], Addresses("db.shop.svc.cluster.local", RecordType.Aaaa).Order());
     }
 
+    /// <summary>By its object, by its services, and by both: until the last of them is gone.</summary>
+    [Fact]
+    public void ANamespaceExistsWithAServiceOrWithoutAny()
+    {
+        const string name = "10-1-2-3.plain.pod.cluster.local";
+        var service = ClusterObjects.Service("plain/web", "10.96.0.90", "http:80");
+        Assert.Equal(Denied, Ask("plain.svc.cluster.local", RecordType.A));
+        _zone.Take(Facts.With(ClusterObjects.Namespace("Plain")));
+        Assert.Equal(Empty, Ask("plain.svc.cluster.local", RecordType.A));
+        Assert.StartsWith("NOERROR aa", Ask(name, RecordType.A), StringComparison.Ordinal);
+        _zone.Take(Facts.With(ClusterObjects.Namespace("Plain")).With(service));
+        _zone.Take(Facts.With(service));
+        Assert.StartsWith("NOERROR aa", Ask(name, RecordType.A), StringComparison.Ordinal);
+        _zone.Take(Facts);
+        Assert.Equal(Denied, Ask(name, RecordType.A));
+    }
+
     [Fact]
     public void AddressesOfOneNameTakeTurns()
     {

@@ -40,6 +40,8 @@ public sealed class ConfigTextTests
                 "modules.edgeProxy.loadBalancer.policy", "modules.edgeProxy.masqueradeAll", "modules.edgeProxy.detectLocal", "modules.edgeProxy.clusterCIDR", "modules.edgeProxy.listenPort",
                 "modules.edgeProxy.drainTimeout", "modules.edgeProxy.ruleLease", "modules.edgeProxy.limits.maxConnections", "modules.edgeProxy.limits.maxPendingDials",
                 "modules.edgeProxy.limits.maxUdpFlows", "modules.edgeTunnel.identity", "modules.edgeTunnel.addressRanges",
+                "modules.edgeDNS.clusterDomain", "modules.edgeDNS.upstreamServers", "modules.edgeDNS.stubDomains", "modules.edgeDNS.resolvConf",
+                "modules.edgeDNS.listenAddresses", "modules.edgeDNS.allowedClients",
             ],
             ConfigSchema.Keys.Where(k => k.Reason is not null).Select(k => k.Path));
 

@@ -22,16 +22,18 @@ public sealed class UserFileTests
     }
 
     [Fact]
-    public void AFullFileHasOneWarningOfNamesOneOfTheOtherMissingPartsAndOneOfTheTunnelWithoutAKey()
+    public void AFullFileHasOneWarningOfTheMissingPartsAndOneOfTheTunnelWithoutAKey()
     {
         var loaded = Read("release-1.17-full", ConfigSample.Cloud);
         Assert.Equal(ServiceFilterMode.FilterIfLabelDoesNotExists, loaded.Options!.Proxy.FilterMode);
         Assert.IsType<ClusterSource.InCluster>(loaded.Options.Source);
         Assert.False(loaded.Options.Tunnel.Enable);
-        Assert.Equal((55, EdgeTunnelKeys.PskEnable.Path), (loaded.Warnings[2].Line, loaded.Warnings[2].Path));
-        Assert.Equal(3, loaded.Warnings.Length);
-        Assert.Equal("modules.edgeDNS.enable", loaded.Warnings[0].Path);
-        var warning = loaded.Warnings[1];
+        Assert.Equal((55, EdgeTunnelKeys.PskEnable.Path), (loaded.Warnings[1].Line, loaded.Warnings[1].Path));
+        Assert.Equal(2, loaded.Warnings.Length);
+        Assert.Equal((true, TimeSpan.FromSeconds(30)), (loaded.Options.Dns.Enable, loaded.Options.Dns.CacheOnly));
+        Assert.Equal("10.96.0.10:53", Assert.Single(loaded.Options.Dns.Upstream.Servers).ToString());
+        Assert.False(loaded.Options.Dns.Upstream.FindClusterDns);
+        var warning = loaded.Warnings[0];
         Assert.Equal(
             "this release does not have these parts, and works without them: modules.edgeProxy.socks5Proxy (line 38), "
             + "modules.edgeProxy.loadBalancer.consistentHash (line 42), modules.edgeCNI (line 68)",
@@ -44,7 +46,8 @@ public sealed class UserFileTests
         var loaded = Read("release-1.8-edge", ConfigSample.Edge);
         Assert.Equal(("edgemesh7", "169.254.96.17", 40001), (loaded.Options!.DeviceName, loaded.Options.DeviceAddress.ToString(), loaded.Options.Proxy.ListenPort));
         Assert.IsType<ClusterSource.MetaServer>(loaded.Options.Source);
-        Assert.Equal(2, loaded.Warnings.Length);
+        Assert.Single(loaded.Warnings);
+        Assert.True(loaded.Options.Dns.Enable);
         var retired = Assert.Single(loaded.Warnings, w => w.What.StartsWith("keys of older releases", StringComparison.Ordinal));
         Assert.Contains("commonConfig.dummyDeviceName (line 5; now commonConfig.bridgeDeviceName, and still read)", retired.What, StringComparison.Ordinal);
         Assert.Contains("goChassisConfig (line 14)", retired.What, StringComparison.Ordinal);

@@ -96,23 +96,14 @@ public sealed class MigrationTests
     }
 
     [Theory]
-    [InlineData("", true)]
-    [InlineData("  edgeDNS:\n    enable: true\n", true)]
-    [InlineData("  edgeDNS:\n    enable: false\n", false)]
-    public void OnAnEdgeNodeTheFirstLineSaysThatNamesWillNotBeAnswered(string module, bool said)
+    [InlineData("", true, false)]
+    [InlineData("  edgeDNS:\n    enable: true\n", true, true)]
+    [InlineData("  edgeDNS:\n    enable: auto\n", true, false)]
+    [InlineData("  edgeDNS:\n    enable: false\n", false, false)]
+    public void NamesAreAnsweredWhereTheGoAgentAnswersThem(string module, bool atTheEdge, bool inTheCloud)
     {
-        var loaded = ConfigFile.Parse("agent.yaml", Encoding.UTF8.GetBytes("goChassisConfig: {}\nmodules:\n  edgeProxy:\n    enable: true\n  edgeCNI:\n    enable: true\n" + module), ConfigSample.Edge, new ConfigOverrides());
-        Assert.Empty(loaded.Faults);
-        Assert.Equal(said, loaded.Warnings[0].What.StartsWith("names of services will not be answered on this edge node", StringComparison.Ordinal));
-        Assert.Equal(said ? 1 : 0, loaded.Warnings.Count(w => w.ToString().Contains("edgeDNS", StringComparison.Ordinal)));
-    }
-
-    [Fact]
-    public void OnACloudNodeOnlyWhoAskedForNamesIsToldThatThereAreNone()
-    {
-        Assert.Empty(ConfigSample.Read(ConfigSample.Proxy("")).Warnings);
-        var warning = Assert.Single(ConfigSample.Read("modules:\n  edgeProxy:\n    enable: true\n  edgeDNS:\n    enable: true\n").Warnings);
-        Assert.StartsWith("names of services will not be answered on this node", warning.What, StringComparison.Ordinal);
+        bool Answers(AgentEnvironment environment) => ConfigFile.Parse("agent.yaml", Encoding.UTF8.GetBytes("modules:\n  edgeProxy:\n    enable: true\n" + module), environment, new ConfigOverrides()).Options!.Dns.Enable;
+        Assert.Equal((atTheEdge, inTheCloud), (Answers(ConfigSample.Edge), Answers(ConfigSample.Cloud)));
     }
 
     private static string KeyOf(List<Dictionary<string, object?>> objects, Dictionary<string, object?> volume) => volume.ContainsKey("configMap")

@@ -20,12 +20,14 @@ usage() {
     fail "usage: ./bench.sh [--quick] [--paths PATH,…] [--columns COLUMN,…] [--rounds N] [--seconds N]
        ./bench.sh --micro [FILTER]
        ./bench.sh --promises [--pause SECONDS]
+       ./bench.sh --names [--rounds N] [--seconds N]
   --quick    shorter and therefore rougher: under two minutes. A full run takes about ten
   --paths    some of: ${all_paths[*]} (direct is always measured)
   --columns  some of: ${all_columns[*]}
   --rounds   how often everything is measured, in turn; the median counts
   --seconds  how long each measurement takes
   --promises what each path makes of half-closes, resets and early answers, beside other proxies: the table of docs/forwarding.md
+  --names    questions for names a second, beside unbound: the table of docs/dns.md
   --micro    single parts of the program instead, with BenchmarkDotNet; FILTER is its glob, such as '*Plan*'
 A full run with nothing left out is kept in bench/results.md; every run writes artifacts/bench.json."
 }
@@ -43,6 +45,10 @@ while [ $# -gt 0 ]; do
     --promises)
         shift
         exec "$root/bench/promises.sh" "$@"
+        ;;
+    --names)
+        shift
+        exec "$root/bench/names.sh" "$@"
         ;;
     --quick) quick=yes rounds=2 seconds=1 ;;
     --paths | --columns | --rounds | --seconds)

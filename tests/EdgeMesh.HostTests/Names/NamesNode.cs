@@ -136,9 +136,12 @@ internal sealed class NamesNode : IAsyncDisposable
     {
         var file = Path.Combine(Lab.Folder, "pod-resolv.conf");
         File.WriteAllText(file, $"nameserver {Server}\nsearch demo.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n");
-        // ip netns exec gives the program mounts of its own.
-        return Lab.RunAsync("client", "sh", ["-c", $"mount --bind {file} /etc/resolv.conf && exec \"$@\"", "sh", .. command]);
+        // With mounts of its own.
+        return Lab.RunAsync("client", "unshare", ["--mount", "sh", "-c", $"mount --bind {file} /etc/resolv.conf && exec \"$@\"", "sh", .. command]);
     }
+
+    /// <summary>Another agent has taken over.</summary>
+    public void Replace(AgentProcess successor) => Agent = successor;
 
     public ValueTask DisposeAsync() => Lab.DisposeAsync();
 }

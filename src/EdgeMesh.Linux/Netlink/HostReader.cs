@@ -162,6 +162,10 @@ public sealed class HostReader : IDisposable
                 case 18:
                     link = WithInfo(link, attributes.Value);
                     break;
+                // IFLA_LINK_NETNSID
+                case 37 when attributes.Value.Length >= 4:
+                    link = link with { PeerNamespace = MemoryMarshal.Read<int>(attributes.Value) };
+                    break;
                 default:
                     break;
             }

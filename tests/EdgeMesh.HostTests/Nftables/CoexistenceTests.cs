@@ -23,8 +23,7 @@ public sealed class CoexistenceTests : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         node = await PortalNode.StartAsync();
-        backend = new NftablesBackend(
-            ["ip", "netns", "exec", node.Node, "nft"], [IpFamily.IPv4, IpFamily.IPv6], TimeProvider.System);
+        backend = new NftablesBackend(new NftInside(node.NodeSpace), [IpFamily.IPv4, IpFamily.IPv6], TimeProvider.System);
     }
 
     public ValueTask DisposeAsync() => node.DisposeAsync();

@@ -163,8 +163,8 @@ public sealed class HostReader : IDisposable
                     link = WithInfo(link, attributes.Value);
                     break;
                 // IFLA_LINK_NETNSID
-                case 37 when attributes.Value.Length >= 4:
-                    link = link with { PeerNamespace = MemoryMarshal.Read<int>(attributes.Value) };
+                case 37 when attributes.Value.Length >= 4 && MemoryMarshal.Read<int>(attributes.Value) is >= 0 and var peer:
+                    link = link with { PeerNamespace = peer };
                     break;
                 default:
                     break;

@@ -70,6 +70,7 @@ done
 [ -z "$quick" ] || whole=''
 
 need_root "it makes network namespaces and loads rules into them; nothing outside of these is touched"
+need_bridge_netfilter
 need_programs ip:iproute2 iptables:iptables iptables-restore:iptables nft:nftables curl:curl sysctl:procps \
     nginx:nginx-light iperf3:iperf3 sockperf:sockperf wrk:wrk
 if [ -z "${EDGEMESH_AGENT:-}" ]; then

@@ -1,5 +1,5 @@
 # The stage: one client pod and one backend pod, and between them one node per path, all of network namespaces. Each node
-# has its own wires, so that every path stands all the time and switching between them changes nothing.
+# has its own bridge, so that every path stands all the time and switching between them changes nothing.
 # shellcheck shell=bash
 
 stage=edgemesh-bench-$$
@@ -35,17 +35,34 @@ set_place() {
     ip -n "$stage-$1" link set lo up
 }
 
-# set_node NAME: a node whose way to the client and to the backend is its own.
+# set_node NAME: a node of its own, with both pods on one bridge, as the CNI plug-ins of most clusters make it: with hairpin mode, and
+# what goes from pod to pod passes netfilter.
 set_node() {
     local node=$1 number
     number=$((${#node_number[@]} + 1))
     node_number[$node]=$number
     set_place "$node"
     inside "$node" sysctl -qw net.ipv4.ip_forward=1
-    wire "$node" client "$(client_address "$node")" "$(pod_address "$node")" "$(service_address "$node")"
-    wire "$node" backend "$(pod_address "$node")" "$(client_address "$node")"
+    ip -n "$stage-$node" link add cni0 type bridge
+    ip -n "$stage-$node" link set cni0 up
+    ip -n "$stage-$node" address add "$(node_address "$node")/24" dev cni0
+    inside "$node" sysctl -qw net.bridge.bridge-nf-call-iptables=1
+    bridge_pod "$node" client "$(client_address "$node")"
+    bridge_pod "$node" backend "$(pod_address "$node")"
+    ip -n "$stage-client" route add "$(service_address "$node")/32" via "$(node_address "$node")" dev "eth$number" src "$(client_address "$node")"
 }
 
+# bridge_pod NODE PLACE ADDRESS: one more card of the place, a port of the node's bridge.
+bridge_pod() {
+    local node=$1 place=$2 card=eth${node_number[$1]}
+    ip -n "$stage-$node" link add "to-$place" type veth peer name "$card" netns "$stage-$place"
+    ip -n "$stage-$node" link set "to-$place" master cni0 up
+    ip -n "$stage-$node" link set "to-$place" type bridge_slave hairpin on
+    ip -n "$stage-$place" link set "$card" up
+    ip -n "$stage-$place" address add "$3/24" dev "$card"
+}
+
+# Between two nodes, where no pods share a bridge.
 # wire NODE PLACE ADDRESS REACHED...: a wire, the place's address on it, and what the place reaches over it.
 wire() {
     local node=$1 place=$2 address=$3 gateway reached

@@ -7,7 +7,7 @@ namespace EdgeMesh.Netfilter;
 /// always does.</summary>
 public sealed class MasqueradePolicy
 {
-    private MasqueradePolicy(bool all, ImmutableArray<IPNetwork> local, ImmutableArray<IPNetwork> inside)
+    private MasqueradePolicy(bool all, ImmutableArray<IPNetwork> local, ImmutableArray<(IPNetwork From, IPNetwork To)> inside)
     {
         All = all;
         Local = local;
@@ -25,14 +25,14 @@ public sealed class MasqueradePolicy
     /// <summary>Whose connections keep their address; default: everybody's.</summary>
     public ImmutableArray<IPNetwork> Local { get; }
 
-    /// <summary>What goes from an address of one of these to another of the same does not keep it: the answer would not come by here.</summary>
-    public ImmutableArray<IPNetwork> Inside { get; }
+    /// <summary>What goes from an address of the one to an address of the other does not keep it: the answer would not come by here.</summary>
+    public ImmutableArray<(IPNetwork From, IPNetwork To)> Inside { get; }
 
     /// <summary>Whether addresses decide, so that a connection has to be known as ours when it leaves.</summary>
     public bool DependsOnAddresses => !All && !Local.IsDefault;
 
-    /// <summary>All but those of the local networks, which are again those inside of one of <paramref name="inside"/>.</summary>
-    public static MasqueradePolicy Except(ImmutableArray<IPNetwork> local, ImmutableArray<IPNetwork> inside) => new(all: false, local, inside);
+    /// <summary>All but those of the local networks, which are again those from one to the other of <paramref name="inside"/>.</summary>
+    public static MasqueradePolicy Except(ImmutableArray<IPNetwork> local, ImmutableArray<(IPNetwork From, IPNetwork To)> inside) => new(all: false, local, inside);
 
     /// <summary>Whether connections are marked alike; then a change of addresses is a change of one chain.</summary>
     public bool MarksAs(MasqueradePolicy other) => All == other.All && DependsOnAddresses == other.DependsOnAddresses;

@@ -10,9 +10,12 @@ internal sealed class LongestFirst : ITestCollectionOrderer
 {
     private static readonly string[] _long =
     [
-        nameof(Hosts.HostMatrixTests), nameof(Lifecycle.LifecycleTests), nameof(Lifecycle.ChurnTests), nameof(Coexistence.OrderTests), nameof(Coexistence.HijackTests),
-        nameof(Lifecycle.FailOpenTests), nameof(ApiSource.ApiChurnTests), nameof(ApiSource.CloudReturnTests), nameof(Forwarding.TcpTests), nameof(ApiSource.FaultTests),
-        nameof(Netfilter.Iptables.RealIptablesNftTests), nameof(Forwarding.UdpTests), nameof(ApiSource.OfflineTests), nameof(Lifecycle.LeaseTests),
+        nameof(Lifecycle.LifecycleTests), nameof(Netfilter.Iptables.RealIptablesNftTests), nameof(Netfilter.Iptables.RealIptablesLegacyTests), nameof(Hosts.HostMatrixTests),
+        nameof(Coexistence.OrderTests), nameof(Coexistence.HijackTests), nameof(Forwarding.UdpTests), nameof(Forwarding.TcpTests), nameof(Coexistence.FilterTests),
+        nameof(Lifecycle.FailOpenTests), nameof(Takeover.SquatterTests), nameof(Trouble.StartTests), nameof(Nftables.DirectNftTests), nameof(ApiSource.FaultTests),
+        nameof(Nftables.RealNftTests), nameof(Takeover.FrozenSuccessorTests), nameof(ApiSource.OfflineTests), nameof(BadInput.ManifestTests), nameof(Nftables.DirectChangeTests),
+        nameof(Takeover.HandoverTests), nameof(Trouble.CleanupTests), nameof(ApiSource.CloudReturnTests), nameof(ApiSource.AccessTests), nameof(ApiSource.ApiChurnTests),
+        nameof(Lifecycle.ChurnTests), nameof(Lifecycle.LeaseTests),
     ];
 
     public IReadOnlyCollection<TTestCollection> OrderTestCollections<TTestCollection>(IReadOnlyCollection<TTestCollection> testCollections)

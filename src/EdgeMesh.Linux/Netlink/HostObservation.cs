@@ -9,7 +9,12 @@ namespace EdgeMesh.Linux.Netlink;
 /// <param name="Hairpin">For a bridge port: whether a frame may leave where it came in. Null for what is no bridge port.</param>
 /// <param name="FilterIPv4">For a bridge: its own switch that gives bridged IPv4 packets to netfilter.</param>
 /// <param name="FilterIPv6">The same for IPv6.</param>
-public readonly record struct HostLink(int Index, string Name, string Kind, bool IsUp, int Master, int Mtu, bool? Hairpin, bool FilterIPv4, bool FilterIPv6);
+public readonly record struct HostLink(int Index, string Name, string Kind, bool IsUp, int Master, int Mtu, bool? Hairpin, bool FilterIPv4, bool FilterIPv6)
+{
+    /// <summary>The kernel's number for the network namespace in which the other end of a veth device is; null: in this one, or there is no other end.
+    /// Ends of one pod have the same.</summary>
+    public int? PeerNamespace { get; init; }
+}
 
 /// <param name="Destination">The network's first address.</param>
 /// <param name="HasGateway">It leads to another machine that routes further.</param>

@@ -162,6 +162,10 @@ public sealed class HostReader : IDisposable
                 case 18:
                     link = WithInfo(link, attributes.Value);
                     break;
+                // IFLA_LINK_NETNSID
+                case 37 when attributes.Value.Length >= 4 && MemoryMarshal.Read<int>(attributes.Value) is >= 0 and var peer:
+                    link = link with { PeerNamespace = peer };
+                    break;
                 default:
                     break;
             }

@@ -42,7 +42,7 @@ internal static class PortalText
         new($"-m mark --mark {MasqueradeMark} -g {ChainNames.Masquerade}"),
         // Cleared, so that a packet that passes twice (encapsulation) is looked at once.
         new("-j MARK --set-xmark 0x0/0x40"),
-        .. policy.Inside.Select(network => new Rule($"{Of("-s", network)}{Of("-d", network)}-g {ChainNames.Masquerade}")),
+        .. policy.Inside.Select(networks => new Rule($"{Of("-s", networks.From)}{Of("-d", networks.To)}-g {ChainNames.Masquerade}")),
         .. policy.Local.Select(network => new Rule($"{Of("-s", network)}-j RETURN")),
         new($"-g {ChainNames.Masquerade}"),
     ];

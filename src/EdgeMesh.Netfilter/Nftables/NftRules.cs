@@ -63,7 +63,7 @@ internal static class NftRules
             [
                 .. ours,
                 hairpin,
-                .. policy.Inside.Select(network => $"{Of(family, "saddr", network)}{Of(family, "daddr", network)}{masquerade}"),
+                .. policy.Inside.Select(networks => $"{Of(family, "saddr", networks.From)}{Of(family, "daddr", networks.To)}{masquerade}"),
                 .. policy.Local.Select(network => $"{Of(family, "saddr", network)}return"),
                 masquerade,
             ]

@@ -54,7 +54,7 @@ public static class HostDecision
             Sentence = "every endpoint is reached directly",
             Masquerade = policy.MasqueradeAll
                 ? MasqueradePolicy.Everything
-                : MasqueradePolicy.Except(Networks(locals), Networks(split.SelectMany(bridge => bridge.Ranges))),
+                : MasqueradePolicy.Except(Networks(locals), [.. split.SelectMany(bridge => Untranslated(bridge, facts.Bridges))]),
             SelfThroughListener = [.. withoutHairpin.SelectMany(bridge => bridge.Ranges)],
             BridgedPods = [.. facts.Bridges.SelectMany(bridge => bridge.Ranges)],
             AcceptForwarded = ourTurn,
@@ -83,8 +83,11 @@ public static class HostDecision
         }
 
         var rules = new List<string>();
+        var shared = split.SelectMany(bridge => facts.Bridges.Where(other => other != bridge && other.SharesPodsWith(bridge)).Select(other => $"from {bridge.Name} to {other.Name}")).ToImmutableArray();
         if (!split.IsEmpty)
             rules.Add($"connections inside of {string.Join(", ", split.Select(bridge => bridge.Name))} are masqueraded, since their answers do not pass netfilter");
+        if (!shared.IsEmpty)
+            rules.Add($"so are those {string.Join(", ", shared)}, since pods that stand on both answer past this node");
         if (!withoutHairpin.IsEmpty)
             rules.Add($"a pod behind {string.Join(", ", withoutHairpin.Select(bridge => bridge.Name))} that asks its own service goes through the agent, since the bridge has no hairpin mode");
         if (ourTurn)
@@ -94,6 +97,15 @@ public static class HostDecision
         return rules.Count == 0
             ? carriage
             : carriage with { Code = HostCode.CarriesWithRules, Sentence = $"every endpoint is reached directly; {string.Join("; ", rules)}" };
+    }
+
+    /// <summary>Where connections of pods on this bridge lead whose answers would come back through the bridge, and not by here: to others on it, and to
+    /// those on another bridge that some pod stands on too.</summary>
+    private static IEnumerable<(IPNetwork From, IPNetwork To)> Untranslated(PodBridge bridge, ImmutableArray<PodBridge> all)
+    {
+        var from = Networks(bridge.Ranges);
+        return from.Select(range => (range, range))
+            .Concat(from.SelectMany(range => all.Where(other => other != bridge && other.SharesPodsWith(bridge)).SelectMany(other => Networks(other.Ranges)).Select(to => (range, to))));
     }
 
     private static bool CanAccept(FilterChain chain, HostPolicy policy) =>

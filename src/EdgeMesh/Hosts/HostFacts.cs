@@ -10,7 +10,12 @@ namespace EdgeMesh.Hosts;
 /// <param name="Ranges">Addresses of the family behind it.</param>
 /// <param name="IsFiltered">What goes from one port to another passes netfilter, so that answers are translated back.</param>
 /// <param name="Hairpin">A frame may leave every port by which it came.</param>
-public sealed record PodBridge(string Name, ImmutableArray<AddressRange> Ranges, bool IsFiltered, bool Hairpin);
+/// <param name="Pods">The network namespaces behind its ports, by the kernel's numbers.</param>
+public sealed record PodBridge(string Name, ImmutableArray<AddressRange> Ranges, bool IsFiltered, bool Hairpin, ImmutableArray<int> Pods)
+{
+    /// <summary>Some pod stands on both, with an address of each.</summary>
+    public bool SharesPodsWith(PodBridge other) => Pods.Any(other.Pods.Contains);
+}
 
 /// <summary>What this node is like for one address family.</summary>
 public sealed record HostFamilyFacts
@@ -87,7 +92,8 @@ public sealed record HostFacts
             var everywhere = ipv6 ? observation.BridgeFilterIPv6 : observation.BridgeFilterIPv4;
             // The bridge's own switch works only with the module, which alone makes the node's.
             var filtered = everywhere is { } on && (on || (ipv6 ? bridge.FilterIPv6 : bridge.FilterIPv4));
-            bridges.Add(new PodBridge(bridge.Name, ranges, filtered, ports.TrueForAll(port => port.Hairpin == true)));
+            bridges.Add(new PodBridge(
+                bridge.Name, ranges, filtered, ports.TrueForAll(port => port.Hairpin == true), [.. ports.Select(port => port.PeerNamespace).OfType<int>().Distinct()]));
         }
 
         return bridges.DrainToImmutable();

@@ -41,14 +41,15 @@ public sealed class AffinityTests
         await using var lab = await NamespaceLab.CreateAsync(new LabOptions { KubeProxy = kubeProxy, Host = HostKind.All.Single(host => host.Name == kind).Host });
         lab.Manifests.Write(_sticky);
         await lab.StartAgentAsync();
-        foreach (var client in _clients)
-        {
-            foreach (var address in (string[])["10.96.30.1", "[fd00:10:96:30::1]"])
-            {
-                await KeepsItsPodAsync($"{client}, TCP, {address}", async () => await lab.AskAsync(client, $"{address}:80"));
-                await KeepsItsPodAsync($"{client}, UDP, {address}", async () => Answer.Parse(Encoding.ASCII.GetString(await lab.AskUdpAsync(client, $"{address}:53", "WHO"u8.ToArray()))));
-            }
-        }
+        await Task.WhenAll(
+            from client in _clients
+            from address in (string[])["10.96.30.1", "[fd00:10:96:30::1]"]
+            from keeps in (Task[])
+            [
+                KeepsItsPodAsync($"{client}, TCP, {address}", async () => await lab.AskAsync(client, $"{address}:80")),
+                KeepsItsPodAsync($"{client}, UDP, {address}", async () => Answer.Parse(Encoding.ASCII.GetString(await lab.AskUdpAsync(client, $"{address}:53", "WHO"u8.ToArray())))),
+            ]
+            select keeps);
     }
 
     private static async Task KeepsItsPodAsync(string what, Func<Task<Answer>> ask)

@@ -6,6 +6,9 @@ namespace EdgeMesh.HostTests.Hosts;
 /// <summary>A host as users have it.</summary>
 internal sealed record HostKind(string Name, LabHost Host)
 {
+    /// <summary>Those with this in their name; null: all.</summary>
+    public static string? Part { get; } = Environment.GetEnvironmentVariable("EDGEMESH_HOSTS");
+
     public static ImmutableArray<HostKind> All { get; } =
     [
         new("each pod routed on its own", LabHost.Routed with { HasLan = true }),
@@ -25,6 +28,8 @@ internal sealed record HostKind(string Name, LabHost Host)
         new("firewalld", LabHost.Bridge with { Firewall = LabFirewall.Firewalld }),
         new("no default route", LabHost.Bridge with { HasDefaultRoute = false }),
     ];
+
+    public static ImmutableArray<HostKind> Chosen { get; } = [.. All.Where(kind => Part is null || kind.Name.Contains(Part, StringComparison.Ordinal))];
 }
 
 /// <summary>Who asks whom, each by a service of its own, so that the agent's counts tell which connections it carried itself.</summary>

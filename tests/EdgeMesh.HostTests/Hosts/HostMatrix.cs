@@ -57,7 +57,7 @@ internal sealed class HostMatrix
 
     public static ImmutableArray<MatrixField> Fields { get; } =
     [
-        .. from kind in HostKind.All
+        .. from kind in HostKind.Chosen
         from asking in Asking.All
         from backend in MatrixBackend.All
         from ipv6 in (bool[])[false, true]

@@ -10,7 +10,8 @@ public sealed class HostMatrixTests(ITestOutputHelper output)
 {
     private const string Document = "docs/hosts.md";
 
-    /// <summary>Run with UPDATE_GOLDEN=1 to write both tables into the document.</summary>
+    /// <summary>Run with UPDATE_GOLDEN=1 to write both tables into the document; with EDGEMESH_HOSTS=bridge to see only the hosts with that in their
+    /// name.</summary>
     [Fact]
     public async Task NoHostServesWorseThanWithKubeProxyAloneAndTheDocumentShowsWhatIsSeen()
     {
@@ -24,14 +25,21 @@ public sealed class HostMatrixTests(ITestOutputHelper output)
 
         var path = Repository.PathOf(Document);
         var text = await File.ReadAllTextAsync(path);
-        if (Environment.GetEnvironmentVariable("UPDATE_GOLDEN") == "1")
+        if (Environment.GetEnvironmentVariable("UPDATE_GOLDEN") == "1" && HostKind.Part is null)
         {
             text = With(With(text, "kube-proxy alone", alone), "with the agent", together);
             await File.WriteAllTextAsync(path, text);
         }
 
-        Assert.Equal(alone, Between(text, "kube-proxy alone"));
-        Assert.Equal(together, Between(text, "with the agent"));
+        Assert.Equal(OfChosen(Between(text, "kube-proxy alone")), alone);
+        Assert.Equal(OfChosen(Between(text, "with the agent")), together);
+    }
+
+    /// <summary>The head of a table, and the rows of the hosts that were seen.</summary>
+    private static string OfChosen(string table)
+    {
+        var lines = table.Split('\n');
+        return string.Join('\n', lines.Where((line, i) => i < 2 || line.Length == 0 || HostKind.Chosen.Any(kind => line.StartsWith($"| {kind.Name} |", StringComparison.Ordinal))));
     }
 
     private static string Between(string text, string name)

@@ -11,7 +11,7 @@ internal static class MatrixTable
         foreach (var asking in Asking.All)
             text.Append(' ').Append(asking.Name).Append(" |");
         text.Append("\n|---|").Insert(text.Length, "---|", Asking.All.Length).Append('\n');
-        foreach (var kind in HostKind.All)
+        foreach (var kind in HostKind.Chosen)
         {
             text.Append("| ").Append(kind.Name).Append(" |");
             foreach (var asking in Asking.All)

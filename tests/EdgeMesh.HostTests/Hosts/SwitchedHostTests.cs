@@ -119,7 +119,8 @@ public sealed class SwitchedHostTests(ITestOutputHelper output)
 
         private async Task AskAsync(NamespaceLab lab, string target)
         {
-            while (!_enough.IsCancellationRequested)
+            using var pace = new ClientPace();
+            for (; !_enough.IsCancellationRequested; await pace.NextAsync())
             {
                 var begun = TimeProvider.System.GetTimestamp();
                 try

@@ -113,8 +113,10 @@ internal sealed class Churn(HybridNode node, ManifestService[] services, ChurnSo
     private static async Task<int> AskUntilAsync(NamespaceLab lab, string from, CancellationToken enough)
     {
         var count = 0;
+        using var pace = new ClientPace();
         for (; !enough.IsCancellationRequested; count++)
         {
+            await pace.NextAsync();
             await lab.AskAsync(from, HybridNode.WebAddress, TimeSpan.FromSeconds(5));
             // An answer under way while the service is taken over is lost with its conntrack entry; a UDP client asks again.
             await Eventually.SeesAsync(

@@ -123,14 +123,12 @@ public sealed class LifecycleTests
         Assert.Contains("demo", json, StringComparison.Ordinal);
     }
 
-    [Theory]
-    [InlineData("/healthz")]
-    [InlineData("/livez")]
-    [InlineData("/readyz")]
-    public async Task HealthIsServedOnTheAdminAddress(string path)
+    [Fact]
+    public async Task HealthIsServedOnTheAdminAddress()
     {
         await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, HybridNode.Web);
 
-        Assert.Equal(200, (await node.Agent.GetAsync(path)).Status);
+        foreach (var path in (string[])["/healthz", "/livez", "/readyz"])
+            Assert.Equal((path, 200), (path, (await node.Agent.GetAsync(path)).Status));
     }
 }

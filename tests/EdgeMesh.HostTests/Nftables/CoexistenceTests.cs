@@ -23,8 +23,7 @@ public sealed class CoexistenceTests : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         node = await PortalNode.StartAsync();
-        backend = new NftablesBackend(
-            ["ip", "netns", "exec", node.Node, "nft"], [IpFamily.IPv4, IpFamily.IPv6], TimeProvider.System);
+        backend = new NftablesBackend(new NftInside(node.NodeSpace), [IpFamily.IPv4, IpFamily.IPv6], TimeProvider.System);
     }
 
     public ValueTask DisposeAsync() => node.DisposeAsync();
@@ -44,9 +43,9 @@ public sealed class CoexistenceTests : IAsyncLifetime
         {
             foreach (var from in new[] { node.Client, node.Node })
             {
-                Assert.Equal(["10.244.9.1"], await PortalNode.AskAsync(from, "tcp", Web, 80));
-                Assert.Equal(["10.244.9.1"], await PortalNode.AskAsync(from, "udp", Dns, 53));
-                Assert.Equal(["10.244.9.1"], await PortalNode.AskAsync(from, "tcp", Empty, 80));
+                Assert.Equal(["10.244.9.1"], await node.AskAsync(from, "tcp", Web, 80));
+                Assert.Equal(["10.244.9.1"], await node.AskAsync(from, "udp", Dns, 53));
+                Assert.Equal(["10.244.9.1"], await node.AskAsync(from, "tcp", Empty, 80));
             }
 
             await LoadAsync(fixture);
@@ -66,7 +65,7 @@ public sealed class CoexistenceTests : IAsyncLifetime
         Assert.Contains(Assert.Single(await FromClientAsync("tcp", Web, 80)), KubeProxysEndpoints);
         await node.OnNodeAsync("nft add element ip edgemesh alive '{ 6 timeout 60s }'");
         Assert.Equal(["169.254.96.16"], await FromClientAsync("tcp", Web, 80));
-        Assert.Equal(["169.254.96.16"], await PortalNode.AskAsync(node.Node, "tcp", Web, 80));
+        Assert.Equal(["169.254.96.16"], await node.AskAsync(node.Node, "tcp", Web, 80));
         await node.OnNodeAsync("nft delete element ip edgemesh alive '{ 6 }'");
         await node.OnNodeAsync("nft add element ip edgemesh alive '{ 6 timeout 1s }'");
         var since = Stopwatch.StartNew();
@@ -116,10 +115,10 @@ public sealed class CoexistenceTests : IAsyncLifetime
         await node.OnNodeAsync("nft add element ip6 edgemesh alive '{ 6 timeout 60s }'");
         foreach (var from in new[] { node.Client, node.Node })
         {
-            Assert.Equal(["fd44::1", "fd44::2"], (await PortalNode.AskAsync(from, "tcp", "fd10::1", 80, 2)).Order());
-            Assert.Equal(["fd44::1"], await PortalNode.AskAsync(from, "udp", "fd10::1", 53));
-            Assert.Equal(["fd0e:6d65:7368::10"], await PortalNode.AskAsync(from, "tcp", "fd10::2", 80));
-            Assert.Equal(["ConnectionRefusedError"], await PortalNode.AskAsync(from, "tcp", "fd10::3", 80));
+            Assert.Equal(["fd44::1", "fd44::2"], (await node.AskAsync(from, "tcp", "fd10::1", 80, 2)).Order());
+            Assert.Equal(["fd44::1"], await node.AskAsync(from, "udp", "fd10::1", 53));
+            Assert.Equal(["fd0e:6d65:7368::10"], await node.AskAsync(from, "tcp", "fd10::2", 80));
+            Assert.Equal(["ConnectionRefused"], await node.AskAsync(from, "tcp", "fd10::3", 80));
         }
     }
 
@@ -143,7 +142,7 @@ public sealed class CoexistenceTests : IAsyncLifetime
     public async Task AnEndpointReachesItselfThroughItsService()
     {
         await SyncAsync(Kernel($"{Free}:80", "demo/self", "10.244.9.1:80"));
-        Assert.Equal(["10.244.9.1"], await PortalNode.AskAsync(node.Endpoints, "tcp", Free, 80, source: "10.244.9.1"));
+        Assert.Equal(["10.244.9.1"], await node.AskAsync(node.Endpoints, "tcp", Free, 80, source: "10.244.9.1"));
     }
 
     [Fact]
@@ -155,8 +154,8 @@ public sealed class CoexistenceTests : IAsyncLifetime
         await node.OnNodeAsync("nft add element ip edgemesh alive '{ 6 timeout 60s, 17 timeout 60s }'");
         foreach (var from in new[] { node.Client, node.Node })
         {
-            Assert.Equal(["ConnectionRefusedError"], await PortalNode.AskAsync(from, "tcp", Free, 80));
-            Assert.Equal(["ConnectionRefusedError"], await PortalNode.AskAsync(from, "udp", Free, 53));
+            Assert.Equal(["ConnectionRefused"], await node.AskAsync(from, "tcp", Free, 80));
+            Assert.Equal(["ConnectionRefused"], await node.AskAsync(from, "udp", Free, 53));
         }
     }
 
@@ -166,25 +165,19 @@ public sealed class CoexistenceTests : IAsyncLifetime
         // The kernel translates addresses as long as any nat hook stands; beside kube-proxy one always does.
         await LoadAsync("iptables.rules");
         await SyncAsync(Kernel($"{Free}:80", "demo/two", "10.244.9.1:80"));
-        var (connection, endpoint) = await node.HoldAsync(node.Client, Free, 80);
-        Assert.Equal("10.244.9.1", endpoint);
+        Assert.Equal(["10.244.9.1"], await FromClientAsync("tcp", Free, 80));
+        using var connection = await node.HoldAsync(node.Client, Free, 80);
+        await Conversation.EchoAsync(connection, "at first");
         await SyncAsync(Kernel($"{Free}:80", "demo/two", "10.244.9.2:80"));
-        await AssertEchoAsync(connection);
+        await Conversation.EchoAsync(connection, "still here");
         Assert.Equal(["10.244.9.2"], await FromClientAsync("tcp", Free, 80));
         await SyncAsync();
-        await AssertEchoAsync(connection);
+        await Conversation.EchoAsync(connection, "still here");
         await backend.RemoveAsync(Cancel);
-        await AssertEchoAsync(connection);
+        await Conversation.EchoAsync(connection, "still here");
     }
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
-
-    private static async Task AssertEchoAsync(Process connection)
-    {
-        await connection.StandardInput.WriteLineAsync("still here");
-        await connection.StandardInput.FlushAsync();
-        Assert.Equal("still here", await connection.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(5)));
-    }
 
     private static PortalRule Kernel(string key, string comment, params string[] endpoints) => Kernel(key, comment, TransportProtocol.Tcp, endpoints);
 
@@ -192,14 +185,12 @@ public sealed class CoexistenceTests : IAsyncLifetime
         NftCases.Rule(key, comment, NftCases.To(BackendChoice.RoundRobin, endpoints), protocol);
 
     private Task<string[]> FromClientAsync(string protocol, string address, int port, int count = 1) =>
-        PortalNode.AskAsync(node.Client, protocol, address, port, count);
+        node.AskAsync(node.Client, protocol, address, port, count);
 
     private Task<SyncResult> SyncAsync(params PortalRule[] rules) => backend.SyncAsync([NftCases.V4(rules)], Cancel);
 
     /// <summary>What a restart of kube-proxy does: its hooks are registered anew.</summary>
-    private Task<string> LoadAsync(string fixture) => fixture.EndsWith(".nft", StringComparison.Ordinal)
-        ? PortalNode.ShellAsync(
-            $"for f in ip ip6; do ip netns exec {node.Node} nft add table $f kube-proxy; ip netns exec {node.Node} nft delete table $f kube-proxy; done; "
-            + $"ip netns exec {node.Node} nft -f {PortalNode.Fixture(fixture)}")
-        : node.OnNodeAsync($"iptables-nft-restore {PortalNode.Fixture(fixture)}");
+    private Task<string> LoadAsync(string fixture) => node.OnNodeAsync(fixture.EndsWith(".nft", StringComparison.Ordinal)
+        ? $"for f in ip ip6; do nft add table $f kube-proxy; nft delete table $f kube-proxy; done; nft -f {PortalNode.Fixture(fixture)}"
+        : $"iptables-nft-restore {PortalNode.Fixture(fixture)}");
 }

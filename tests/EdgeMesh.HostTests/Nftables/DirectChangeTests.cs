@@ -143,7 +143,7 @@ public sealed class DirectChangeTests
             Lab = lab;
             Link = lab.Node.Run(() => new NftablesLink());
             Backend = new NftablesBackend(
-                new NftProcess(["ip", "netns", "exec", lab.Node.Name, "nft"], TimeSpan.FromSeconds(30)),
+                new NftInside(lab.Node),
                 [IpFamily.IPv4, IpFamily.IPv6], TimeProvider.System, direct ? Send : null);
         }
 

@@ -11,7 +11,7 @@ namespace EdgeMesh.HostTests.Nftables;
 public sealed class DirectNftTests : NftCases, IAsyncLifetime
 {
     private NamespaceLab? lab;
-    private NftProcess? nft;
+    private NftInside? nft;
     private NftablesLink? link;
 
     internal override INft Nft => nft!;
@@ -21,7 +21,7 @@ public sealed class DirectNftTests : NftCases, IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         lab = await ListenDeviceTests.BareLabAsync();
-        nft = new NftProcess(["ip", "netns", "exec", lab.Node.Name, "nft"], TimeSpan.FromSeconds(30));
+        nft = new NftInside(lab.Node);
         link = lab.Node.Run(() => new NftablesLink());
     }
 

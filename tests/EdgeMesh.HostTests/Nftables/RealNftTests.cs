@@ -8,14 +8,14 @@ namespace EdgeMesh.HostTests.Nftables;
 public sealed class RealNftTests : NftCases, IAsyncLifetime
 {
     private PortalNode? node;
-    private NftProcess? nft;
+    private NftInside? nft;
 
     internal override INft Nft => nft!;
 
     public async ValueTask InitializeAsync()
     {
         node = await PortalNode.StartAsync(wired: false);
-        nft = new NftProcess(["ip", "netns", "exec", node.Node, "nft"], TimeSpan.FromSeconds(30));
+        nft = new NftInside(node.NodeSpace);
     }
 
     public ValueTask DisposeAsync() => node!.DisposeAsync();

@@ -20,7 +20,7 @@ public sealed class ScaleTests(ITestOutputHelper output)
     {
         await using var node = await PortalNode.StartAsync(wired: false);
         var cancel = TestContext.Current.CancellationToken;
-        var backend = new NftablesBackend(["ip", "netns", "exec", node.Node, "nft"], [IpFamily.IPv4], TimeProvider.System);
+        var backend = new NftablesBackend(new NftInside(node.NodeSpace), [IpFamily.IPv4], TimeProvider.System);
         var rules = Enumerable.Range(0, Services).Select(service => Rule(service, generation: 0)).ToImmutableArray();
         var first = Stopwatch.StartNew();
         await backend.SyncAsync([NftCases.V4([.. rules])], cancel);

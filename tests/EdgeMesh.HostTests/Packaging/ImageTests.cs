@@ -7,7 +7,7 @@ namespace EdgeMesh.HostTests.Packaging;
 
 /// <summary>The root folder of the image, put together as the Dockerfile does, and the agent in it: what a container would lack, it
 /// lacks here. No engine and no registry is needed.</summary>
-public sealed class ImageTests(ITestOutputHelper output)
+public sealed class ImageTests(ImageTests.ImageRoot image, ITestOutputHelper output) : IClassFixture<ImageTests.ImageRoot>
 {
     private const long MaxMegabytes = 60;
 
@@ -18,8 +18,7 @@ public sealed class ImageTests(ITestOutputHelper output)
     public async Task TheAgentWorksInTheRootOfItsImage(KubeProxyRules kubeProxy, Through through, string backend)
     {
         await using var lab = await NamespaceLab.CreateAsync(new LabOptions { KubeProxy = kubeProxy });
-        var root = Path.Combine(lab.Folder, "image");
-        (await CommandResult.RunAsync("sh", [Repository.PathOf("deploy/image/root.sh"), NamespaceLab.AgentProgram, root])).Succeeded();
+        var root = image.Path;
         var size = (await CommandResult.RunAsync("du", ["-sm", root])).Succeeded().Output.Split('\t')[0];
         output.WriteLine($"the image's root holds {size} MB");
         Assert.InRange(long.Parse(size, CultureInfo.InvariantCulture), 1, MaxMegabytes);
@@ -37,8 +36,7 @@ public sealed class ImageTests(ITestOutputHelper output)
     public async Task OpensslIsFoundInItAndTheTunnelStarts()
     {
         await using var lab = await NamespaceLab.CreateAsync(new LabOptions { KubeProxy = KubeProxyRules.IptablesNft });
-        var root = Path.Combine(lab.Folder, "image");
-        (await CommandResult.RunAsync("sh", [Repository.PathOf("deploy/image/root.sh"), NamespaceLab.AgentProgram, root])).Succeeded();
+        var root = image.Path;
         var key = Path.Combine(lab.Folder, "psk");
         await File.WriteAllTextAsync(key, Convert.ToBase64String(System.Security.Cryptography.RandomNumberGenerator.GetBytes(32)), TestContext.Current.CancellationToken);
         File.SetUnixFileMode(key, UnixFileMode.UserRead);
@@ -73,4 +71,21 @@ public sealed class ImageTests(ITestOutputHelper output)
             """,
         "container", root, folder,
     ];
+
+    /// <summary>Made once: it is only read.</summary>
+    public sealed class ImageRoot : IAsyncLifetime
+    {
+        private readonly string _folder = Directory.CreateTempSubdirectory("edgemesh-image-").FullName;
+
+        public string Path => System.IO.Path.Combine(_folder, "root");
+
+        public async ValueTask InitializeAsync() => (await CommandResult.RunAsync(
+            "sh", [Repository.PathOf("deploy/image/root.sh"), NamespaceLab.AgentProgram, Path], deadline: TimeSpan.FromMinutes(2))).Succeeded();
+
+        public ValueTask DisposeAsync()
+        {
+            Directory.Delete(_folder, recursive: true);
+            return ValueTask.CompletedTask;
+        }
+    }
 }

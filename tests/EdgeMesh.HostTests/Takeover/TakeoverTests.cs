@@ -10,13 +10,15 @@ public sealed class TakeoverTests(ITestOutputHelper output)
 {
     private const int PerSecond = 500;
 
+    /// <param name="takeovers">In the long form four times as many.</param>
     [Theory]
-    [InlineData("iptables", "userspace", 20)]
+    [InlineData("iptables", "userspace", 5)]
     [InlineData("nftables", "userspace", 3)]
     [InlineData("iptables", "kernel", 2)]
     [InlineData("nftables", "kernel", 2)]
     public async Task NoConnectionFailsWhileAgentsTakeOverFromEachOther(string backend, string dataPath, int takeovers)
     {
+        takeovers = LongForm.IsAsked ? takeovers * 4 : takeovers;
         var options = Takeovers.Options(backend, dataPath);
         await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, options, [HybridNode.Web]);
         await node.UntilAnsweredAsync("client", HybridNode.WebAddress, HybridNode.ByAgent);

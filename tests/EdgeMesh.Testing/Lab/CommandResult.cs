@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Diagnostics;
 
 namespace EdgeMesh.Testing.Lab;
@@ -10,13 +11,19 @@ public sealed record CommandResult(string CommandLine, int ExitCode, string Outp
         ExitCode == 0 ? this : throw new InvalidOperationException($"`{CommandLine}` ended with {ExitCode}.\n{Errors}{Output}");
 
     /// <summary>Runs a program to its end. Past the deadline it is killed and a <see cref="TimeoutException"/> tells what it had said.</summary>
-    public static async Task<CommandResult> RunAsync(string file, IEnumerable<string> arguments, string? input = null, TimeSpan? deadline = null)
+    /// <param name="inside">It starts there, as a child of the thread that lives there, which saves a second program; it sees the mounts of this
+    /// process. Null: where the tests run.</param>
+    public static async Task<CommandResult> RunAsync(
+        string file, IEnumerable<string> arguments, string? input = null, TimeSpan? deadline = null, NetworkNamespace? inside = null,
+        IReadOnlyDictionary<string, string?>? environment = null)
     {
         var start = new ProcessStartInfo(file) { UseShellExecute = false, RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
         foreach (var argument in arguments)
             start.ArgumentList.Add(argument);
-        var line = $"{file} {string.Join(' ', start.ArgumentList)}";
-        using var process = Start(start, line);
+        foreach (var (key, value) in environment ?? ImmutableDictionary<string, string?>.Empty)
+            start.Environment[key] = value;
+        var line = $"{inside?.Name}{(inside is null ? "" : ": ")}{file} {string.Join(' ', start.ArgumentList)}";
+        using var process = inside is null ? Start(start, line) : inside.Run(() => Start(start, line));
         using var timeout = new CancellationTokenSource(deadline ?? TimeSpan.FromSeconds(30));
         var output = process.StandardOutput.ReadToEndAsync(CancellationToken.None);
         var errors = process.StandardError.ReadToEndAsync(CancellationToken.None);

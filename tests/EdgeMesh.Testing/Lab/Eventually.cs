@@ -7,6 +7,7 @@ namespace EdgeMesh.Testing.Lab;
 public static class Eventually
 {
     private static readonly TimeSpan _pause = TimeSpan.FromMilliseconds(10);
+    private static readonly TimeSpan _longestPause = TimeSpan.FromMilliseconds(100);
 
     /// <summary>Looks again and again until <paramref name="holds"/> is true of what <paramref name="look"/> returns.
     /// An exception of <paramref name="look"/> counts as "not yet".</summary>
@@ -22,6 +23,7 @@ public static class Eventually
         string last;
         do
         {
+            var begun = watch.Elapsed;
             try
             {
                 var seen = await look();
@@ -34,7 +36,9 @@ public static class Eventually
                 last = $"{e.GetType().Name}: {e.Message}";
             }
 
-            await PauseAsync(_pause);
+            // A look that starts a program leaves at least half of the processor to what it waits for.
+            var took = watch.Elapsed - begun;
+            await PauseAsync(took < _pause ? _pause : took < _longestPause ? took : _longestPause);
         }
         while (watch.Elapsed < deadline);
 

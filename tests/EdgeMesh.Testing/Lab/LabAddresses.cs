@@ -27,9 +27,24 @@ public static class LabAddresses
     public const string Lan = "10.200.0.9";
     public const string Lan6 = "fd00:10:200::9";
 
+    /// <summary>On the second network, in labs that have it.</summary>
+    /// <param name="role">node or a pod.</param>
+    public static string Second(string role) => $"192.168.50.{OnSecond(role)}";
+
+    public static string Second6(string role) => $"fd00:192:168:50::{OnSecond(role)}";
+
     /// <summary>Addresses of pod "a": the first endpoint of each service of the fixture.</summary>
     public static ImmutableArray<string> PodA { get; } = ["10.244.0.11", "10.244.0.21", "10.244.0.31", "10.244.0.41", "10.244.0.51", "fd00:10:244::11"];
 
     /// <summary>Addresses of pod "b": the second endpoint of each service of the fixture.</summary>
     public static ImmutableArray<string> PodB { get; } = ["10.244.0.12", "10.244.0.22", "10.244.0.32", "10.244.0.42", "10.244.0.52", "fd00:10:244::12"];
+
+    private static int OnSecond(string role) => role switch
+    {
+        "node" => 1,
+        "a" => 11,
+        "b" => 12,
+        "client" => 100,
+        _ => throw new ArgumentOutOfRangeException(nameof(role), role, "It is not on the second network."),
+    };
 }

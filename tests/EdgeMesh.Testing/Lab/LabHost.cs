@@ -58,6 +58,10 @@ public sealed record LabHost
     /// <summary>What goes from one port of the bridge to another passes netfilter (<c>net.bridge.bridge-nf-call-iptables</c>).</summary>
     public bool BridgeNetfilter { get; init; } = true;
 
+    /// <summary>Every pod stands on a second bridge too, br1, with an address of its network, as Multus and the bridge plug-in make it; its default
+    /// route is that of the first.</summary>
+    public bool SecondNetwork { get; init; }
+
     public LabWay ToOtherNode { get; init; } = LabWay.Uplink;
 
     /// <summary><c>rp_filter</c> is 1 on every device of the node.</summary>

@@ -17,7 +17,7 @@ internal static class LabLeftovers
     public static async Task RemoveAsync()
     {
         foreach (var name in Abandoned("/run/netns"))
-            await RemoveNamespaceAsync(name);
+            await RemoveAbandonedAsync(name);
         foreach (var name in Abandoned(Path.GetTempPath()))
         {
             try
@@ -31,8 +31,23 @@ internal static class LabLeftovers
         }
     }
 
-    /// <summary>Ends what still runs inside (only a lab's own programs can), then removes the namespace.</summary>
-    public static async Task RemoveNamespaceAsync(string name)
+    /// <summary>Ends what still runs inside (only a lab's own programs can), then removes the namespaces.</summary>
+    public static async Task RemoveNamespacesAsync(IReadOnlyCollection<NetworkNamespace> spaces)
+    {
+        if (spaces.Count == 0)
+            return;
+        var identities = spaces.Select(space => space.Identity).ToHashSet(StringComparer.Ordinal);
+        foreach (var folder in Directory.EnumerateDirectories("/proc"))
+        {
+            if (int.TryParse(Path.GetFileName(folder), CultureInfo.InvariantCulture, out var processId) && processId != Environment.ProcessId && identities.Contains(NetworkOf(folder)))
+                NamespaceCalls.Signal(processId, 9);
+        }
+
+        var batch = string.Concat(spaces.Select(space => $"netns delete {space.Name}\n"));
+        await CommandResult.RunAsync("ip", ["-force", "-batch", "-"], batch);
+    }
+
+    private static async Task RemoveAbandonedAsync(string name)
     {
         var inside = await CommandResult.RunAsync("ip", ["netns", "pids", name]);
         foreach (var line in inside.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries))
@@ -43,6 +58,19 @@ internal static class LabLeftovers
         }
 
         await CommandResult.RunAsync("ip", ["netns", "delete", name]);
+    }
+
+    /// <summary>Empty for a process that has ended meanwhile.</summary>
+    private static string NetworkOf(string process)
+    {
+        try
+        {
+            return new FileInfo(Path.Combine(process, "ns", "net")).LinkTarget ?? "";
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return "";
+        }
     }
 
     private static List<string> Abandoned(string folder)

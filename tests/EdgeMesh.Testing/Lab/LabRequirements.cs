@@ -33,7 +33,7 @@ internal static class LabRequirements
         }
         finally
         {
-            await LabLeftovers.RemoveNamespaceAsync(name);
+            await CommandResult.RunAsync("ip", ["netns", "delete", name]);
         }
     }
 

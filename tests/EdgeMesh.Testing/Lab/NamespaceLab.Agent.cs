@@ -22,7 +22,7 @@ public sealed partial class NamespaceLab
         Configure(options.Config);
         string[] source = options.Manifests ? ["--manifests", Manifests.Path] : [];
         string[] command = [.. options.Launcher, AgentProgram, "run", "--config-file", ConfigFile, .. source, "--node-name", options.NodeName, .. options.Arguments];
-        var environment = NoCluster();
+        var environment = AgentEnvironment(Folder);
         foreach (var (key, value) in options.Environment)
             environment[key] = value;
         var process = new LabProcess(
@@ -40,8 +40,9 @@ public sealed partial class NamespaceLab
     public Task<CommandResult> AgentCommandAsync(params string[] arguments) => RunAsync("node", AgentProgram, arguments);
 
     /// <summary>Whoever runs the tests on a node of a cluster has these set; the agent in the lab shall not find that cluster.</summary>
-    internal static Dictionary<string, string?> NoCluster() =>
-        new() { ["KUBERNETES_PORT"] = "", ["KUBERNETES_SERVICE_HOST"] = "", ["KUBECONFIG"] = "", ["NODE_NAME"] = "" };
+    /// <param name="folder">Of the node.</param>
+    internal static Dictionary<string, string?> AgentEnvironment(string folder) =>
+        new(OwnLock(folder)) { ["KUBERNETES_PORT"] = "", ["KUBERNETES_SERVICE_HOST"] = "", ["KUBECONFIG"] = "", ["NODE_NAME"] = "" };
 
     /// <summary>The program that tests run.</summary>
     public static string AgentProgram

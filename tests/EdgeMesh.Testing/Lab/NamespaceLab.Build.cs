@@ -66,7 +66,7 @@ public sealed partial class NamespaceLab
 
     private async Task BuildAsync()
     {
-        await IpAsync(_roles.Select(role => $"netns add {NameOf(role)}"));
+        await IpBatch.RunAsync(null, _roles.Select(role => $"netns add {NameOf(role)}"));
         foreach (var role in _roles)
         {
             var space = new NetworkNamespace(NameOf(role));
@@ -84,38 +84,44 @@ public sealed partial class NamespaceLab
             this[role].SetSysctl("ipv6/conf/all/forwarding", "1");
         }
 
-        await BuildNodeAsync();
+        var batch = new IpBatch(NameOf);
+        BuildNode(batch);
         foreach (var (pod, addresses) in new[] { ("client", [LabAddresses.Client, LabAddresses.Client6]), ("a", LabAddresses.PodA), ("b", LabAddresses.PodB) })
-            await (Host.OnBridge ? BuildPodOnBridgeAsync(pod, addresses) : BuildPodAsync(pod, addresses));
-        await BuildOutsideAsync();
-        await BuildHostAsync();
+        {
+            if (Host.OnBridge)
+                BuildPodOnBridge(batch, pod, addresses);
+            else
+                BuildPod(batch, pod, addresses);
+        }
+
+        BuildOutside(batch);
+        BuildHost(batch);
+        await batch.RunAsync();
+        await SettleHostAsync();
     }
 
-    private Task BuildNodeAsync() => IpAsync(
-        [
+    private void BuildNode(IpBatch batch)
+    {
+        batch.Wire("node", "uplink", "outside", "eth0");
+        batch.In(
+            "node",
             "link set lo up",
             "link add cni0 type bridge",
             "link set cni0 up",
             $"addr add {LabAddresses.Gateway}/{(Host.OnBridge ? 24 : 32)} dev cni0",
             $"addr add {LabAddresses.Gateway6}/{(Host.OnBridge ? 64 : 128)} dev cni0 nodad",
-            $"link add uplink type veth peer name eth0 netns {NameOf("outside")}",
             "link set uplink up",
             $"addr add {LabAddresses.Node}/24 dev uplink",
-            $"addr add {LabAddresses.Node6}/64 dev uplink nodad",
-        ],
-        "node");
+            $"addr add {LabAddresses.Node6}/64 dev uplink nodad");
+    }
 
-    private async Task BuildPodAsync(string pod, IReadOnlyCollection<string> addresses)
+    private static void BuildPod(IpBatch batch, string pod, IReadOnlyCollection<string> addresses)
     {
         var device = $"veth-{pod}";
-        await IpAsync(
-            [
-                $"link add {device} type veth peer name eth0 netns {NameOf(pod)}",
-                $"addr add fe80::1/64 dev {device} nodad",
-                $"link set {device} up",
-            ],
-            "node");
-        await IpAsync(
+        batch.Wire("node", device, pod, "eth0");
+        batch.In("node", $"addr add fe80::1/64 dev {device} nodad", $"link set {device} up");
+        batch.In(
+            pod,
             [
                 "link set lo up",
                 "link set eth0 up",
@@ -123,38 +129,31 @@ public sealed partial class NamespaceLab
                 $"route add {LabAddresses.Gateway}/32 dev eth0 scope link",
                 $"route add default via {LabAddresses.Gateway} dev eth0",
                 "route add ::/0 via fe80::1 dev eth0",
-            ],
-            pod);
-        await IpAsync(
+            ]);
+        batch.In(
+            "node",
             addresses.Select(address => address.Contains(':', StringComparison.Ordinal)
                 ? $"route add {address}/128 dev {device} src {LabAddresses.Gateway6}"
-                : $"route add {address}/32 dev {device} src {LabAddresses.Gateway}"),
-            "node");
+                : $"route add {address}/32 dev {device} src {LabAddresses.Gateway}"));
     }
 
-    private async Task BuildOutsideAsync()
+    private static void BuildOutside(IpBatch batch)
     {
-        await IpAsync(
-            [
-                "link set lo up",
-                "link set eth0 up",
-                $"addr add {LabAddresses.Outside}/24 dev eth0",
-                $"addr add {LabAddresses.Outside6}/64 dev eth0 nodad",
-                $"addr add {LabAddresses.RemotePod}/32 dev lo",
-                $"addr add {LabAddresses.RemotePod6}/128 dev lo nodad",
-                $"route add 10.244.0.0/24 via {LabAddresses.Node}",
-                $"route add fd00:10:244::/64 via {LabAddresses.Node6}",
-            ],
-            "outside");
-        await IpAsync(
-            [
-                $"route add default via {LabAddresses.Outside}",
-                $"route add ::/0 via {LabAddresses.Outside6}",
-            ],
-            "node");
+        batch.In(
+            "outside",
+            "link set lo up",
+            "link set eth0 up",
+            $"addr add {LabAddresses.Outside}/24 dev eth0",
+            $"addr add {LabAddresses.Outside6}/64 dev eth0 nodad",
+            $"addr add {LabAddresses.RemotePod}/32 dev lo",
+            $"addr add {LabAddresses.RemotePod6}/128 dev lo nodad",
+            $"route add 10.244.0.0/24 via {LabAddresses.Node}",
+            $"route add fd00:10:244::/64 via {LabAddresses.Node6}");
+        batch.In(
+            "node",
+            $"route add default via {LabAddresses.Outside}",
+            $"route add ::/0 via {LabAddresses.Outside6}");
     }
 
     private static int Bits(string address) => address.Contains(':', StringComparison.Ordinal) ? 128 : 32;
-
-    private Task IpAsync(IEnumerable<string> commands, string? role = null) => IpBatch.RunAsync(role is null ? null : NameOf(role), commands);
 }

@@ -60,17 +60,20 @@ public sealed partial class NamespaceLab : IAsyncDisposable
         }
     }
 
-    /// <summary>Runs a program inside, to its end.</summary>
+    /// <summary>Runs a program inside, to its end. What mounts something has to make a mount namespace for it.</summary>
     /// <param name="role">node, client, a, b, outside, or lan where the lab has one.</param>
     public Task<CommandResult> RunAsync(string role, string file, params string[] arguments) =>
-        CommandResult.RunAsync("ip", ["netns", "exec", this[role].Name, file, .. arguments]);
+        CommandResult.RunAsync(file, arguments, inside: this[role], environment: OwnLock(Folder));
 
     public Task<CommandResult> RunWithInputAsync(string role, string input, string file, params string[] arguments) =>
-        CommandResult.RunAsync("ip", ["netns", "exec", this[role].Name, file, .. arguments], input);
+        CommandResult.RunAsync(file, arguments, input, inside: this[role], environment: OwnLock(Folder));
 
     /// <summary>Starts a program inside that ends with the lab.</summary>
     public LabProcess Start(string role, string file, params string[] arguments) =>
-        OwnedByLab(new LabProcess(this[role].Name, file, arguments, environment: null));
+        OwnedByLab(new LabProcess(this[role].Name, file, arguments, OwnLock(Folder)));
+
+    /// <summary>The programs of iptables-legacy on one machine wait for each other at a file; the nodes of labs are machines of their own.</summary>
+    internal static Dictionary<string, string?> OwnLock(string folder) => new() { ["XTABLES_LOCKFILE"] = Path.Combine(folder, "xtables.lock") };
 
     /// <summary>Opens a TCP connection from inside; the deadline is 10 s unless told.</summary>
     /// <param name="target">Such as <c>10.96.10.1:80</c> or <c>[fd00:10:96::1]:80</c>.</param>
@@ -104,8 +107,7 @@ public sealed partial class NamespaceLab : IAsyncDisposable
         _running.Clear();
         foreach (var each in _namespaces.Values)
             each.Dispose();
-        foreach (var role in _roles)
-            await LabLeftovers.RemoveNamespaceAsync(NameOf(role));
+        await LabLeftovers.RemoveNamespacesAsync(_namespaces.Values);
         if (Directory.Exists(Folder))
             Directory.Delete(Folder, recursive: true);
     }

@@ -18,11 +18,14 @@ public sealed class NetworkNamespace : IDisposable
         _thread = new Thread(Work) { IsBackground = true, Name = $"in {name}" };
         _thread.Start();
         // The first piece of work also reports a setns that failed.
-        Run(() => true);
+        Identity = Run(() => new FileInfo("/proc/thread-self/ns/net").LinkTarget!);
     }
 
     /// <summary>As <c>ip netns</c> knows it.</summary>
     public string Name { get; }
+
+    /// <summary>As the kernel knows it: what <c>/proc/PID/ns/net</c> of each process inside leads to.</summary>
+    public string Identity { get; }
 
     /// <summary>Runs <paramref name="action"/> on the thread inside and waits for it. It must be short: others wait behind it.</summary>
     public T Run<T>(Func<T> action)

@@ -19,7 +19,7 @@ public sealed class PodServer : IAsyncDisposable
     private int _open;
     private long _accepted;
 
-    internal PodServer(NetworkNamespace space, string pod, IPAddress address, int port)
+    public PodServer(NetworkNamespace space, string pod, IPAddress address, int port)
     {
         _pod = pod;
         _listener = space.NewSocket(address.AddressFamily, SocketType.Stream);

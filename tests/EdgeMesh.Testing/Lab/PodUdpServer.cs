@@ -12,7 +12,7 @@ public sealed class PodUdpServer : IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _serving;
 
-    internal PodUdpServer(NetworkNamespace space, string pod, IPAddress address, int port)
+    public PodUdpServer(NetworkNamespace space, string pod, IPAddress address, int port)
     {
         _pod = pod;
         _socket = space.NewSocket(address.AddressFamily, SocketType.Dgram);

@@ -62,11 +62,34 @@ public sealed class HostDecisionTests
         {
             var host = (Ordinary with { BridgeFilterIPv4 = off }).With(FirstPort, link => link with { Hairpin = false }).Decide();
             Assert.Equal(HostCode.CarriesWithRules, host.IPv4.Code);
-            Assert.Equal([IPNetwork.Parse("10.244.1.0/24")], host.IPv4.Masquerade.Inside);
+            Assert.Equal([(IPNetwork.Parse("10.244.1.0/24"), IPNetwork.Parse("10.244.1.0/24"))], host.IPv4.Masquerade.Inside);
             Assert.Empty(host.IPv4.SelfThroughListener);
             Assert.Equal(HostCode.CarriesWithRules, host.IPv6.Code);
             Assert.Empty(host.IPv6.Masquerade.Inside);
         }
+    }
+
+    /// <summary>Pods with a second network, as Multus gives it to them: on another bridge of the node.</summary>
+    [Fact]
+    public void WhatGoesToAnotherBridgeThatHasPodsOfThisOneIsMasqueradedIfItsAnswersPassNoNetfilter()
+    {
+        const int second = 8;
+        var both = Ordinary.With(FirstPort, link => link with { PeerNamespace = 0 }).With(SecondPort, link => link with { PeerNamespace = 1 });
+        both = both with
+        {
+            Links = [.. both.Links, Link(second, "br1", "bridge"), Link(9, "net1", "veth") with { Master = second, Hairpin = true, PeerNamespace = 1 }],
+            Routes = [.. both.Routes, Route("192.168.50.0/24", second)],
+        };
+        Assert.Empty(both.Decide().IPv4.Masquerade.Inside);
+        var split = both with { BridgeFilterIPv4 = false };
+        Assert.Equal(
+            ["10.244.1.0/24 10.244.1.0/24", "10.244.1.0/24 192.168.50.0/24", "192.168.50.0/24 192.168.50.0/24", "192.168.50.0/24 10.244.1.0/24"],
+            split.Decide().IPv4.Masquerade.Inside.Select(pair => $"{pair.From} {pair.To}"));
+        Assert.Contains("so are those from cni0 to br1, from br1 to cni0, since pods that stand on both answer past this node", split.Decide().IPv4.Sentence, StringComparison.Ordinal);
+        // Other pods' bridges, as Docker's beside that of CNI.
+        Assert.Equal(
+            ["10.244.1.0/24 10.244.1.0/24", "192.168.50.0/24 192.168.50.0/24"],
+            split.With(9, link => link with { PeerNamespace = 7 }).Decide().IPv4.Masquerade.Inside.Select(pair => $"{pair.From} {pair.To}"));
     }
 
     [Fact]

@@ -1,16 +1,20 @@
 using System.Collections.Concurrent;
 using System.Globalization;
+using EdgeMesh.Catalog;
 using EdgeMesh.Kubernetes;
 using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Kubernetes.Watching;
+using EdgeMesh.Netfilter;
+using EdgeMesh.Planning;
 using EdgeMesh.Testing.ApiServer;
+using EdgeMesh.Tests.Planning;
 using Xunit;
 
 namespace EdgeMesh.Tests.Kubernetes;
 
 /// <summary>Random histories of a cloud, of the database of a metaServer and of the way between them, and of an agent that
-/// starts again in the middle, through the whole source and its cache over real connections. EDGEMESH_SEED=n takes the steps of
-/// one again, EDGEMESH_LONG=1 many.</summary>
+/// starts again in the middle, through the whole source and its cache over real connections, and through catalog and planner to
+/// the rules that follow. EDGEMESH_SEED=n takes the steps of one again, EDGEMESH_LONG=1 many.</summary>
 public sealed class CloudLossHistories(ITestOutputHelper output)
 {
     private const int Short = 16;
@@ -60,9 +64,13 @@ public sealed class CloudLossHistories(ITestOutputHelper output)
         private readonly TemporaryFolder _folder = new();
         private readonly List<string> _steps = [];
         private readonly Views _seen = new();
+        private int _changes = 1;
         private RunningSource _running = null!;
         private Task _following = Task.CompletedTask;
         private CancellationTokenSource _follow = null!;
+
+        /// <summary>As the agent has them in force after all that it was told in this run.</summary>
+        private volatile string _inForce = "";
 
         /// <summary>What has to stay while there is no cloud; null while there is one.</summary>
         private string? _lastWord;
@@ -194,7 +202,9 @@ public sealed class CloudLossHistories(ITestOutputHelper output)
                 }
                 else
                 {
-                    server.Put(kind == "services" ? Sample.Service(name) : Sample.Endpoints(name));
+                    // Each time other addresses, so that rules of an older state are not those of a newer one.
+                    _changes++;
+                    server.Put(kind == "services" ? Sample.Service(name, $"10.96.{_changes / 250}.{_changes % 250}") : Sample.Endpoints(name, $"10.244.{_changes / 250}.{_changes % 250}"));
                 }
             }
         }
@@ -232,6 +242,7 @@ public sealed class CloudLossHistories(ITestOutputHelper output)
         {
             _running = RunningSource.CachedOfMetaServer(server, Path.Combine(_folder.Path, "facts.json"), Quick);
             _follow = new();
+            _inForce = "nothing yet";
             _following = FollowAsync(_running.Source, _follow.Token);
         }
 
@@ -245,12 +256,14 @@ public sealed class CloudLossHistories(ITestOutputHelper output)
 
         private async Task FollowAsync(IClusterSource source, CancellationToken enough)
         {
+            var (builder, planner) = (new CatalogBuilder(), new ForwardingPlanner());
             try
             {
                 for (ClusterFacts? seen = null; ;)
                 {
                     seen = await source.NextAsync(seen, enough);
                     _seen.Take(seen);
+                    _inForce = Rules(planner.Plan(builder.Build(seen, TestOptions.Policy), TestOptions.Planning));
                 }
             }
             catch (OperationCanceledException)
@@ -271,18 +284,38 @@ public sealed class CloudLossHistories(ITestOutputHelper output)
         {
             await LocalListsAsync();
             Assert.Equal(_lastWord, Told(_running.Source.Current!));
+            await InForceAsync(_lastWord!);
         }
 
-        private Task<ClusterFacts> TruthAsync() => _running.SeesAsync(facts => Told(facts) == Truth());
+        private async Task TruthAsync()
+        {
+            await _running.SeesAsync(facts => Told(facts) == Truth());
+            await InForceAsync(Truth());
+        }
 
-        private string Truth() => Text(Kinds.SelectMany(kind => server.Store.List(kind, "everything", _ => true).Objects.Select(o =>
-            $"{kind} {(string)o["metadata"]!["name"]!}@{(string)o["metadata"]!["resourceVersion"]!}")));
+        private Task InForceAsync(string told) =>
+            RunningSource.UntilAsync(() => told.EndsWith("; " + _inForce, StringComparison.Ordinal), $"the rules of\n{told}\nare in force, not\n{_inForce}");
+
+        /// <summary>What the cloud has, and the rules that this asks for, both read from its own objects.</summary>
+        private string Truth()
+        {
+            var objects = Kinds.ToDictionary(kind => kind, kind => server.Store.List(kind, "everything", _ => true).Objects, StringComparer.Ordinal);
+            var endpoints = objects["endpoints"].ToDictionary(o => (string)o["metadata"]!["name"]!, o => (string)o["subsets"]![0]!["addresses"]![0]!["ip"]!, StringComparer.Ordinal);
+            return Text(Kinds.SelectMany(kind => objects[kind].Select(o => $"{kind} {(string)o["metadata"]!["name"]!}@{(string)o["metadata"]!["resourceVersion"]!}")))
+                + "; " + Text(objects["services"].Select(o => Rule(
+                    (string)o["spec"]!["clusterIP"]! + ":80", endpoints.TryGetValue((string)o["metadata"]!["name"]!, out var ip) ? $"{ip}:8080" : nameof(PortalTarget.Refused))));
+        }
 
         private static string Told(ClusterFacts facts) => Text(
         [
             .. facts.Services.Values.Select(service => $"services {service.Metadata.Name}@{service.Metadata.ResourceVersion}"),
             .. facts.Endpoints.Values.Select(endpoints => $"endpoints {endpoints.Metadata.Name}@{endpoints.Metadata.ResourceVersion}"),
-        ]);
+        ]) + "; " + Rules(new ForwardingPlanner().Plan(new CatalogBuilder().Build(facts, TestOptions.Policy), TestOptions.Planning));
+
+        private static string Rules(ForwardingPlan plan) => Text(plan.Portals.SelectMany(portals => portals.Rules).Select(rule => Rule(
+            $"{rule.Key.Endpoint}", rule.Target is PortalTarget.Backends backends ? string.Join(',', backends.Endpoints) : rule.Target.GetType().Name)));
+
+        private static string Rule(string caught, string target) => $"{caught} to {target}";
 
         private static string Text(IEnumerable<string> objects) => string.Join(", ", objects.Order(StringComparer.Ordinal));
     }

@@ -18,8 +18,8 @@ internal static class Sample
     public static string Slice(string service, int endpoints = 1) =>
         $$"""{"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice","metadata":{"name":"{{service}}-1","namespace":"demo","labels":{"kubernetes.io/service-name":"{{service}}"} },"addressType":"IPv4","ports":[{"name":"http","port":8080,"protocol":"TCP"}],"endpoints":[{{string.Join(',', Enumerable.Range(0, endpoints).Select(i => $$"""{"addresses":["10.{{i / 65536}}.{{i / 256 % 256}}.{{i % 256}}"],"conditions":{"ready":true,"serving":true,"terminating":false},"nodeName":"node-{{i % 50}}","targetRef":{"kind":"Pod","name":"p-{{i}}"},"zone":"zone-a"}"""))}}]}""";
 
-    public static string Endpoints(string service) =>
-        $$"""{"apiVersion":"v1","kind":"Endpoints","metadata":{"name":"{{service}}","namespace":"demo"},"subsets":[{"addresses":[{"ip":"10.244.0.1","nodeName":"edge-1"}],"ports":[{"name":"http","port":8080,"protocol":"TCP"}]}]}""";
+    public static string Endpoints(string service, string ip = "10.244.0.1") =>
+        $$"""{"apiVersion":"v1","kind":"Endpoints","metadata":{"name":"{{service}}","namespace":"demo"},"subsets":[{"addresses":[{"ip":"{{ip}}","nodeName":"edge-1"}],"ports":[{"name":"http","port":8080,"protocol":"TCP"}]}]}""";
 
     public static ApiTimings Quick { get; } = new()
     {

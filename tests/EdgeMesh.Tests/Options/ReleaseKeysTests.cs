@@ -29,7 +29,7 @@ public sealed class ReleaseKeysTests
             modules.edgeProxy{subNet listenPort}
             modules.edgeGateway{enable nic includeIP excludeIP}
             modules.tunnel{enable nodeName listenPort enableHolePunch transport rendezvous enableIpfsLog relayNodes}
-            modules.tunnel{tlsPrivateKeyFile tlsCaFile tlsCertFile token httpServer}
+            modules.tunnel{tlsPrivateKeyFile tlsCaFile tlsCertFile token httpServer rotateCertificates}
             modules.tunnel.security{enable tlsPrivateKeyFile tlsCaFile tlsCertFile token httpServer}
             """),
         // As the Go agent itself writes a default file: its fields without a name of their own.

@@ -66,7 +66,7 @@ public sealed class MeshLab : IAsyncDisposable
     public NetworkNamespace this[string role] => _namespaces[role];
 
     public Task<CommandResult> RunAsync(string role, string file, params string[] arguments) =>
-        CommandResult.RunAsync("ip", ["netns", "exec", this[role].Name, file, .. arguments]);
+        CommandResult.RunAsync(file, arguments, inside: this[role]);
 
     public Task IpAsync(string role, params string[] commands) => IpBatch.RunAsync(NameOf(role), commands);
 
@@ -115,8 +115,7 @@ public sealed class MeshLab : IAsyncDisposable
             await node.DisposeAsync();
         foreach (var space in _namespaces.Values)
             space.Dispose();
-        foreach (var role in _namespaces.Keys)
-            await LabLeftovers.RemoveNamespaceAsync(NameOf(role));
+        await LabLeftovers.RemoveNamespacesAsync(_namespaces.Values);
         if (Directory.Exists(Folder))
             Directory.Delete(Folder, recursive: true);
     }
@@ -127,6 +126,7 @@ public sealed class MeshLab : IAsyncDisposable
     {
         string[] roles = ["wan", "nat-1", "nat-2", .. MeshLabNode.All.SelectMany(node => (string[])[node.Name, node.PodRole])];
         await IpBatch.RunAsync(null, roles.Select(role => $"netns add {NameOf(role)}"));
+        var batch = new IpBatch(NameOf);
         foreach (var role in roles)
         {
             var space = new NetworkNamespace(NameOf(role));
@@ -134,72 +134,91 @@ public sealed class MeshLab : IAsyncDisposable
             space.SetSysctl("ipv4/ip_forward", "1");
             space.SetSysctl("ipv4/conf/all/rp_filter", "0");
             space.SetSysctl("ipv4/conf/default/rp_filter", "0");
-            await IpAsync(role, "link set lo up");
+            batch.In(role, "link set lo up");
         }
 
-        await IpAsync("wan", "link add wan0 type bridge", "link set wan0 up", "addr add 198.51.100.254/24 dev wan0");
-        await BuildRouterAsync("nat-1", "198.51.100.11", "192.168.1.1", delay);
-        await BuildRouterAsync("nat-2", "198.51.100.12", "192.168.2.1", delay: null);
+        batch.In("wan", "link add wan0 type bridge", "link set wan0 up", "addr add 198.51.100.254/24 dev wan0");
+        BuildRouter(batch, "nat-1", "198.51.100.11", "192.168.1.1", delay);
+        BuildRouter(batch, "nat-2", "198.51.100.12", "192.168.2.1", delay: null);
         foreach (var plan in MeshLabNode.All)
         {
             if (plan.Router is null)
-                await JoinWanAsync(plan.Name, plan.Address);
+                JoinWan(batch, plan.Name, plan.Address);
             else
-                await JoinLanAsync(plan);
-            await BuildPodAsync(plan);
-            _nodes.Add(plan.Name, new MeshLabNode(this, plan, Psk));
+                JoinLan(batch, plan);
+            BuildPod(batch, plan);
         }
+
+        await batch.RunAsync();
+        if (delay is not null)
+            this["wan"].SetSysctl("ipv4/conf/wan0/proxy_arp", "1");
+        await MasqueradeAsync("nat-1", delay is null ? "eth0" : "line");
+        await MasqueradeAsync("nat-2", "eth0");
+        foreach (var plan in MeshLabNode.All)
+            _nodes.Add(plan.Name, new MeshLabNode(this, plan, Psk));
     }
 
-    private async Task JoinWanAsync(string role, string address)
+    private static void JoinWan(IpBatch batch, string role, string address)
     {
-        await IpAsync("wan", $"link add to-{role} type veth peer name eth0 netns {NameOf(role)}", $"link set to-{role} master wan0 up");
-        await IpAsync(role, "link set eth0 up", $"addr add {address}/24 dev eth0");
+        batch.Wire("wan", $"to-{role}", role, "eth0");
+        batch.In("wan", $"link set to-{role} master wan0 up");
+        batch.In(role, "link set eth0 up", $"addr add {address}/24 dev eth0");
     }
 
-    private async Task BuildRouterAsync(string role, string address, string inside, TimeSpan? delay)
+    private void BuildRouter(IpBatch batch, string role, string address, string inside, TimeSpan? delay)
     {
-        var outside = "eth0";
         if (delay is { } time)
         {
-            outside = "line";
             _running.Add(DelayLine.Open(this[role], this["wan"], "line", time));
-            this["wan"].SetSysctl("ipv4/conf/wan0/proxy_arp", "1");
-            await IpAsync("wan", "link set line up", $"route add {address}/32 dev line");
-            await IpAsync(role, "link set line up", $"addr add {address}/32 dev line", "route add 198.51.100.0/24 dev line");
+            batch.In("wan", "link set line up", $"route add {address}/32 dev line");
+            batch.In(role, "link set line up", $"addr add {address}/32 dev line", "route add 198.51.100.0/24 dev line");
         }
         else
         {
-            await JoinWanAsync(role, address);
+            JoinWan(batch, role, address);
         }
 
-        await IpAsync(role, "link add lan0 type bridge", "link set lan0 up", $"addr add {inside}/24 dev lan0");
-        (await RunAsync(role, "iptables-nft", "-t", "nat", "-A", "POSTROUTING", "-o", outside, "!", "-d", "192.168.0.0/16", "-j", "MASQUERADE")).Succeeded();
-        (await RunAsync(role, "iptables-nft", "-t", "nat", "-I", "POSTROUTING", "-d", "10.244.0.0/16", "-j", "ACCEPT")).Succeeded();
-        // From outside only answers come in, and the other LAN where a route to it was opened.
-        (await RunAsync(role, "iptables-nft", "-A", "FORWARD", "-i", outside, "-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "ACCEPT")).Succeeded();
-        (await RunAsync(role, "iptables-nft", "-A", "FORWARD", "-i", outside, "-s", "192.168.0.0/16", "-j", "ACCEPT")).Succeeded();
-        (await RunAsync(role, "iptables-nft", "-A", "FORWARD", "-i", outside, "-s", "10.244.0.0/16", "-j", "ACCEPT")).Succeeded();
-        (await RunAsync(role, "iptables-nft", "-A", "FORWARD", "-i", outside, "-j", "DROP")).Succeeded();
+        batch.In(role, "link add lan0 type bridge", "link set lan0 up", $"addr add {inside}/24 dev lan0");
     }
 
-    private async Task JoinLanAsync(MeshLabNodePlan node)
+    /// <summary>From outside only answers come in, and the other LAN where a route to it was opened.</summary>
+    private async Task MasqueradeAsync(string role, string outside)
     {
-        await IpAsync(node.Router!, $"link add to-{node.Name} type veth peer name eth0 netns {NameOf(node.Name)}", $"link set to-{node.Name} master lan0 up");
+        var rules =
+            $"""
+            *nat
+            -A POSTROUTING -d 10.244.0.0/16 -j ACCEPT
+            -A POSTROUTING -o {outside} ! -d 192.168.0.0/16 -j MASQUERADE
+            COMMIT
+            *filter
+            -A FORWARD -i {outside} -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
+            -A FORWARD -i {outside} -s 192.168.0.0/16 -j ACCEPT
+            -A FORWARD -i {outside} -s 10.244.0.0/16 -j ACCEPT
+            -A FORWARD -i {outside} -j DROP
+            COMMIT
+
+            """;
+        (await CommandResult.RunAsync("iptables-nft-restore", [], rules, inside: this[role])).Succeeded();
+    }
+
+    private static void JoinLan(IpBatch batch, MeshLabNodePlan node)
+    {
+        batch.Wire(node.Router!, $"to-{node.Name}", node.Name, "eth0");
+        batch.In(node.Router!, $"link set to-{node.Name} master lan0 up", $"route add {node.PodNetwork} via {node.Address}");
         var gateway = node.Address[..node.Address.LastIndexOf('.')] + ".1";
-        await IpAsync(node.Name, "link set eth0 up", $"addr add {node.Address}/24 dev eth0", $"route add default via {gateway}");
-        await IpAsync(node.Router!, $"route add {node.PodNetwork} via {node.Address}");
+        batch.In(node.Name, "link set eth0 up", $"addr add {node.Address}/24 dev eth0", $"route add default via {gateway}");
     }
 
-    private async Task BuildPodAsync(MeshLabNodePlan node)
+    private static void BuildPod(IpBatch batch, MeshLabNodePlan node)
     {
-        await IpAsync(
+        batch.Wire(node.Name, "to-pod", node.PodRole, "eth0");
+        batch.Wire(node.Name, "to-docker", node.PodRole, "eth1");
+        batch.In(
             node.Name,
             "link add cni0 type bridge", "link set cni0 up", $"addr add {node.Gateway}/24 dev cni0",
             "link add docker0 type bridge", "link set docker0 up", "addr add 172.17.0.1/16 dev docker0",
-            $"link add to-pod type veth peer name eth0 netns {NameOf(node.PodRole)}", "link set to-pod master cni0 up",
-            $"link add to-docker type veth peer name eth1 netns {NameOf(node.PodRole)}", "link set to-docker master docker0 up");
-        await IpAsync(
+            "link set to-pod master cni0 up", "link set to-docker master docker0 up");
+        batch.In(
             node.PodRole,
             "link set eth0 up", $"addr add {node.PodAddress}/24 dev eth0", $"route add default via {node.Gateway}",
             "link set eth1 up", "addr add 172.17.0.2/16 dev eth1");

@@ -200,7 +200,7 @@ public sealed class MeshLabNode : IAsyncDisposable
         _lab[Name],
         new LabProcess(
             _lab[Name].Name, NamespaceLab.AgentProgram,
-            ["run", "--config-file", ConfigFile, "--manifests", _lab.Manifests.Path, "--node-name", Name, .. further], NamespaceLab.NoCluster()));
+            ["run", "--config-file", ConfigFile, "--manifests", _lab.Manifests.Path, "--node-name", Name, .. further], NamespaceLab.AgentEnvironment(Folder)));
 
     public async ValueTask DisposeAsync()
     {

@@ -43,8 +43,7 @@ public sealed class WideLan : IAsyncDisposable
         await Task.WhenAll(_agents.Select(agent => agent.DisposeAsync().AsTask()));
         foreach (var space in _spaces)
             space.Dispose();
-        foreach (var space in _spaces)
-            await LabLeftovers.RemoveNamespaceAsync(space.Name);
+        await LabLeftovers.RemoveNamespacesAsync(_spaces);
         Directory.Delete(_folder, recursive: true);
     }
 
@@ -53,18 +52,17 @@ public sealed class WideLan : IAsyncDisposable
         var numbers = Enumerable.Range(0, nodes).ToArray();
         await IpBatch.RunAsync(null, [$"netns add {Space("lan")}", .. numbers.Select(i => $"netns add {Space(Name(i))}")]);
         _spaces.Add(new NetworkNamespace(Space("lan")));
-        await IpBatch.RunAsync(Space("lan"),
-        [
-            "link add lan0 type bridge", "link set lan0 up",
-            .. numbers.Select(i => $"link add to-{i} type veth peer name eth0 netns {Space(Name(i))}"),
-            .. numbers.Select(i => $"link set to-{i} master lan0 up"),
-        ]);
+        _spaces.AddRange(numbers.Select(i => new NetworkNamespace(Space(Name(i)))));
+        var batch = new IpBatch(Space);
+        batch.In("lan", "link add lan0 type bridge", "link set lan0 up");
         foreach (var i in numbers)
         {
-            _spaces.Add(new NetworkNamespace(Space(Name(i))));
-            await IpBatch.RunAsync(Space(Name(i)), ["link set lo up", "link set eth0 up", $"addr add {Address(i)}/16 dev eth0"]);
+            batch.Wire("lan", $"to-{i}", Name(i), "eth0");
+            batch.In("lan", $"link set to-{i} master lan0 up");
+            batch.In(Name(i), "link set lo up", "link set eth0 up", $"addr add {Address(i)}/16 dev eth0");
         }
 
+        await batch.RunAsync();
         _manifests.Write(new ManifestService
         {
             Name = "everywhere",
@@ -78,10 +76,11 @@ public sealed class WideLan : IAsyncDisposable
         if (OperatingSystem.IsLinux())
             File.SetUnixFileMode(psk, UnixFileMode.UserRead | UnixFileMode.UserWrite);
         foreach (var i in numbers)
-            await StartAgentAsync(i, psk);
+            _agents.Add(Start(i, psk));
+        await Task.WhenAll(_agents.Select(agent => agent.UntilReadyAsync(TimeSpan.FromSeconds(60))));
     }
 
-    private async Task StartAgentAsync(int i, string psk)
+    private AgentProcess Start(int i, string psk)
     {
         var config = Path.Combine(_folder, $"{Name(i)}.yaml");
         ManifestFolder.Replace(config, new AgentConfig
@@ -94,10 +93,8 @@ public sealed class WideLan : IAsyncDisposable
             ],
         }.ToYaml(Path.Combine(_folder, Name(i))));
         var space = _spaces[i + 1];
-        var agent = new AgentProcess(space, new LabProcess(
-            space.Name, NamespaceLab.AgentProgram, ["run", "--config-file", config, "--manifests", _manifests.Path, "--node-name", Name(i)], NamespaceLab.NoCluster()));
-        _agents.Add(agent);
-        await agent.UntilReadyAsync(TimeSpan.FromSeconds(60));
+        return new AgentProcess(space, new LabProcess(
+            space.Name, NamespaceLab.AgentProgram, ["run", "--config-file", config, "--manifests", _manifests.Path, "--node-name", Name(i)], NamespaceLab.AgentEnvironment(_folder)));
     }
 
     private string Space(string role) => $"{_name}-{role}";

@@ -47,7 +47,7 @@ public sealed class GoldenTests
         Family = family,
         Listener = InetEndpoint.Parse(family == IpFamily.IPv4 ? "169.254.96.16:20007" : "[fd0e:6d65:7368::10]:20007"),
         Masquerade = lines.Contains("masquerade-all") ? MasqueradePolicy.Everything
-            : Networks(lines, "local", family) is { IsEmpty: false } local ? MasqueradePolicy.Except(local, Networks(lines, "inside", family))
+            : Networks(lines, "local", family) is { IsEmpty: false } local ? MasqueradePolicy.Except(local, [.. Networks(lines, "inside", family).Select(network => (network, network))])
             : MasqueradePolicy.HairpinOnly,
         Invalid = Networks(lines, "invalid", family) is { IsEmpty: false } endpoints ? new InvalidGuard(endpoints, Networks(lines, "services", family)) : null,
         AcceptForwarded = lines.Contains("accept-forwarded"),

@@ -218,7 +218,7 @@ public abstract class NftCases
         Rule("10.96.0.1:80", "demo/web:http", To(BackendChoice.RoundRobin, "10.244.1.1:8080", "10.244.1.2:8080") with { ThroughListener = [InetAddress.Parse("10.244.1.1")] }),
         Everything[3]) with
     {
-        Masquerade = MasqueradePolicy.Except([IPNetwork.Parse("10.244.1.0/24"), IPNetwork.Parse("10.245.0.9/32")], [IPNetwork.Parse("10.244.1.0/24")]),
+        Masquerade = MasqueradePolicy.Except([IPNetwork.Parse("10.244.1.0/24"), IPNetwork.Parse("10.245.0.9/32")], [(IPNetwork.Parse("10.244.1.0/24"), IPNetwork.Parse("10.244.1.0/24"))]),
         Invalid = new InvalidGuard([IPNetwork.Parse("10.244.1.0/24")], [IPNetwork.Parse("10.96.0.0/16"), IPNetwork.Parse("192.0.2.7/32")]),
     };
 
@@ -226,7 +226,7 @@ public abstract class NftCases
         Rule("[fd00:10::1]:80", "demo/web:http", To(BackendChoice.Random, "[fd00:1::1]:8080", "[fd00:1::2]:8080") with { ThroughListener = [InetAddress.Parse("fd00:1::1")] }),
         EverythingV6[2]) with
     {
-        Masquerade = MasqueradePolicy.Except([IPNetwork.Parse("fd00:1::/64"), IPNetwork.Parse("fd00:2::9/128")], [IPNetwork.Parse("fd00:1::/64")]),
+        Masquerade = MasqueradePolicy.Except([IPNetwork.Parse("fd00:1::/64"), IPNetwork.Parse("fd00:2::9/128")], [(IPNetwork.Parse("fd00:1::/64"), IPNetwork.Parse("fd00:1::/64"))]),
         Invalid = new InvalidGuard([IPNetwork.Parse("fd00:1::/64")], [IPNetwork.Parse("fd00:10::/112")]),
     };
 

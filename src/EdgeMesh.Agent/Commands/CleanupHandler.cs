@@ -13,7 +13,7 @@ internal static class CleanupHandler
     {
         string[] devices;
         InstanceSocket? claim;
-        await using var visitors = new HandoverHost("edgemesh-agent cleanup", steps: null, TimeProvider.System, NullLogger<HandoverHost>.Instance);
+        await using var visitors = new HandoverHost("edgemesh-agent cleanup", () => 0, steps: null, TimeProvider.System, NullLogger<HandoverHost>.Instance);
         try
         {
             if (await HolderAsync(cancellationToken) is { } holder)

@@ -1,6 +1,9 @@
+using System.Collections.Immutable;
 using EdgeMesh.Agent.Hosting.Handover;
+using EdgeMesh.Forwarding;
 using EdgeMesh.Kubernetes;
 using EdgeMesh.Linux.Netlink;
+using EdgeMesh.Linux.Sockets;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Agent.Hosting;
@@ -11,6 +14,7 @@ internal sealed partial class AgentService
     private static readonly TimeSpan HandoverSettles = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan FactsDeadline = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan RulesDeadline = TimeSpan.FromSeconds(50);
+    private static readonly TimeSpan HangsAfter = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan ClaimDeadline = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan ClaimRetry = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan ReclaimRetry = TimeSpan.FromSeconds(1);
@@ -20,6 +24,7 @@ internal sealed partial class AgentService
     private HandoverHost? _handover;
     private Task _reclaiming = Task.CompletedTask;
     private Predecessor? _predecessor;
+    private InheritedSockets? _inherited;
     private bool _tookOver;
     private volatile bool _handedOver;
 
@@ -27,11 +32,11 @@ internal sealed partial class AgentService
     {
         _handover = new HandoverHost(
             $"edgemesh-agent {AgentVersion.Text}, process {Environment.ProcessId}",
+            () => _tcp?.Listeners.IsEmpty == false ? _listenPort : 0,
             new HandoverSteps
             {
                 FreezeAsync = FreezeAsync,
                 ThawAsync = ThawAsync,
-                AloneAsync = AloneAsync,
                 ReleaseAsync = ReleaseAsync,
                 ReclaimAsync = ReclaimAsync,
                 StopAcceptingAsync = LeaveConnectionsToSuccessorAsync,
@@ -99,10 +104,10 @@ internal sealed partial class AgentService
                 $"{_source!.Description} has not listed services and endpoints within {FactsDeadline.TotalSeconds} s, so this agent does not take over; {_predecessor!.Identity} goes on.", late);
         }
 
-        await _predecessor!.FreezeAsync(cancellationToken);
+        _inherited = await _predecessor!.FreezeAsync(cancellationToken);
     }
 
-    /// <summary>The kernel spreads connections over both agents from the moment at which both listen: so not before there are routes.</summary>
+    /// <summary>The kernel spreads connections over this agent and one of release 0.1.0 from the moment at which both listen: so not before there are routes.</summary>
     private void ListenBesidePredecessor()
     {
         try
@@ -137,14 +142,14 @@ internal sealed partial class AgentService
             Listen();
         }
 
-        await _predecessor!.ReleaseAsync(cancellationToken);
+        await AwaitReleaseAsync(cancellationToken);
         await ClaimFromPredecessorAsync(cancellationToken);
         await StartAdminAsync(cancellationToken);
         // From here on a signal to stop is a stop of an agent that stands.
         _tookOver = true;
         try
         {
-            await _predecessor.StandAsync(CancellationToken.None);
+            await _predecessor!.StandAsync(AcceptConnections, CancellationToken.None);
         }
         catch (AgentStartException)
         {
@@ -155,6 +160,24 @@ internal sealed partial class AgentService
         KeepListenersToItselfFromNowOn();
         _names?.KeepForItself();
         LogTookOver(_predecessor.Identity);
+    }
+
+    /// <summary>Until the predecessor answers, it is the one that accepts. Where it hangs, this agent's heart must not keep rules in force
+    /// that lead to nobody.</summary>
+    private async Task AwaitReleaseAsync(CancellationToken cancellationToken)
+    {
+        var released = _predecessor!.ReleaseAsync(cancellationToken);
+        try
+        {
+            await released.WaitAsync(HangsAfter, time, cancellationToken);
+        }
+        catch (TimeoutException)
+        {
+            _heart?.Close();
+            LogPredecessorHangs(_predecessor.Identity, HangsAfter.TotalSeconds);
+            await released;
+            _heart?.Open();
+        }
     }
 
     private async Task ClaimFromPredecessorAsync(CancellationToken cancellationToken)
@@ -177,7 +200,7 @@ internal sealed partial class AgentService
         if (_udp is not null)
         {
             await _udp.DisposeAsync();
-            await _tcp!.StopAcceptingAsync(toPredecessor: true);
+            await _tcp!.StopAcceptingAsync(_predecessor.SharesSockets ? NewConnections.LeftToSharer : NewConnections.GivenToPredecessor);
         }
 
         await ReleaseAsync();
@@ -186,15 +209,22 @@ internal sealed partial class AgentService
             LogStopped(await _tcp!.DrainAsync(_inForce.Proxy.DrainTimeout));
     }
 
-    private async Task FreezeAsync()
+    /// <summary>From what the predecessor listens with, once it leaves that alone.</summary>
+    private void AcceptConnections()
     {
-        _tcp?.LetSuccessorListen();
-        _udp?.LetSuccessorBind();
+        _tcp?.Accept();
+        _udp?.Receive();
+    }
+
+    private async Task<ImmutableArray<DescriptorHandle>> FreezeAsync()
+    {
+        // Port 53 is not for everybody, so names may have sockets of their own at both; until ours leave it, questions come to ours.
         _names?.KeepFromSuccessor();
         if (_draining)
             await _withdrawn.Task;
         else
             await StopWritingAsync();
+        return [.. _tcp?.Copies() ?? [], .. _udp?.Copies() ?? []];
     }
 
     private Task ThawAsync()
@@ -205,15 +235,6 @@ internal sealed partial class AgentService
             _reconciler.RequestRepair();
         }
 
-        return Task.CompletedTask;
-    }
-
-    private Task AloneAsync()
-    {
-        if (!_draining)
-            _names?.KeepForItself();
-        if (!_draining && _udp is not null)
-            KeepListenersToItselfFromNowOn();
         return Task.CompletedTask;
     }
 
@@ -264,7 +285,8 @@ internal sealed partial class AgentService
     {
         _handedOver = true;
         await _stop.CancelAsync();
-        await Task.WhenAll(_tcp!.StopAcceptingAsync(), _udp!.HandOverAsync(time), _names?.HandOverAsync() ?? Task.CompletedTask);
+        _names?.LeaveToSuccessor();
+        await Task.WhenAll(_tcp!.StopAcceptingAsync(NewConnections.LeftToSharer), _udp!.HandOverAsync(time));
         // Both agents are the same peer to all others, and the port has room for one.
         await LeaveMeshAsync();
     }

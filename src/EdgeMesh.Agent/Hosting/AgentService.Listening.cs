@@ -34,7 +34,7 @@ internal sealed partial class AgentService
             () => Volatile.Read(ref _routes), _heart, loggers, time, _supervisor);
         _listen = () =>
         {
-            _tcp.Start();
+            _tcp.Start(_inherited);
             var timeouts = ConntrackTimeouts.Read();
             _udp = UdpForwarder.Start(
                 new UdpForwarderOptions
@@ -47,7 +47,8 @@ internal sealed partial class AgentService
                     RevalidateAfter = TimeSpan.FromSeconds(Math.Min(10, timeouts.Udp.TotalSeconds / 3)),
                     Tunnel = _tunnel?.Dialer,
                 },
-                Volatile.Read(ref _routes), time, loggers.CreateLogger<UdpForwarder>(), _supervisor);
+                Volatile.Read(ref _routes), time, loggers.CreateLogger<UdpForwarder>(), _supervisor, _inherited);
+            _inherited?.Dispose();
             _metrics = new ForwardingMetrics(_tcp, _udp);
             LogListening(string.Join(", ", listeners), budget.Connections);
         };
@@ -73,7 +74,7 @@ internal sealed partial class AgentService
             throw new AgentStartException($"Another program of user {PeerCredentials.OwnUser} listens at port {port} on {_options.DeviceName}. Stop it, or change modules.edgeProxy.listenPort.");
     }
 
-    /// <summary>The predecessor has closed its listeners: whoever else is there came while two agents shared the port.</summary>
+    /// <summary>Whoever else is there came while this agent and one of release 0.1.0 shared the port, or before this one had guards.</summary>
     private void KeepListenersToItselfFromNowOn()
     {
         if (KeepListenersToItself() > 0)
@@ -131,7 +132,9 @@ internal sealed partial class AgentService
         throw first!;
     }
 
-    private bool PredecessorListensOn(int port) => BoundPorts.IsListenedOnByThisUser(new InetEndpoint(InetAddress.From(_options.DeviceAddress), (ushort)port));
+    private bool PredecessorListensOn(int port) => _predecessor!.ListenPort != 0
+        ? _predecessor.ListenPort == port
+        : BoundPorts.IsListenedOnByThisUser(new InetEndpoint(InetAddress.From(_options.DeviceAddress), (ushort)port));
 
     private void SayOtherPort(int port)
     {

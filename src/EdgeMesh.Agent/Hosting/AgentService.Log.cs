@@ -40,6 +40,9 @@ internal sealed partial class AgentService
     [LoggerMessage(1021, LogLevel.Information, "Took over from {Predecessor}, which ends once its connections have")]
     private partial void LogTookOver(string predecessor);
 
+    [LoggerMessage(1043, LogLevel.Warning, "{Predecessor} has not answered for {Seconds} s. It is the one that accepts connections, so new ones go to kube-proxy until it answers; end it (kill -9) if it hangs, and start this agent again")]
+    private partial void LogPredecessorHangs(string predecessor, double seconds);
+
     [LoggerMessage(1022, LogLevel.Information, "Waiting to be stopped: another agent has taken over. Should that one end first, this one ends too, to be started again.")]
     private partial void LogStaying();
 

@@ -144,6 +144,7 @@ internal sealed partial class AgentService(
         if (_handover is not null)
             await _handover.DisposeAsync();
         _predecessor?.Dispose();
+        _inherited?.Dispose();
         _metrics?.Dispose();
         _sourceMetrics?.Dispose();
         _faultMetrics?.Dispose();

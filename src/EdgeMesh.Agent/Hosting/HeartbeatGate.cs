@@ -16,6 +16,9 @@ internal sealed class HeartbeatGate(IHeartbeat? heartbeat) : IHeartbeat
 
     public void Open() => _open = true;
 
+    /// <summary>Nobody takes the connections that the rules lead here: they are to go to kube-proxy.</summary>
+    public void Close() => _open = false;
+
     /// <summary>Keeps those that stand and those that come in force, while one backend follows the other.</summary>
     public void BeatAlso(IHeartbeat? next) => _next = next;
 

@@ -31,6 +31,9 @@ internal static class FactsFile
 
     private const int MostFaults = 100;
 
+    /// <summary>Many times what 10,000 services with their slices take.</summary>
+    private const long Largest = 512L << 20;
+
     /// <summary>A temporary file beside it, synced, then renamed over it: whoever reads sees the old or the new one. The
     /// folder is not synced: after a power cut the old file is as good as any.</summary>
     /// <exception cref="IOException"/>
@@ -92,6 +95,8 @@ internal static class FactsFile
         try
         {
             await using var file = SmallFile.Open(path) ?? throw new FactsFileException("it is empty, or no file");
+            if (file.Length > Largest)
+                throw new FactsFileException($"it is larger than {Largest >> 20} MB, and this program writes none of that size");
             return await ReadAsync(file, source, cancellationToken, kinds);
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)

@@ -1,4 +1,6 @@
 using System.Collections.Immutable;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
 using System.Text;
 using EdgeMesh.Kubernetes.Api;
 
@@ -8,7 +10,11 @@ namespace EdgeMesh.Kubernetes.Manifests;
 /// cannot be read any more.</summary>
 internal sealed class ManifestFolder(string path, TimeProvider time, IEnumerable<Kind>? kinds = null)
 {
-    private const int LargestFile = 64 << 20;
+    private const int LargestFile = 32 << 20;
+
+    /// <summary>All files together: many times what 10,000 services take.</summary>
+    private const long LargestFolder = 128 << 20;
+
     private const int MostFiles = 10_000;
 
     // A file system's clock ticks in milliseconds: a file changed this short ago may change again without a new time.
@@ -48,13 +54,15 @@ internal sealed class ManifestFolder(string path, TimeProvider time, IEnumerable
             count++;
         }
 
+        var room = LargestFolder;
         foreach (var name in names.Take(MostFiles))
         {
             var known = _files.GetValueOrDefault(name);
             var stamp = Stamp.Of(Path.Combine(path, name));
-            if (known is null || known.Stamp != stamp || !known.Settled || changed.Contains(name))
+            room -= Math.Min(stamp.Length, LargestFile);
+            if (known is null || known.Stamp != stamp || !known.Settled || known.LeftOut != room < 0 || changed.Contains(name))
             {
-                count += Read(name, stamp, known);
+                count += Read(name, stamp, known, leftOut: room < 0);
             }
         }
 
@@ -66,7 +74,7 @@ internal sealed class ManifestFolder(string path, TimeProvider time, IEnumerable
         return count;
     }
 
-    private int Read(string name, Stamp stamp, Entry? known)
+    private int Read(string name, Stamp stamp, Entry? known, bool leftOut)
     {
         var file = Path.Combine(path, name);
         // A file may be of the future: of a time when the clock was wrong, or now that it is.
@@ -74,7 +82,7 @@ internal sealed class ManifestFolder(string path, TimeProvider time, IEnumerable
         string text;
         try
         {
-            text = ReadText(file);
+            text = leftOut ? throw new IOException($"this folder holds more than {LargestFolder >> 20} MB, and this file is beyond them") : ReadText(file);
         }
         catch (FileNotFoundException)
         {
@@ -84,13 +92,14 @@ internal sealed class ManifestFolder(string path, TimeProvider time, IEnumerable
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             var fault = new ManifestFault(file, 1, $"cannot be read: {e.Message}", null);
-            _files[name] = new(stamp, settled, null, new(file, [], [fault], []), known?.InForce ?? []);
+            _files[name] = new(stamp, settled, null, new(file, [], [fault], []), known?.InForce ?? []) { LeftOut = leftOut };
             return 1;
         }
 
-        if (known?.Text == text)
+        var hash = SHA256.HashData(MemoryMarshal.AsBytes(text.AsSpan()));
+        if (known?.Hash is { } before && hash.AsSpan().SequenceEqual(before))
         {
-            _files[name] = known with { Stamp = stamp, Settled = settled };
+            _files[name] = known with { Stamp = stamp, Settled = settled, LeftOut = false };
             return 0;
         }
 
@@ -107,7 +116,7 @@ internal sealed class ManifestFolder(string path, TimeProvider time, IEnumerable
             return 0;
         }
 
-        _files[name] = new(stamp, settled, text, parsed, inForce);
+        _files[name] = new(stamp, settled, hash, parsed, inForce);
         return 1;
     }
 
@@ -132,18 +141,15 @@ internal sealed class ManifestFolder(string path, TimeProvider time, IEnumerable
     private static string ReadText(string file)
     {
         using var stream = SmallFile.Open(file);
-        if (stream is null)
-        {
-            return "";
-        }
-
-        if (stream.Length > LargestFile)
+        // Its length spares the reading, and may be another a moment later.
+        var bytes = stream is null ? [] : stream.Length > LargestFile ? null : SmallFile.Read(stream, LargestFile);
+        if (bytes is null || bytes.Length > LargestFile)
         {
             throw new IOException($"it is larger than {LargestFile >> 20} MB");
         }
 
-        using var reader = new StreamReader(stream, Encoding.UTF8);
-        return reader.ReadToEnd();
+        var text = bytes.AsSpan();
+        return Encoding.UTF8.GetString(text.StartsWith(Encoding.UTF8.Preamble) ? text[Encoding.UTF8.Preamble.Length..] : text);
     }
 
     private void Merge(bool tooMany)
@@ -172,9 +178,13 @@ internal sealed class ManifestFolder(string path, TimeProvider time, IEnumerable
         Faults = faults.ToImmutable();
     }
 
-    /// <param name="Text">Null when the file could not be read.</param>
+    /// <param name="Hash">Of its text; null when the file could not be read.</param>
     /// <param name="InForce">The good objects of now, and the last good version of the bad ones.</param>
-    private sealed record Entry(Stamp Stamp, bool Settled, string? Text, ManifestFile Current, ImmutableArray<ManifestObject> InForce);
+    private sealed record Entry(Stamp Stamp, bool Settled, byte[]? Hash, ManifestFile Current, ImmutableArray<ManifestObject> InForce)
+    {
+        /// <summary>There was no room for it.</summary>
+        public bool LeftOut { get; init; }
+    }
 
     /// <summary>Of the link's final target: a ConfigMap volume swaps the folder that its links lead through.</summary>
     private readonly record struct Stamp(string Target, long Length, DateTimeOffset Written)

@@ -34,6 +34,8 @@ internal static class JsonTree
     private static YamlValue Read(ref Utf8JsonReader reader, Lines lines)
     {
         var mark = lines.At(reader.TokenStartIndex);
+        if (++lines.Values > YamlLimits.MostNodes)
+            throw YamlTree.TooMany(mark);
         switch (reader.TokenType)
         {
             case JsonTokenType.StartObject:
@@ -67,6 +69,9 @@ internal static class JsonTree
         private int _line = 1;
         private int _begin;
         private int _at;
+
+        /// <summary>Read so far.</summary>
+        public int Values { get; set; }
 
         public YamlMark At(long place)
         {

@@ -31,6 +31,9 @@ public sealed class YamlFaultException(string message, YamlMark mark, YamlFault 
 /// <param name="Excess">What is said of a document that is larger; null: how large it may be.</param>
 public sealed record YamlLimits(int Depth, long Characters, int PerCharacter, string? Excess = null)
 {
+    /// <summary>Of one document, each of which takes a place in memory; aliases take none. 10,000 services with their slices in one list have fewer.</summary>
+    public const int MostNodes = 1_000_000;
+
     public const int CharactersPerNode = 4;
 
     /// <summary>For what Kubernetes writes and reads.</summary>
@@ -65,6 +68,7 @@ public sealed class YamlTree
     private readonly long _limit;
     private readonly Dictionary<string, (YamlValue Value, long Size)> _anchors = new(StringComparer.Ordinal);
     private long _size;
+    private int _nodes;
 
     private YamlTree(string text, YamlLimits limits, Action<YamlOddity> odd, int firstLine)
     {
@@ -159,6 +163,8 @@ public sealed class YamlTree
             return target.Value;
         }
 
+        if (++_nodes > YamlLimits.MostNodes)
+            throw TooMany(mark);
         var before = _size;
         Count(YamlLimits.CharactersPerNode, mark);
         var (value, anchor) = Content(depth, mark);
@@ -166,6 +172,9 @@ public sealed class YamlTree
             _anchors[anchor.Value] = (value, _size - before);
         return value;
     }
+
+    internal static YamlFaultException TooMany(YamlMark mark) =>
+        new($"has more than {YamlLimits.MostNodes} values in one document: make several of it", mark);
 
     private void Count(long size, YamlMark mark)
     {

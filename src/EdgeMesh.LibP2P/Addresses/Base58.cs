@@ -37,7 +37,17 @@ internal static class Base58
 
     internal static bool TryDecode(ReadOnlySpan<char> text, out byte[] bytes)
     {
-        bytes = [];
+        Span<byte> whole = stackalloc byte[MaxText];
+        var isRead = TryDecode(text, whole, out var length);
+        bytes = whole[..length].ToArray();
+        return isRead;
+    }
+
+    /// <summary>As above, without an allocation.</summary>
+    /// <param name="destination">What does not fit is no text that is wanted.</param>
+    internal static bool TryDecode(ReadOnlySpan<char> text, Span<byte> destination, out int length)
+    {
+        length = 0;
         if (text.IsEmpty || text.Length > MaxText)
             return false;
         var zeros = 0;
@@ -45,24 +55,27 @@ internal static class Base58
             zeros++;
 
         Span<byte> reversed = stackalloc byte[MaxText];
-        var length = 0;
+        var digits = 0;
         foreach (var c in text[zeros..])
         {
             var carry = Alphabet.IndexOf(c);
             if (carry < 0)
                 return false;
-            for (var i = 0; i < length || carry > 0; i++)
+            for (var i = 0; i < digits || carry > 0; i++)
             {
-                carry += i < length ? reversed[i] * 58 : 0;
+                carry += i < digits ? reversed[i] * 58 : 0;
                 reversed[i] = (byte)carry;
                 carry >>= 8;
-                length = Math.Max(length, i + 1);
+                digits = Math.Max(digits, i + 1);
             }
         }
 
-        bytes = new byte[zeros + length];
-        for (var i = 0; i < length; i++)
-            bytes[zeros + i] = reversed[length - 1 - i];
+        if (zeros + digits > destination.Length)
+            return false;
+        length = zeros + digits;
+        destination[..zeros].Clear();
+        for (var i = 0; i < digits; i++)
+            destination[zeros + i] = reversed[digits - 1 - i];
         return true;
     }
 }

@@ -12,6 +12,9 @@ public sealed class PeerId : IEquatable<PeerId>
     private const int IdentityHash = 0x00;
     private const int Sha256Hash = 0x12;
     private const int MaxInlineKey = 42;
+    /// <summary>Of the longest multihash.</summary>
+    public const int MaxBytes = 2 + MaxInlineKey;
+
     private const ulong CidVersion1 = 1;
     private const ulong Libp2pKeyCodec = 0x72;
 
@@ -36,18 +39,26 @@ public sealed class PeerId : IEquatable<PeerId>
     public static bool TryFromMultihash(ReadOnlySpan<byte> multihash, [NotNullWhen(true)] out PeerId? id)
     {
         id = null;
-        if (multihash.Length < 2 || multihash[1] != multihash.Length - 2)
-            return false;
-        var known = multihash[0] switch
+        if (IsMultihash(multihash))
+            id = new PeerId(multihash.ToArray());
+        return id is not null;
+    }
+
+    private static bool IsMultihash(ReadOnlySpan<byte> bytes) =>
+        bytes.Length >= 2 && bytes[1] == bytes.Length - 2 && bytes[0] switch
         {
-            IdentityHash => multihash[1] is > 0 and <= MaxInlineKey,
-            Sha256Hash => multihash[1] == 32,
+            IdentityHash => bytes[1] is > 0 and <= MaxInlineKey,
+            Sha256Hash => bytes[1] == 32,
             _ => false,
         };
-        if (known)
-            id = new PeerId(multihash.ToArray());
-        return known;
-    }
+
+    /// <summary>Reads base58 text as the multihash alone, without an allocation: for who looks it up among many (<see cref="ByMultihash"/>).</summary>
+    /// <param name="multihash">At least <see cref="MaxBytes"/>.</param>
+    public static bool TryReadMultihash(ReadOnlySpan<char> text, Span<byte> multihash, out int length) =>
+        Base58.TryDecode(text, multihash, out length) && IsMultihash(multihash[..length]);
+
+    /// <summary>Looks a peer up by the bytes of its multihash too.</summary>
+    public static IEqualityComparer<PeerId> ByMultihash { get; } = new MultihashComparer();
 
     /// <summary>Reads base58 text (`12D3KooW…`, `Qm…`) or a base32 CID of the libp2p-key codec (`bafz…`).</summary>
     public static bool TryParse([NotNullWhen(true)] string? text, [NotNullWhen(true)] out PeerId? id)
@@ -84,13 +95,29 @@ public sealed class PeerId : IEquatable<PeerId>
 
     public override bool Equals(object? obj) => Equals(obj as PeerId);
 
-    public override int GetHashCode()
+    public override int GetHashCode() => HashOf(_multihash);
+
+    private static int HashOf(ReadOnlySpan<byte> multihash)
     {
         var hash = new HashCode();
-        hash.AddBytes(_multihash);
+        hash.AddBytes(multihash);
         return hash.ToHashCode();
     }
 
     /// <summary>Base58 of the multihash.</summary>
     public override string ToString() => _text ??= Base58.Encode(_multihash);
+
+    private sealed class MultihashComparer : IEqualityComparer<PeerId>, IAlternateEqualityComparer<ReadOnlySpan<byte>, PeerId>
+    {
+        public bool Equals(PeerId? x, PeerId? y) => x is null ? y is null : x.Equals(y);
+
+        public int GetHashCode(PeerId obj) => obj.GetHashCode();
+
+        public bool Equals(ReadOnlySpan<byte> alternate, PeerId other) => alternate.SequenceEqual(other._multihash);
+
+        public int GetHashCode(ReadOnlySpan<byte> alternate) => HashOf(alternate);
+
+        public PeerId Create(ReadOnlySpan<byte> alternate) =>
+            TryFromMultihash(alternate, out var id) ? id : throw new FormatException("These bytes are no multihash of a peer.");
+    }
 }

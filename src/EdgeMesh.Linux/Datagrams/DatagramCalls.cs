@@ -11,7 +11,14 @@ internal static unsafe partial class DatagramCalls
     internal const int SockDgram = 2;
     internal const int SockNonblockCloexec = 0x800 | 0x80000;
 
+    internal const int ProtocolIP = 0;
+    internal const int MulticastInterface = 32;
+    internal const int MulticastTimeToLive = 33;
+    internal const int AddMembership = 35;
+    internal const int MulticastAll = 49;
+
     internal const int SolSocket = 1;
+    internal const int SoReuseAddr = 2;
     internal const int SoSndBuf = 7;
     internal const int SoRcvBuf = 8;
     internal const int SoReusePort = 15;

@@ -56,6 +56,39 @@ public sealed unsafe class DatagramSocket : IDisposable
         throw new IOException($"The UDP listener {local} cannot be opened: {DatagramErrors.Describe(errno)}.");
     }
 
+    /// <summary>A socket for what one device brings of an IPv4 multicast group, beside other programs that do the same; what it sends to
+    /// the group leaves by that device. Its kernel buffer keeps its usual size: what comes faster than it is read is dropped there.</summary>
+    /// <param name="local">An address of the device.</param>
+    /// <exception cref="IOException">There is no multicast there.</exception>
+    public static DatagramSocket JoinGroup(InetEndpoint group, InetAddress local, uint mark)
+    {
+        var errno = TryOpen(ipv6: false, mark, out var socket);
+        if (errno == 0)
+        {
+            // struct ip_mreq: the group, and the device by its address.
+            var membership = stackalloc byte[8];
+            group.Address.WriteBytes(new Span<byte>(membership, 4));
+            local.WriteBytes(new Span<byte>(membership + 4, 4));
+            var name = stackalloc byte[SocketName.MaximumBytes];
+            var length = SocketName.Write(group, new Span<byte>(name, SocketName.MaximumBytes));
+            if (socket!.SetOption(DatagramCalls.SolSocket, DatagramCalls.SoReuseAddr, 1) == 0
+                && DatagramCalls.Bind(socket._handle, name, (uint)length) == 0
+                && DatagramCalls.SetOption(socket._handle, DatagramCalls.ProtocolIP, DatagramCalls.AddMembership, membership, 8) == 0
+                && DatagramCalls.SetOption(socket._handle, DatagramCalls.ProtocolIP, DatagramCalls.MulticastInterface, membership + 4, 4) == 0
+                // What other programs' groups bring, and other devices, is not for this socket.
+                && socket.SetOption(DatagramCalls.ProtocolIP, DatagramCalls.MulticastAll, 0) == 0
+                && socket.SetOption(DatagramCalls.ProtocolIP, DatagramCalls.MulticastTimeToLive, 255) == 0)
+            {
+                return socket;
+            }
+
+            errno = Marshal.GetLastPInvokeError();
+            socket.Dispose();
+        }
+
+        throw new IOException($"The group {group} cannot be joined at {local}: {DatagramErrors.Describe(errno)}.");
+    }
+
     /// <summary>Sends the datagrams of all clients to the socket at place <paramref name="index"/> of all that share the
     /// port, counted in the order in which they were bound. What has arrived here stays here.</summary>
     public void SteerTo(int index) => _ = ReusePortSteering.SteerTo(_handle.DangerousGetHandle().ToInt32(), index);
@@ -93,7 +126,13 @@ public sealed unsafe class DatagramSocket : IDisposable
     }
 
     /// <summary>Takes over a connected, non-blocking datagram socket of any family.</summary>
-    public static DatagramSocket Own(int descriptor) => new(new DescriptorHandle(descriptor));
+    public static DatagramSocket Own(int descriptor) => Own(new DescriptorHandle(descriptor));
+
+    /// <inheritdoc cref="Own(int)"/>
+    public static DatagramSocket Own(DescriptorHandle descriptor) => new(descriptor);
+
+    /// <summary>Another descriptor of the same socket; null when it is closed, or none is left.</summary>
+    public DescriptorHandle? Duplicate() => _handle.Duplicate();
 
     /// <summary>Talks to <paramref name="remote"/> from now on; it must be of the socket's family.</summary>
     /// <returns>0, or the error number.</returns>

@@ -42,6 +42,12 @@ internal static unsafe partial class Libc
     internal static partial nint send(int descriptor, byte* buffer, nuint length, int flags);
 
     [LibraryImport(Library)]
+    internal static partial nint sendmsg(int descriptor, DescriptorPassing.Message* message, int flags);
+
+    [LibraryImport(Library)]
+    internal static partial nint recvmsg(int descriptor, DescriptorPassing.Message* message, int flags);
+
+    [LibraryImport(Library)]
     internal static partial nint read(int descriptor, byte* buffer, nuint length);
 
     [LibraryImport(Library)]

@@ -41,7 +41,13 @@ public sealed unsafe class PortGuard : IDisposable
         }
     }
 
-    /// <summary>Others of this user may listen there again.</summary>
+    /// <summary>One that another process placed, and may still have.</summary>
+    public static PortGuard Adopt(DescriptorHandle handle) => new(handle);
+
+    /// <summary>Another descriptor of the same guard; null when it is lifted, or no descriptor is left.</summary>
+    public DescriptorHandle? Duplicate() => _handle.Duplicate();
+
+    /// <summary>Others of this user may listen there again, unless another process has the guard too.</summary>
     public void Dispose() => _handle.Dispose();
 
     private static DescriptorHandle Bind(InetEndpoint endpoint, bool isShared)

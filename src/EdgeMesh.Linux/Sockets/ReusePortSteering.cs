@@ -9,29 +9,12 @@ namespace EdgeMesh.Linux.Sockets;
 internal static unsafe class ReusePortSteering
 {
     private const ushort BPF_RET_K = 0x06;
-    private const ushort BPF_RET_A = 0x16;
-    private const ushort BPF_LD_W_ABS = 0x20;
-    private const ushort BPF_ALU_MOD_K = 0x94;
-    private const uint SKF_AD_RANDOM = unchecked((uint)(-0x1000 + 56));
 
     /// <summary>Sends everything new to the socket at one place. Where the array is shorter than that, the kernel spreads
     /// over all as if there were no program. Returns 0 or a negated errno.</summary>
     internal static int SteerTo(int descriptor, int place)
     {
         ReadOnlySpan<FilterInstruction> program = [new() { Code = BPF_RET_K, Constant = (uint)place }];
-        return Attach(descriptor, program);
-    }
-
-    /// <summary>Spreads everything new over the first sockets of the array by chance, and sends nothing to the others. Returns 0 or a
-    /// negated errno.</summary>
-    internal static int SpreadOver(int descriptor, int first)
-    {
-        ReadOnlySpan<FilterInstruction> program =
-        [
-            new() { Code = BPF_LD_W_ABS, Constant = SKF_AD_RANDOM },
-            new() { Code = BPF_ALU_MOD_K, Constant = (uint)first },
-            new() { Code = BPF_RET_A },
-        ];
         return Attach(descriptor, program);
     }
 

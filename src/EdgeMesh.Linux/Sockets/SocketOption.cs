@@ -3,12 +3,16 @@ namespace EdgeMesh.Linux.Sockets;
 /// <summary>Socket options that are one integer (asm-generic numbers).</summary>
 internal static unsafe class SocketOption
 {
+    internal const int SOCK_STREAM = 1;
+    internal const int SOCK_DGRAM = 2;
     internal const int SOL_SOCKET = 1;
     internal const int SO_REUSEADDR = 2;
+    internal const int SO_TYPE = 3;
     internal const int SO_ERROR = 4;
     internal const int SO_KEEPALIVE = 9;
     internal const int SO_LINGER = 13;
     internal const int SO_REUSEPORT = 15;
+    internal const int SO_ACCEPTCONN = 30;
     internal const int SO_MARK = 36;
     internal const int SO_ATTACH_REUSEPORT_CBPF = 51;
     internal const int SO_DETACH_REUSEPORT_BPF = 68;

@@ -55,15 +55,28 @@ public sealed unsafe class TcpListenSocket : IDisposable
         }
     }
 
+    /// <summary>A listening socket that another process opened, and may still have.</summary>
+    public static TcpListenSocket Adopt(DescriptorHandle handle, int backlog, PeerWatch watch)
+    {
+        ArgumentNullException.ThrowIfNull(handle);
+        var listener = new TcpListenSocket(handle, TcpSocket.LocalEndpoint(handle.Descriptor).Address.IsIPv6);
+        // The other's release may have wanted something else of its connections. None of these is worth a refusal.
+        _ = SocketOption.Set(handle.Descriptor, SocketOption.IPPROTO_TCP, SocketOption.TCP_NODELAY, 1);
+        TcpSocket.WatchPeer(handle.Descriptor, watch);
+        _ = Libc.listen(handle.Descriptor, backlog);
+        _ = SocketOption.Set(handle.Descriptor, SocketOption.IPPROTO_TCP, SocketOption.TCP_QUICKACK, 0);
+        return listener;
+    }
+
+    /// <summary>Another descriptor of the same socket; null when it is closed, or none is left.</summary>
+    public DescriptorHandle? Duplicate() => _handle.Duplicate();
+
     /// <summary>Sends new connections to the socket at place <paramref name="index"/> of all that share the port, counted
     /// in the order in which they began to listen. Connections already begun here stay here. When no socket has that
     /// place, the kernel spreads over all as before. Returns 0 or a negated errno.</summary>
     public int SteerTo(int index) => ReusePortSteering.SteerTo(Descriptor, index);
 
-    /// <summary>Spreads new connections over the first <paramref name="count"/> of all that share the port. Returns 0 or a negated errno.</summary>
-    public int SpreadOver(int count) => ReusePortSteering.SpreadOver(Descriptor, count);
-
-    /// <summary>Ends <see cref="SteerTo"/> and <see cref="SpreadOver"/>, whoever began it: the kernel spreads over all that share the port again.</summary>
+    /// <summary>Ends <see cref="SteerTo"/>, whoever began it: the kernel spreads over all that share the port again.</summary>
     public void SpreadOverAll() => ReusePortSteering.End(Descriptor);
 
     public void Dispose() => _handle.Dispose();

@@ -78,12 +78,22 @@ public static unsafe class TcpSocket
     /// <summary>The address that a descriptor is bound to.</summary>
     public static InetEndpoint LocalEndpoint(int descriptor)
     {
+        var failure = ReadLocalEndpoint(descriptor, out var endpoint);
+        return failure == 0 ? endpoint : throw new IOException($"The address of a socket could not be read: {Errno.Describe(-failure)}.");
+    }
+
+    /// <summary>As <see cref="LocalEndpoint"/>; false for what has none.</summary>
+    internal static bool TryLocalEndpoint(int descriptor, out InetEndpoint endpoint) => ReadLocalEndpoint(descriptor, out endpoint) == 0 && endpoint.Port != 0;
+
+    private static int ReadLocalEndpoint(int descriptor, out InetEndpoint endpoint)
+    {
+        endpoint = default;
         var address = stackalloc byte[SockAddr.MaxSize];
         uint length = SockAddr.MaxSize;
         if (Libc.getsockname(descriptor, address, &length) < 0)
-            throw new IOException($"The address of a socket could not be read: {Errno.Describe(-Libc.Failure())}.");
-        SockAddr.TryRead(new ReadOnlySpan<byte>(address, (int)Math.Min(length, SockAddr.MaxSize)), out var endpoint);
-        return endpoint;
+            return Libc.Failure();
+        SockAddr.TryRead(new ReadOnlySpan<byte>(address, (int)Math.Min(length, SockAddr.MaxSize)), out endpoint);
+        return 0;
     }
 
     /// <summary>Whether a connection that was begun has been made.</summary>

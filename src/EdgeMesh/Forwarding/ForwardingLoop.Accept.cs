@@ -18,7 +18,8 @@ internal sealed unsafe partial class ForwardingLoop
     // of late; the listener is level-triggered and tells of the rest.
     private int _acceptAtOnce = 1;
 
-    private PlacedListener[] _listeners;
+    private TcpListenSocket[] _listeners;
+    private bool _isAccepting;
     private bool _listenersPaused;
     private long _pausedUntil;
 
@@ -29,17 +30,20 @@ internal sealed unsafe partial class ForwardingLoop
     {
         for (var i = 0; i < _listeners.Length; i++)
         {
-            var failure = _epoll.Add(_listeners[i].Socket.Descriptor, EpollEvents.In, FirstListenerData + (ulong)i);
-            if (failure < 0)
-                throw new IOException($"The listener {_listeners[i].Socket.Endpoint} cannot be watched: {Errno.Describe(-failure)}.");
+            var failure = _epoll.Add(_listeners[i].Descriptor, EpollEvents.In, FirstListenerData + (ulong)i);
+            // Some may be watched already where another could not be, and all are tried again.
+            if (failure < 0 && failure != -Errno.EEXIST)
+                throw new IOException($"The listener {_listeners[i].Endpoint} cannot be watched: {Errno.Describe(-failure)}.");
         }
+
+        _isAccepting = true;
     }
 
     private void AcceptBatch(int listenerIndex)
     {
         if (listenerIndex >= _listeners.Length)
             return;
-        var listener = _listeners[listenerIndex].Socket;
+        var listener = _listeners[listenerIndex];
         var most = _acceptAtOnce;
         for (var i = 0; i < most; i++)
         {
@@ -198,7 +202,7 @@ internal sealed unsafe partial class ForwardingLoop
         _pausedUntil = _now + PauseMilliseconds;
         _listenersPaused = true;
         for (var i = 0; i < _listeners.Length; i++)
-            _epoll.Change(_listeners[i].Socket.Descriptor, EpollEvents.None, FirstListenerData + (ulong)i);
+            _epoll.Change(_listeners[i].Descriptor, EpollEvents.None, FirstListenerData + (ulong)i);
         if (!_tickIsFast)
             SetTick();
     }
@@ -210,7 +214,7 @@ internal sealed unsafe partial class ForwardingLoop
             return;
         _listenersPaused = false;
         for (var i = 0; i < _listeners.Length; i++)
-            _epoll.Change(_listeners[i].Socket.Descriptor, EpollEvents.In, FirstListenerData + (ulong)i);
+            _epoll.Change(_listeners[i].Descriptor, EpollEvents.In, FirstListenerData + (ulong)i);
     }
 
     private void CloseListeners()
@@ -220,11 +224,8 @@ internal sealed unsafe partial class ForwardingLoop
         _acceptAtOnce = MostAcceptedAtOnce;
         for (var i = _listeners.Length - 1; i >= 0; i--)
         {
-            var (socket, place) = _listeners[i];
-            if (_steerWhileClosing)
-                _ = socket.SteerTo(place + 1);
             // A batch is short; the bound is for a peer that connects faster than this loop accepts.
-            for (var batch = 0; batch < 64; batch++)
+            for (var batch = 0; _acceptRest && batch < 64; batch++)
             {
                 var before = Counters.Accepted;
                 AcceptBatch(i);
@@ -232,7 +233,9 @@ internal sealed unsafe partial class ForwardingLoop
                     break;
             }
 
-            socket.Dispose();
+            // What another process has too is not forgotten by the kernel when it is closed here.
+            _ = _epoll.Remove(_listeners[i].Descriptor);
+            _listeners[i].Dispose();
             _listeners = _listeners[..i];
         }
 

@@ -29,7 +29,7 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
 
     private const ulong WakeData = ulong.MaxValue;
     private const ulong TimerData = ulong.MaxValue - 1;
-    private const ulong FirstListenerData = ulong.MaxValue - 255;
+    private const ulong FirstListenerData = ulong.MaxValue - 1023;
 
     private readonly ForwarderContext _context;
     private readonly ForwarderOptions _options;
@@ -64,13 +64,14 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
     private long _lastSweep;
 
     // Set by other threads before they wake the loop.
+    private volatile bool _accept;
     private volatile bool _closeListeners;
-    private volatile bool _steerWhileClosing;
+    private volatile bool _acceptRest;
     private long _cutAt = long.MaxValue;
 
     private long _lastTurn;
 
-    public ForwardingLoop(int index, ForwarderContext context, IReadOnlyList<PlacedListener> listeners)
+    public ForwardingLoop(int index, ForwarderContext context, IReadOnlyList<TcpListenSocket> listeners)
     {
         Index = index;
         _context = context;
@@ -106,11 +107,18 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
     /// <summary>From any thread: come round now.</summary>
     public void Wake() => _wake.Set();
 
-    /// <summary>From any thread: accept what is in the queues and close the listeners, from the last to the first.</summary>
-    /// <param name="steer">Keep new connections away from those that are left; see <see cref="TcpForwarder"/>.</param>
-    public void CloseListeners(bool steer)
+    /// <summary>From any thread: begin to accept.</summary>
+    public void Accept()
     {
-        _steerWhileClosing = steer;
+        _accept = true;
+        _wake.Set();
+    }
+
+    /// <summary>From any thread: close the listeners.</summary>
+    /// <param name="acceptRest">What is in the queues first, which would be reset.</param>
+    public void CloseListeners(bool acceptRest)
+    {
+        _acceptRest = acceptRest;
         _closeListeners = true;
         _wake.Set();
     }
@@ -126,7 +134,7 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
     public void Dispose()
     {
         foreach (var listener in _listeners)
-            listener.Socket.Dispose();
+            listener.Dispose();
         _reserve?.Dispose();
         _resources.Dispose();
         _timer.Dispose();
@@ -138,7 +146,6 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
     {
         try
         {
-            ListenForConnections();
             SetTick();
             while (!IsFinished())
             {
@@ -286,7 +293,9 @@ internal sealed unsafe partial class ForwardingLoop : IDisposable
         ResumeListeners();
         if (_closeListeners)
             CloseListeners();
-        else if (Index == 0)
+        else if (_accept && !_isAccepting)
+            ListenForConnections();
+        if (!_closeListeners && Index == 0)
             _context.Pulse.BeatIfDue(_context.Loops, _now);
         Volatile.Write(ref Counters.PipesLent, _resources.PipesLent);
         if (_now - _lastSweep >= SweepMilliseconds)

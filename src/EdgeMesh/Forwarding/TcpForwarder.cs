@@ -7,6 +7,19 @@ using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Forwarding;
 
+/// <summary>What becomes of connections that come after a forwarder has stopped accepting.</summary>
+public enum NewConnections
+{
+    /// <summary>They are refused.</summary>
+    Refused,
+
+    /// <summary>Another process has the same listening sockets.</summary>
+    LeftToSharer,
+
+    /// <summary>Another process listens at the same port with sockets of its own, and did so before this one.</summary>
+    GivenToPredecessor,
+}
+
 /// <summary>The TCP part of the user-mode path: takes redirected connections and carries each to an endpoint of its route.</summary>
 /// <remarks>Order of use: <see cref="Start"/>, then <see cref="StopAcceptingAsync"/> or <see cref="DrainAsync"/>, then
 /// <see cref="DisposeAsync"/>. Two processes of one user may listen on the same address at once.</remarks>
@@ -15,15 +28,16 @@ public sealed class TcpForwarder : IAsyncDisposable
     /// <summary>Connections that were begun with a listener before it was steered away from are through by then.</summary>
     private static readonly TimeSpan AcceptLinger = TimeSpan.FromMilliseconds(500);
 
-    /// <summary>Listen sockets per family, at least. See <see cref="CloseAsync"/> for why one would not do.</summary>
+    /// <summary>Listen sockets per family, at least: a predecessor of release 0.1.0 closes its own by an order that needs two beside them.</summary>
     private const int LeastSockets = 2;
 
     private readonly ForwarderContext _context;
     private ForwardingLoop[] _loops = [];
     private readonly TimeProvider _time;
     private readonly Lock _closingLock = new();
-    private ImmutableArray<TcpListenSocket> _steerable = [];
-    private ImmutableArray<PortGuard> _guards = [];
+    private ImmutableArray<TcpListenSocket> _sockets = [];
+    private ImmutableDictionary<InetEndpoint, PortGuard> _guards = ImmutableDictionary<InetEndpoint, PortGuard>.Empty;
+    private ImmutableDictionary<InetEndpoint, int> _own = ImmutableDictionary<InetEndpoint, int>.Empty;
     private Task? _closing;
 
     /// <param name="routes">Asked once per connection, from several threads; must be quick.</param>
@@ -40,48 +54,101 @@ public sealed class TcpForwarder : IAsyncDisposable
     public ImmutableArray<InetEndpoint> Listeners { get; private set; } = [];
 
     /// <summary>Listens and begins to forward.</summary>
+    /// <param name="inherited">Where it has sockets for a listener, these are taken, and nothing is accepted before <see cref="Accept"/>: the
+    /// other process has them too.</param>
     /// <exception cref="IOException">A listener's address is not on this machine, or its port is another user's.</exception>
-    public void Start()
+    public void Start(InheritedSockets? inherited = null)
     {
         if (_loops.Length > 0)
             throw new InvalidOperationException("The forwarder has been started before.");
         var options = _context.Options;
         var opened = new List<TcpListenSocket>();
+        var distinct = new List<TcpListenSocket>();
+        var listeners = ImmutableArray.CreateBuilder<InetEndpoint>();
         var loops = new ForwardingLoop[options.LoopCount];
+        var ofLoop = loops.Select(_ => new List<TcpListenSocket>()).ToArray();
         try
         {
-            var endpoints = options.Listeners;
-            var sockets = new List<PlacedListener>();
-            for (var place = 0; place < Sockets; place++)
+            foreach (var wanted in options.Listeners)
             {
-                foreach (var endpoint in endpoints)
+                var sockets = Inherit(wanted, inherited, opened);
+                var endpoint = wanted;
+                for (var isOwn = sockets.Count == 0; isOwn && sockets.Count < Math.Max(LeastSockets, loops.Length); endpoint = sockets[0].Endpoint)
                 {
-                    var socket = TcpListenSocket.Open(endpoint, options.Backlog, options.PeerWatch);
-                    opened.Add(socket);
-                    sockets.Add(new PlacedListener(socket, place));
+                    sockets.Add(TcpListenSocket.Open(endpoint, options.Backlog, options.PeerWatch));
+                    opened.Add(sockets[^1]);
                 }
 
-                endpoints = [.. sockets.TakeLast(endpoints.Length).Select(listener => listener.Socket.Endpoint)];
+                distinct.AddRange(sockets);
+                listeners.Add(sockets[0].Endpoint);
+                _own = _own.SetItem(sockets[0].Endpoint, sockets.Count);
+                for (var i = 0; i < Math.Max(sockets.Count, loops.Length); i++)
+                    ofLoop[i % loops.Length].Add(i < sockets.Count ? sockets[i] : Share(sockets[i % sockets.Count], opened));
             }
 
-            _steerable = [.. sockets.Where(listener => listener.Place == 0).Select(listener => listener.Socket)];
             for (var i = 0; i < loops.Length; i++)
-                loops[i] = new ForwardingLoop(i, _context, [.. sockets.Where(listener => listener.Place % loops.Length == i)]);
-
-            Listeners = endpoints;
+                loops[i] = new ForwardingLoop(i, _context, ofLoop[i]);
         }
         catch
         {
             opened.ForEach(socket => socket.Dispose());
             foreach (var loop in loops)
                 loop?.Dispose();
+            DropGuards();
             throw;
         }
 
+        Listeners = listeners.ToImmutable();
+        _sockets = [.. distinct];
         _loops = loops;
         _context.SetLoops(loops);
         foreach (var loop in loops)
             loop.Start();
+        if (inherited is null)
+            Accept();
+    }
+
+    /// <summary>Begins to accept where <see cref="Start"/> inherited sockets.</summary>
+    public void Accept()
+    {
+        foreach (var loop in _loops)
+            loop.Accept();
+    }
+
+    private List<TcpListenSocket> Inherit(InetEndpoint endpoint, InheritedSockets? inherited, List<TcpListenSocket> opened)
+    {
+        if (inherited is null)
+            return [];
+        foreach (var handle in inherited.TakeGuards(endpoint))
+        {
+            if (_guards.ContainsKey(endpoint))
+                handle.Dispose();
+            else
+                _guards = _guards.Add(endpoint, PortGuard.Adopt(handle));
+        }
+
+        List<TcpListenSocket> sockets = [.. inherited.TakeListeners(endpoint).Select(handle => TcpListenSocket.Adopt(handle, _context.Options.Backlog, _context.Options.PeerWatch))];
+        opened.AddRange(sockets);
+        return sockets;
+    }
+
+    /// <summary>A process with fewer loops opened them: what is left over accepts from the same queues.</summary>
+    private TcpListenSocket Share(TcpListenSocket socket, List<TcpListenSocket> opened)
+    {
+        var copy = socket.Duplicate() ?? throw new IOException($"The listener {socket.Endpoint} cannot be shared by two loops: too few files may be open.");
+        opened.Add(TcpListenSocket.Adopt(copy, _context.Options.Backlog, _context.Options.PeerWatch));
+        return opened[^1];
+    }
+
+    /// <summary>Descriptors of all that it listens with, and of what keeps others away from there, for <see cref="InheritedSockets"/> of
+    /// another process; each is the caller's to close. All or none: what the other lacks is lost when this process closes its own.</summary>
+    public ImmutableArray<DescriptorHandle> Copies()
+    {
+        var copies = _sockets.Select(socket => socket.Duplicate()).Concat(_guards.Values.Select(guard => guard.Duplicate())).ToList();
+        if (!copies.Contains(null))
+            return [.. copies.OfType<DescriptorHandle>()];
+        copies.ForEach(copy => copy?.Dispose());
+        return [];
     }
 
     /// <summary>From any thread: beat now. The kernel keeps the heartbeat in the rules themselves, so rules that are new are
@@ -93,48 +160,35 @@ public sealed class TcpForwarder : IAsyncDisposable
             _loops[0].Wake();
     }
 
-    /// <summary>Lets a successor have all new connections: sends them to its listeners, accepts what is still on its way to
-    /// ours, and closes them. Without a successor, new connections are refused after that. Takes half a second.</summary>
-    /// <param name="toPredecessor">Gives them back to who listened before, for a successor that cannot go on.</param>
-    public Task StopAcceptingAsync(bool toPredecessor = false)
+    /// <summary>Accepts what is on its way to a listener of this process alone, which takes half a second, and closes the listeners.</summary>
+    public Task StopAcceptingAsync(NewConnections then = NewConnections.Refused)
     {
-        DropGuards();
         lock (_closingLock)
-            return _closing ??= CloseAsync(toPredecessor);
+            return _closing ??= CloseAsync(then);
     }
 
-    /// <summary>A successor may listen beside from now on, and gets no connection before <see cref="StopAcceptingAsync"/>: it
-    /// may hang at any moment until then.</summary>
-    public void LetSuccessorListen()
-    {
-        foreach (var socket in _steerable)
-            _ = socket.SpreadOver(Sockets);
-        DropGuards();
-    }
-
-    /// <summary>This process has the port by itself, and nobody gets a place beside its listeners. Ends the steering too that
-    /// <see cref="LetSuccessorListen"/> began, or that <see cref="StopAcceptingAsync"/> of another process left behind when it
-    /// closed its listeners; until then all connections come to one listener.</summary>
+    /// <summary>This process has the port by itself, and nobody gets a place beside its listeners, but who is handed them
+    /// (<see cref="Copies"/>). Ends the steering too that another process left behind when it closed its listeners; until then all
+    /// connections come to one listener.</summary>
     /// <returns>How many listen there besides, who came before this.</returns>
     /// <exception cref="IOException">The kernel does not keep others away.</exception>
     public int KeepForItself()
     {
-        foreach (var socket in _steerable)
+        foreach (var socket in _sockets)
             socket.SpreadOverAll();
-        DropGuards();
         // Who listens on every address would keep the guard from its place.
         if (OtherListeners() is > 0 and var others)
             return others;
-        foreach (var endpoint in Listeners)
-            _guards = _guards.Add(PortGuard.Place(endpoint));
+        foreach (var endpoint in Listeners.Where(endpoint => !_guards.ContainsKey(endpoint)))
+            _guards = _guards.Add(endpoint, PortGuard.Place(endpoint));
         return OtherListeners();
     }
 
-    private int OtherListeners() => Listeners.Sum(endpoint => Math.Max(0, BoundPorts.CountAt(endpoint, isTcp: true) - Sockets));
+    private int OtherListeners() => Listeners.Sum(endpoint => Math.Max(0, BoundPorts.CountAt(endpoint, isTcp: true) - _own[endpoint]));
 
     private void DropGuards()
     {
-        foreach (var guard in ImmutableInterlocked.InterlockedExchange(ref _guards, ImmutableArray<PortGuard>.Empty))
+        foreach (var guard in Interlocked.Exchange(ref _guards, ImmutableDictionary<InetEndpoint, PortGuard>.Empty).Values)
             guard.Dispose();
     }
 
@@ -210,34 +264,34 @@ public sealed class TcpForwarder : IAsyncDisposable
         DropGuards();
         foreach (var loop in _loops)
         {
-            loop.CloseListeners(steer: false);
+            loop.CloseListeners(acceptRest: false);
             loop.FinishBy(0);
         }
 
         await Task.WhenAll(_loops.Select(loop => loop.Finished));
     }
 
-    private int Sockets => Math.Max(LeastSockets, _context.Options.LoopCount);
-
-    /// <remarks>
-    /// A closing listener resets what is in its queue, so nothing new may enter a queue while it is drained and closed.
-    /// The kernel's array of listeners is [ours..., the successor's...]. When one is closed, the last takes its place. So
-    /// ours are closed from the last to the first, and the one at place p while everything is steered to p + 1: that is one
-    /// of the successor's before (the first after ours) and after (the next of theirs), provided that they have two at
-    /// least. How many loops each side runs does not matter.
-    /// </remarks>
-    private async Task CloseAsync(bool toPredecessor)
+    /// <remarks>A closing listener resets what is in its queue, unless another process has the same one: then nothing is closed but this
+    /// process's way to it.</remarks>
+    private async Task CloseAsync(NewConnections then)
     {
-        // The predecessor's first listener keeps place 0 whatever we close.
-        foreach (var socket in _steerable)
-            _ = socket.SteerTo(toPredecessor ? 0 : Sockets);
-        _steerable = [];
-        await Task.Delay(AcceptLinger, _time);
-        foreach (var loop in _loops.Reverse())
+        var isShared = then == NewConnections.LeftToSharer;
+        if (!isShared)
         {
-            loop.CloseListeners(steer: !toPredecessor);
-            await loop.ListenersClosed;
+            // The predecessor's first listener keeps place 0 whatever we close.
+            if (then == NewConnections.GivenToPredecessor)
+            {
+                foreach (var socket in _sockets)
+                    _ = socket.SteerTo(0);
+            }
+
+            await Task.Delay(AcceptLinger, _time);
         }
+
+        DropGuards();
+        foreach (var loop in _loops)
+            loop.CloseListeners(acceptRest: !isShared);
+        await Task.WhenAll(_loops.Select(loop => loop.ListenersClosed));
     }
 
     private static ImmutableArray<long> Sum(LoopCounters[] counters, Func<LoopCounters, long[]> select, int length)

@@ -113,10 +113,9 @@ public sealed class NameServer : IAsyncDisposable
             listener.SteerTo(place);
     }
 
-    /// <summary>Leaves new requests to a successor, answers what has arrived here or waits for an upstream, up to the deadline, and ends.</summary>
+    /// <summary>After <see cref="SteerToSuccessor"/>: answers what has arrived here or waits for an upstream, up to the deadline, and ends.</summary>
     public async Task HandOverAsync(TimeSpan deadline)
     {
-        SteerToSuccessor();
         // Connections that were begun with ours before that are through by then.
         await Task.Delay(AcceptLinger, _time);
         await StopAsync(deadline);

@@ -14,6 +14,10 @@ namespace EdgeMesh.Planning;
 /// <summary>Plans one service: for each of its addresses and ports how it is caught, where it goes, and why so.</summary>
 internal static class ServicePlanner
 {
+    /// <summary>Endpoints of all ports and addresses of one service: about the number of its rules or map elements. More take the kernel, and the
+    /// programs that write them, longer than every other service should wait.</summary>
+    private const int MostKernelPairs = 20_000;
+
     /// <param name="known">The service's plan under the same options; its ports that did not change are taken over.</param>
     /// <param name="knownReachability">What <paramref name="known"/> was planned with.</param>
     public static PlannedService Plan(
@@ -22,7 +26,10 @@ internal static class ServicePlanner
         if (service.Ports.IsEmpty)
             return new PlannedService(service, []);
         var caught = new HashSet<TransportAddress>();
-        var before = known?.Ports.ToDictionary(planned => planned.CaughtAt);
+        var pairs = Pairs(service);
+        // What it was planned with counts for all of its ports.
+        var isAsBefore = known is not null && IsMany(Pairs(known.Service)) == IsMany(pairs);
+        var before = isAsBefore ? known!.Ports.ToDictionary(planned => planned.CaughtAt) : null;
         var ports = ImmutableArray.CreateBuilder<PlannedPort>();
         foreach (var port in service.Ports)
         {
@@ -32,11 +39,21 @@ internal static class ServicePlanner
                 if (!caught.Add(new TransportAddress(address.Address, port.Port, port.Name.Protocol)))
                     continue;
                 var kept = EndpointWays.AreSame(port, knownReachability, reachability) ? Known(before, port, address) : null;
-                ports.Add(kept ?? PlanPort(port, address, options, reachability));
+                ports.Add(kept ?? PlanPort(port, address, pairs, options, reachability));
             }
         }
 
         return new PlannedService(service, ports.DrainToImmutable());
+    }
+
+    private static bool IsMany(long pairs) => pairs > MostKernelPairs;
+
+    private static long Pairs(CatalogService service)
+    {
+        long pairs = 0;
+        foreach (var port in service.Ports)
+            pairs += (long)port.Endpoints.Length * port.Addresses.Length;
+        return pairs;
     }
 
     private static PlannedPort? Known(Dictionary<TransportAddress, PlannedPort>? known, CatalogPort port, CatchAddress address) =>
@@ -46,11 +63,11 @@ internal static class ServicePlanner
             ? planned
             : null;
 
-    private static PlannedPort PlanPort(CatalogPort port, CatchAddress address, PlanningOptions options, Reachability? reachability)
+    private static PlannedPort PlanPort(CatalogPort port, CatchAddress address, long pairs, PlanningOptions options, Reachability? reachability)
     {
         var (endpoints, tunnelled) = EndpointWays.Of(port, address.Address.IsIPv6, reachability);
         var host = options.Host.Of(address.Address.Family);
-        var (path, reason) = ChoosePath(port, address, endpoints, tunnelled, host, options);
+        var (path, reason) = ChoosePath(port, address, pairs, endpoints, tunnelled, host, options);
         var key = new TransportAddress(address.Address, port.Port, port.Name.Protocol);
         var asking = path == ForwardingPath.Kernel ? ThroughListener(port, address, host) : [];
         var route = (path is ForwardingPath.Listener or ForwardingPath.Refused || !asking.IsEmpty) && port.Name.Protocol != TransportProtocol.Sctp
@@ -76,7 +93,7 @@ internal static class ServicePlanner
     }
 
     private static (ForwardingPath Path, string Reason) ChoosePath(
-        CatalogPort port, CatchAddress address, ImmutableArray<ServiceEndpoint> endpoints, FrozenSet<ServiceEndpoint> ways, HostCarriage host, PlanningOptions options)
+        CatalogPort port, CatchAddress address, long pairs, ImmutableArray<ServiceEndpoint> endpoints, FrozenSet<ServiceEndpoint> ways, HostCarriage host, PlanningOptions options)
     {
         var tunnelled = EndpointWays.InWords(endpoints, ways);
         var family = address.Address.Family;
@@ -106,6 +123,7 @@ internal static class ServicePlanner
             DataPath.Userspace => (ForwardingPath.Listener, "dataPath is userspace"),
             DataPath.Kernel when !host.Carries => (ForwardingPath.NotCaught, $"{host.Sentence}, and dataPath is kernel"),
             _ when !host.Carries => (ForwardingPath.Listener, host.Sentence),
+            DataPath.Auto when IsMany(pairs) => (ForwardingPath.Listener, $"the service's ports have {pairs} endpoints in all, and {MostKernelPairs} are the most for which the kernel is given rules"),
             _ when expressible => (ForwardingPath.Kernel, "every endpoint is reached directly"),
             DataPath.Kernel => (ForwardingPath.NotCaught, $"the rule backend cannot express {choice}"),
             _ => (ForwardingPath.Listener, $"the rule backend cannot express {choice}"),

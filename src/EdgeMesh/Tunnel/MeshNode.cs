@@ -163,7 +163,7 @@ public sealed partial class MeshNode : ITunnelDialer, IAsyncDisposable
         {
             var discovery = new MulticastDiscovery(_mesh, LinkOf, _hello);
             foreach (var address in _options.DiscoveryAddresses.Where(a => !a.IsIPv6))
-                _mesh.Supervisor.StartLoop("discovery", _ => discovery.RunAsync(address.ToIPAddress()), _mesh.Stopping);
+                _mesh.Supervisor.StartLoop("discovery", _ => discovery.RunAsync(address), _mesh.Stopping);
         }
 
         _mesh.Supervisor.StartLoop("forget-nodes", _ => ForgetAsync(), _mesh.Stopping);

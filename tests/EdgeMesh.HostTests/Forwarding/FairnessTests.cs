@@ -11,7 +11,9 @@ namespace EdgeMesh.HostTests.Forwarding;
 [Collection(Alone.Name)]
 public sealed class FairnessTests(ITestOutputHelper output) : IAsyncDisposable
 {
-    private const int Requests = 150;
+    /// <summary>In a round; of a few rounds the middle one counts, since a machine does other things too for a moment.</summary>
+    private const int Requests = 100;
+    private const int Rounds = 5;
     private const int SilentPort = 9_999;
     private const int DeadPort = 9_998;
     private const int UdpPort = 9_997;
@@ -19,8 +21,10 @@ public sealed class FairnessTests(ITestOutputHelper output) : IAsyncDisposable
     private const string SilentAddress = "10.96.77.1:80";
     private const string DeadAddress = "10.96.77.2:80";
 
-    /// <summary>Nobody notices less; on a machine that is busy with other things the slowest of so many is often slower by that.</summary>
-    private static readonly TimeSpan Unnoticed = TimeSpan.FromMilliseconds(50);
+    /// <summary>Where a request takes less than a millisecond, twice that is no more than the kernel's turns on a machine of two cores.</summary>
+    private static readonly TimeSpan Unnoticed = TimeSpan.FromMilliseconds(5);
+
+    private static readonly TimeSpan Round = TimeSpan.FromMilliseconds(300);
 
     private readonly List<Socket> _sockets = [];
     private HybridNode? _node;
@@ -154,30 +158,34 @@ public sealed class FairnessTests(ITestOutputHelper output) : IAsyncDisposable
         Endpoints = ["10.244.0.11"],
     };
 
-    /// <summary>One after the other, for a second at least; each must succeed.</summary>
-    /// <returns>What 99 of 100 of them stay below.</returns>
+    /// <summary>One after the other; each must succeed.</summary>
+    /// <returns>What 99 of 100 of them stay below, in the middle one of some rounds.</returns>
     private static async Task<TimeSpan> RequestsAsync(HybridNode node, string role, string target)
     {
-        var times = new List<TimeSpan>();
-        var all = Stopwatch.StartNew();
-        while (times.Count < Requests || all.Elapsed < TimeSpan.FromSeconds(1))
+        var rounds = new List<TimeSpan>();
+        while (rounds.Count < Rounds)
         {
-            var watch = Stopwatch.StartNew();
-            Assert.Equal(HybridNode.ByAgent, (await node.Lab.AskAsync(role, target, TimeSpan.FromSeconds(5))).Port);
-            times.Add(watch.Elapsed);
+            var times = new List<TimeSpan>();
+            var all = Stopwatch.StartNew();
+            while (times.Count < Requests || all.Elapsed < Round)
+            {
+                var watch = Stopwatch.StartNew();
+                Assert.Equal(HybridNode.ByAgent, (await node.Lab.AskAsync(role, target, TimeSpan.FromSeconds(5))).Port);
+                times.Add(watch.Elapsed);
+            }
+
+            times.Sort();
+            rounds.Add(times[^(1 + times.Count / 100)]);
         }
 
-        times.Sort();
-        return times[^(1 + times.Count / 100)];
+        rounds.Sort();
+        return rounds[Rounds / 2];
     }
 
-    /// <summary>Twice the slowest of the rounds without the flood, between which a machine may change: so the bound knows how
+    /// <summary>Twice the slowest of the times without the flood, between which a machine may change: so the bound knows how
     /// uneven this one is.</summary>
-    private static void AssertWithinTwice(TimeSpan during, params TimeSpan[] without)
-    {
-        var usual = without.Max();
-        Assert.InRange(during, TimeSpan.Zero, 2 * usual > Unnoticed ? 2 * usual : Unnoticed);
-    }
+    private static void AssertWithinTwice(TimeSpan during, params TimeSpan[] without) =>
+        Assert.InRange(during, TimeSpan.Zero, (2 * without.Max()) + Unnoticed);
 
     private static async Task<TimeSpan> BesideAsync(HybridNode node, int perSecond)
     {

@@ -9,6 +9,9 @@ public sealed class ClaimTests
 {
     private const string Attack = "claim_attack.py";
 
+    /// <summary>The agent's own, and those of 64 strangers that wait; each of these sends 250.</summary>
+    private const int MostDescriptors = 250;
+
     private static string Folder([System.Runtime.CompilerServices.CallerFilePath] string file = "") => Path.GetDirectoryName(file)!;
 
     [Theory]
@@ -41,6 +44,7 @@ public sealed class ClaimTests
             var third = await lab.StartAgentAsync(options);
             Assert.Equal(HybridNode.ByAgent, (await lab.AskAsync("client", HybridNode.WebAddress)).Port);
             Assert.Equal(1, (await lab.AgentCommandAsync("cleanup")).ExitCode);
+            Assert.InRange(third.Facts.Descriptors, 0, MostDescriptors);
             Assert.Equal(0, await third.StopAsync());
             (await lab.AgentCommandAsync("cleanup")).Succeeded();
 

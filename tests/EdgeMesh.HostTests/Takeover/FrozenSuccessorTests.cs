@@ -3,10 +3,13 @@ using Xunit;
 
 namespace EdgeMesh.HostTests.Takeover;
 
-/// <summary>A successor that hangs (SIGSTOP) in a phase of the takeover, and goes on later or does not. It listens at the old agent's
-/// port by then, and no client may end up with it.</summary>
+/// <summary>A successor that hangs (SIGSTOP) in a phase of the takeover, and goes on later or does not. It has the old agent's
+/// sockets by then, and no client may end up with it.</summary>
 public sealed class FrozenSuccessorTests(ITestOutputHelper output)
 {
+    /// <summary>Between <c>released</c> and <c>standing</c>.</summary>
+    private const string Claimed = "has the claim";
+
     /// <summary>In the long form beyond every deadline of the conversation.</summary>
     private static readonly TimeSpan Frozen = TimeSpan.FromSeconds(LongForm.IsAsked ? 75 : 18);
 
@@ -14,6 +17,7 @@ public sealed class FrozenSuccessorTests(ITestOutputHelper output)
     [InlineData("Taking over from")]
     [InlineData("rules through")]
     [InlineData("Listening on")]
+    [InlineData(Claimed)]
     public async Task WhileASuccessorHangsTheOldAgentServesAndThenExactlyOneDoes(string when)
     {
         var options = Takeovers.Options("iptables", "userspace");
@@ -62,18 +66,22 @@ public sealed class FrozenSuccessorTests(ITestOutputHelper output)
 
     private static async Task FreezeAtAsync(HybridNode node, AgentProcess successor, string when)
     {
+        if (when == Claimed)
+        {
+            await Takeovers.WhenClaimAsync(node.Agent, isTaken: true, successor.Pause);
+            Assert.DoesNotContain("Took over from", successor.Log, StringComparison.Ordinal);
+            return;
+        }
+
         if (when == "Listening on")
         {
             // Held, the old agent cannot release: the successor listens, has written its rules, and waits.
-            await UntilSaidAsync(successor, "rules through");
+            await Takeovers.UntilSaidAsync(successor, "rules through");
             node.Agent.Pause();
         }
 
-        await UntilSaidAsync(successor, when);
+        await Takeovers.UntilSaidAsync(successor, when);
         successor.Pause();
         node.Agent.Resume();
     }
-
-    private static Task<string> UntilSaidAsync(AgentProcess agent, string words) =>
-        Eventually.SeesAsync(() => agent.Log, log => log.Contains(words, StringComparison.Ordinal), Takeovers.Deadline, $"the agent says '{words}'");
 }

@@ -92,26 +92,38 @@ public sealed class SquatterTests
     }
 
     [Fact]
-    public async Task RootWithoutCapabilitiesGetsNoPlaceBesideTheListenersWhileAnAgentWorks()
+    public async Task RootWithoutCapabilitiesGetsNoPlaceBesideTheListenersWhileAnAgentWorksNorWhileTwoDo()
     {
         string[] places = ["tcp:169.254.96.16:20007", "udp:169.254.96.16:20007", "tcp:0.0.0.0:20007", "udp:0.0.0.0:20007"];
         var options = Takeovers.Options("iptables", "userspace");
         await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, options, [HybridNode.Web, HybridNode.Dns]);
-        using var stranger = await Stranger.StartAsync(node.Lab, Stranger.RootWithoutCapabilities, Program(), "trying", places);
-        foreach (var answer in await node.Lab.AskTimesAsync("client", HybridNode.WebAddress, 50))
-            Assert.Equal(HybridNode.ByAgent, answer.Port);
+        // Four of them, so that hardly a moment passes in which none tries.
+        var strangers = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Stranger.StartAsync(node.Lab, Stranger.RootWithoutCapabilities, Program(), "trying", places)));
+        await using var clients = AskingClients.Start(node.Lab, HybridNode.WebAddress, "client", "client");
         await AnsweredAsync(node.Lab);
-        await stranger.EndAsync();
-        Assert.DoesNotContain("HAS", stranger.Process.Log, StringComparison.Ordinal);
 
-        var successor = await Takeovers.TakeOverAsync(node, options);
-        Assert.Equal(0, await node.Agent.Process.WaitForExitAsync(Takeovers.Deadline));
-        using var late = await Stranger.StartAsync(node.Lab, Stranger.RootWithoutCapabilities, Program(), "trying", places);
-        foreach (var answer in await node.Lab.AskTimesAsync("client", HybridNode.WebAddress, 50))
-            Assert.Equal(HybridNode.ByAgent, answer.Port);
-        await late.EndAsync();
-        Assert.DoesNotContain("HAS", late.Process.Log, StringComparison.Ordinal);
-        Assert.Equal(0, await successor.StopAsync());
+        var old = node.Agent;
+        for (var takeover = 0; takeover < 3; takeover++)
+        {
+            var successor = await Takeovers.TakeOverAsync(node, options with { WaitUntilReady = false });
+            Assert.Equal(0, await old.Process.WaitForExitAsync(Takeovers.Deadline));
+            await AnsweredAsync(node.Lab);
+            old = successor;
+        }
+
+        // One that fails on the way leaves them nothing either.
+        var failing = await node.Lab.StartAgentAsync(options with { Arguments = ["--take-over"], WaitUntilReady = false, Config = options.Config with { CommonConfig = ["adminAddress: 192.0.2.1:9999"] } });
+        Assert.Equal(1, await failing.Process.WaitForExitAsync(Takeovers.Deadline));
+        await AnsweredAsync(node.Lab);
+        await clients.AllAnsweredAsync(HybridNode.ByAgent);
+        foreach (var stranger in strangers)
+        {
+            await stranger.EndAsync();
+            Assert.DoesNotContain("HAS", stranger.Process.Log, StringComparison.Ordinal);
+            stranger.Dispose();
+        }
+
+        Assert.Equal(0, await old.StopAsync());
     }
 
     [Theory]

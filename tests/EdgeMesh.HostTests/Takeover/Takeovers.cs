@@ -25,4 +25,33 @@ internal static class Takeovers
         Assert.False(successor.Process.HasExited, successor.Log);
         return successor;
     }
+
+    public static Task<string> UntilSaidAsync(AgentProcess agent, string words) =>
+        Eventually.SeesAsync(() => agent.Log, log => log.Contains(words, StringComparison.Ordinal), Deadline, $"the agent says '{words}'");
+
+    /// <summary>Waits, looking all the time, for the moment at which the old agent has given up the claim, or the new one has it: it lasts for
+    /// milliseconds.</summary>
+    /// <param name="act">Done at once then.</param>
+    public static Task WhenClaimAsync(AgentProcess inNetwork, bool isTaken, Action act)
+    {
+        var first = Claims();
+        return Task.Run(() =>
+        {
+            var end = TimeProvider.System.GetUtcNow() + Deadline;
+            while (TimeProvider.System.GetUtcNow() < end)
+            {
+                var now = Claims();
+                if (isTaken ? !now.IsSubsetOf(first) : !first.IsSubsetOf(now))
+                {
+                    act();
+                    return;
+                }
+            }
+
+            Assert.Fail("The claim did not change hands.");
+        });
+
+        HashSet<string> Claims() => [.. File.ReadLines($"/proc/{inNetwork.Id}/net/unix")
+            .Select(line => line.Split(' ')[^1]).Where(name => name.StartsWith("@edgemesh-agent-", StringComparison.Ordinal))];
+    }
 }

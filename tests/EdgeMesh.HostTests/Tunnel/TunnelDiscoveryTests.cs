@@ -15,8 +15,11 @@ public sealed class TunnelDiscoveryTests(ITestOutputHelper output)
     private const int PacketsPerSecond = 10_000;
     private const int Sources = 40;
     private const double MostDialsPerSecond = 20;
-    /// <summary>What is read is garbage at once, which the runtime lets gather to a few times the size of the caches.</summary>
-    private const long MostBytes = 32 << 20;
+    private const double MostOfACore = 0.05;
+    private const long MostBytes = 4 << 20;
+
+    /// <summary>Other programs of this machine make each of this one's turns dearer.</summary>
+    private const double Noise = 1.5;
 
     private static readonly TimeSpan Flood = TimeSpan.FromSeconds(LongForm.IsAsked ? 60 : 6);
 
@@ -50,12 +53,13 @@ public sealed class TunnelDiscoveryTests(ITestOutputHelper output)
         await Services.UntilAnsweredAsync(lab.Cloud, OnRelay, lab.Relay, TimeSpan.FromSeconds(60));
         var found = watch.Elapsed;
         var (allowed, forbidden) = await DialsAsync(lab);
-        output.WriteLine($"{flood.Log.Trim()} forged packets in {Flood.TotalSeconds} s: {allowed} dials to the LAN, {forbidden} to what is forbidden; {(after.OwnBytes - before.OwnBytes) / 1048576.0:F1} MB more, {(after.ProcessorTime - before.ProcessorTime).TotalSeconds / Flood.TotalSeconds:P0} of a core; the real node answered {found.TotalSeconds:F1} s after its start");
+        output.WriteLine($"{flood.Log.Trim()} forged packets in {Flood.TotalSeconds} s: {allowed} dials to the LAN, {forbidden} to what is forbidden; {(after.OwnBytes - before.OwnBytes) / 1048576.0:F1} MB more, {(after.ProcessorTime - before.ProcessorTime).TotalSeconds / Flood.TotalSeconds:P1} of a core; the real node answered {found.TotalSeconds:F1} s after its start");
 
         Assert.Equal(0, forbidden);
         // Some at once, and the rest at their pace; a dial that nobody answers is a handful of packets.
         Assert.InRange(allowed, 1, 4 * (64 + MostDialsPerSecond * found.TotalSeconds));
-        Assert.InRange(after.OwnBytes - before.OwnBytes, long.MinValue, MostBytes);
+        Assert.InRange(after.OwnBytes - before.OwnBytes, long.MinValue, (long)(MostBytes * Noise));
+        Assert.InRange((after.ProcessorTime - before.ProcessorTime).TotalSeconds / Flood.TotalSeconds, 0, MostOfACore * Noise);
         Assert.Equal(0, await victim.MetricAsync("edgemesh_faults_total"));
         Assert.Equal(200, (await victim.GetAsync("/healthz")).Status);
         Assert.Equal("direct", await lab.Cloud.SessionToAsync(lab.Relay));

@@ -77,13 +77,23 @@ public sealed class ForwarderLifecycleTests
             return count;
         }).ToArray();
 
+        Assert.Equal(0, old.Forwarder.KeepForItself());
+        using var inherited = new InheritedSockets(old.Forwarder.Copies());
         await using var successor = new LoopbackForwarder(
-            [backend.LocalEndpoint], options => options with { LoopCount = successorLoops }, listener: old.Listener.ToString());
-        await UntilAsync(() => successor.Forwarder.ReadStatistics().Accepted > 0, "the successor gets connections");
+            [backend.LocalEndpoint], options => options with { LoopCount = successorLoops }, listener: old.Listener.ToString(), inherited: inherited);
+        Assert.Equal(0, successor.Forwarder.KeepForItself());
+        var before = old.Forwarder.ReadStatistics().Accepted;
+        await UntilAsync(() => old.Forwarder.ReadStatistics().Accepted > before + 100, "the old one goes on");
+        Assert.Equal(0, successor.Forwarder.ReadStatistics().Accepted);
+
+        successor.Forwarder.Accept();
+        await old.Forwarder.StopAcceptingAsync(NewConnections.LeftToSharer);
         Assert.Equal(0, await old.Forwarder.DrainAsync(TimeSpan.FromSeconds(5)));
         var accepted = successor.Forwarder.ReadStatistics().Accepted;
         await UntilAsync(() => successor.Forwarder.ReadStatistics().Accepted > accepted + 100, "the successor goes on alone");
-        Assert.Equal(0, successor.Forwarder.KeepForItself());
+        // It keeps the guard, too.
+        await old.DisposeAsync();
+        Assert.Throws<IOException>(() => TcpListenSocket.Open(old.Listener, 16, new PeerWatch()));
         await enough.CancelAsync();
 
         Assert.True((await Task.WhenAll(clients)).Sum() > 100);
@@ -92,32 +102,36 @@ public sealed class ForwarderLifecycleTests
     }
 
     [Fact]
-    public async Task ASuccessorListensOnlyWhereItIsLetAndGetsNothingBeforeTheOldOneStops()
+    public async Task WhatWaitsIsNotLostWithWhicheverOfTwoEnds()
     {
         using var backend = StartBackend();
         await using var old = new LoopbackForwarder([backend.LocalEndpoint], options => options with { LoopCount = 2 });
         var serving = ServeAsync(backend);
-        Assert.Equal(0, old.Forwarder.KeepForItself());
-        Assert.Throws<IOException>(() => new LoopbackForwarder([backend.LocalEndpoint], listener: old.Listener.ToString()));
+        using var inherited = new InheritedSockets(old.Forwarder.Copies());
+        await using var failed = new LoopbackForwarder([backend.LocalEndpoint], listener: old.Listener.ToString(), inherited: inherited);
+        await failed.DisposeAsync();
+        await AskAsync(await old.ConnectAsync());
 
-        old.Forwarder.LetSuccessorListen();
-        await using var successor = new LoopbackForwarder([backend.LocalEndpoint], options => options with { LoopCount = 2 }, listener: old.Listener.ToString());
-        for (var i = 0; i < 40; i++)
-            await AskAsync();
-        Assert.Equal(0, successor.Forwarder.ReadStatistics().Accepted);
-
-        Assert.Equal(0, await old.Forwarder.DrainAsync(TimeSpan.FromSeconds(5)));
-        await AskAsync();
-        Assert.Equal(1, successor.Forwarder.ReadStatistics().Accepted);
-        Assert.Equal(0, successor.Forwarder.KeepForItself());
+        using var again = new InheritedSockets(old.Forwarder.Copies());
+        await using var successor = new LoopbackForwarder([backend.LocalEndpoint], listener: old.Listener.ToString(), inherited: again);
+        await old.DisposeAsync();
+        var waiting = new List<Socket>();
+        for (var i = 0; i < 20; i++)
+            waiting.Add(await old.ConnectAsync());
+        successor.Forwarder.Accept();
+        foreach (var client in waiting)
+            await AskAsync(client);
+        Assert.Equal(20, successor.Forwarder.ReadStatistics().Accepted);
         backend.Stop();
         await serving;
 
-        async Task AskAsync()
+        static async Task AskAsync(Socket client)
         {
-            using var client = await old.ConnectAsync();
-            await client.SendAsync(new byte[1], Stop);
-            Assert.Single(await TcpForwarderTests.ReceiveAsync(client, 1));
+            using (client)
+            {
+                await client.SendAsync(new byte[1], Stop);
+                Assert.Single(await TcpForwarderTests.ReceiveAsync(client, 1));
+            }
         }
     }
 
@@ -141,7 +155,7 @@ public sealed class ForwarderLifecycleTests
         await using (var successor = new LoopbackForwarder([backend.LocalEndpoint], options => options with { LoopCount = 3 }, listener: old.Listener.ToString()))
         {
             await UntilAsync(() => successor.Forwarder.ReadStatistics().Accepted > 0, "the successor gets connections");
-            await successor.Forwarder.StopAcceptingAsync(toPredecessor: true);
+            await successor.Forwarder.StopAcceptingAsync(NewConnections.GivenToPredecessor);
             Assert.Equal(0, await successor.Forwarder.DrainAsync(TimeSpan.FromSeconds(5)));
         }
 

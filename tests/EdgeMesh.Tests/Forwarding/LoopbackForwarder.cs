@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using EdgeMesh.Catalog;
 using EdgeMesh.Forwarding;
 using EdgeMesh.Linux;
+using EdgeMesh.Linux.Sockets;
 using EdgeMesh.Net;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
@@ -19,7 +20,7 @@ internal sealed class LoopbackForwarder : IAsyncDisposable
 
     private volatile RouteTable _routes = RouteTable.Empty;
 
-    public LoopbackForwarder(IEnumerable<EndPoint> endpoints, Func<ForwarderOptions, ForwarderOptions>? change = null, IHeartbeat? heartbeat = null, string listener = "127.0.0.1:0")
+    public LoopbackForwarder(IEnumerable<EndPoint> endpoints, Func<ForwarderOptions, ForwarderOptions>? change = null, IHeartbeat? heartbeat = null, string listener = "127.0.0.1:0", InheritedSockets? inherited = null)
     {
         SetEndpoints(endpoints);
         var options = new ForwarderOptions
@@ -34,7 +35,7 @@ internal sealed class LoopbackForwarder : IAsyncDisposable
             },
         };
         Forwarder = new TcpForwarder(change?.Invoke(options) ?? options, () => _routes, heartbeat, NullLoggerFactory.Instance, TimeProvider.System);
-        Forwarder.Start();
+        Forwarder.Start(inherited);
     }
 
     public TcpForwarder Forwarder { get; }

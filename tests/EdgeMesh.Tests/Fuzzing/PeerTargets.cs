@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using EdgeMesh.Catalog;
+using EdgeMesh.Dns.Messages;
 using EdgeMesh.Linux;
 using EdgeMesh.Net;
 using EdgeMesh.Testing;
@@ -92,9 +93,17 @@ internal static class PeerTargets
             IsResponse = true,
             Questions = [MulticastDiscovery.Service],
             Pointers = [(MulticastDiscovery.Service, "abc._p2p._udp.local")],
-            Texts = [("abc._p2p._udp.local", "dnsaddr=/ip4/10.0.0.1/tcp/20006"), ("abc._p2p._udp.local", "dnsaddr=/ip6/::1/tcp/20006")],
+            Texts = [("abc._p2p._udp.local", "dnsaddr=/ip4/10.0.0.1/tcp/20006/p2p/12D3KooWE7cSKi1m7EU6e9t2pz4C2TtwsrqmhxBbooj99TnnqLTb"), ("abc._p2p._udp.local", "dnsaddr=/ip6/::1/tcp/20006")],
         };
-        yield return new("dns", [dns.Encode()], bytes => DnsMessage.Decode(bytes)) { LongestInput = 9000, Words = [[0xC0, 0x0C], [0xC0, 0x00], [0, 12, 0, 1], [0, 16, 0, 1]] };
+        var service = WireName.FromText(MulticastDiscovery.Service)!;
+        yield return new("dns", [dns.Encode()], bytes =>
+        {
+            Span<byte> peer = stackalloc byte[PeerId.MaxBytes];
+            if (!DnsMessageReader.TryOpen(bytes, service, out var message))
+                return;
+            while (message.TryNextText(out var text))
+                DiscoveredText.TryRead(text, peer, out _, out _);
+        }) { LongestInput = 9000, Words = [[0xC0, 0x0C], [0xC0, 0x00], [0, 12, 0, 1], [0, 16, 0, 1]] };
         yield return new("delimited", [[5, 1, 2, 3, 4, 5]], bytes =>
         {
             _ = Delimited.TryRead(bytes, 1024, out _, out var consumed);

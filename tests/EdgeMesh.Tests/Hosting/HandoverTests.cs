@@ -2,6 +2,9 @@ using System.Collections.Concurrent;
 using System.Net.Sockets;
 using System.Text;
 using EdgeMesh.Agent.Hosting.Handover;
+using EdgeMesh.Linux;
+using EdgeMesh.Linux.Sockets;
+using EdgeMesh.Net;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
 
@@ -11,15 +14,20 @@ public sealed class HandoverTests : IAsyncDisposable
 {
     private readonly ConcurrentQueue<string> _steps = new();
     private readonly TaskCompletionSource _successorGone = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly List<TcpListenSocket> _listeners = [];
     private readonly HandoverHost _host;
 
     public HandoverTests() => _host = new HandoverHost(
         "edgemesh-agent test",
+        () => 20007,
         new HandoverSteps
         {
-            FreezeAsync = () => Step("freeze"),
+            FreezeAsync = async () =>
+            {
+                await Step("freeze");
+                return [.. _listeners.Select(listener => listener.Duplicate()!)];
+            },
             ThawAsync = () => Step("thaw"),
-            AloneAsync = () => Step("alone"),
             ReleaseAsync = () => Step("release"),
             ReclaimAsync = () => Step("reclaim"),
             StopAcceptingAsync = () => Step("stop accepting"),
@@ -38,7 +46,7 @@ public sealed class HandoverTests : IAsyncDisposable
     public async Task AVisitorIsToldWhoIsHereAndNothingChanges()
     {
         using (var visitor = Connect())
-            Assert.Equal(("edgemesh-agent test", HandoverWords.Version), (await visitor.ReadAsync(), await visitor.ReadAsync()));
+            Assert.Equal(("edgemesh-agent test", $"{HandoverWords.Version} 20007"), (await visitor.ReadAsync(), await visitor.ReadAsync()));
         Assert.True(await _host.SettleAsync(TimeSpan.FromSeconds(1)));
         Assert.Empty(_steps);
     }
@@ -58,13 +66,37 @@ public sealed class HandoverTests : IAsyncDisposable
         await _successorGone.Task.WaitAsync(TimeSpan.FromSeconds(5), Stop);
     }
 
+    [Theory]
+    [InlineData(2)]
+    [InlineData(150)]
+    public async Task TheSuccessorIsGivenEveryListenerBeforeTheOldAgentSaysFrozen(int count)
+    {
+        for (var i = 0; i < count; i++)
+            _listeners.Add(TcpListenSocket.Open(_listeners.Count == 0 ? InetEndpoint.Parse("127.0.0.1:0") : _listeners[0].Endpoint, 16, new PeerWatch()));
+        using var successor = await GreetedAsync();
+        var received = new List<DescriptorHandle>();
+        successor.KeepDescriptors(received);
+        var word = await successor.SayAsync(HandoverWords.Freeze);
+        while (word == HandoverWords.Sockets)
+            word = await successor.ReadAsync();
+        Assert.Equal(HandoverWords.Frozen, word);
+        Assert.Equal(count, received.Count);
+        using var inherited = new InheritedSockets(received);
+        var taken = inherited.TakeListeners(_listeners[0].Endpoint);
+        Assert.Equal(count, taken.Count);
+        Assert.Equal(count, BoundPorts.CountAt(_listeners[0].Endpoint, isTcp: true));
+        foreach (var handle in taken)
+            handle.Dispose();
+        _listeners.ForEach(listener => listener.Dispose());
+    }
+
     [Fact]
     public async Task ASuccessorThatEndsAfterTheFreezeIsForgotten()
     {
         using (var successor = await GreetedAsync())
             Assert.Equal(HandoverWords.Frozen, await successor.SayAsync(HandoverWords.Freeze));
         Assert.True(await _host.SettleAsync(TimeSpan.FromSeconds(5)));
-        Assert.Equal(["freeze", "thaw", "alone"], _steps);
+        Assert.Equal(["freeze", "thaw"], _steps);
 
         using var next = await GreetedAsync();
         Assert.Equal(HandoverWords.Frozen, await next.SayAsync(HandoverWords.Freeze));
@@ -80,7 +112,7 @@ public sealed class HandoverTests : IAsyncDisposable
         }
 
         Assert.True(await _host.SettleAsync(TimeSpan.FromSeconds(5)));
-        Assert.Equal(["freeze", "release", "reclaim", "thaw", "alone"], _steps);
+        Assert.Equal(["freeze", "release", "reclaim", "thaw"], _steps);
     }
 
     [Fact]
@@ -103,7 +135,7 @@ public sealed class HandoverTests : IAsyncDisposable
                 return await next.SayAsync(HandoverWords.Freeze);
             },
             answer => answer == HandoverWords.Frozen, TimeSpan.FromSeconds(5), "another may begin");
-        Assert.Equal(["freeze", "thaw", "alone", "freeze"], _steps.Take(4));
+        Assert.Equal(["freeze", "thaw", "freeze"], _steps.Take(3));
     }
 
     [Theory]
@@ -174,6 +206,8 @@ public sealed class HandoverTests : IAsyncDisposable
     private sealed class Visitor(Socket socket) : IDisposable
     {
         private readonly HandoverLine _line = new(socket, TimeProvider.System);
+
+        public void KeepDescriptors(List<DescriptorHandle> descriptors) => _line.KeepDescriptors(descriptors);
 
         public Task<string?> ReadAsync() => _line.ReadAsync(TimeSpan.FromSeconds(5), Stop);
 

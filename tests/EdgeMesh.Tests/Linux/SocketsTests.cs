@@ -104,32 +104,40 @@ public sealed class SocketsTests
     }
 
     [Fact]
-    public async Task ConnectionsAreSpreadOverTheFirstOfThePortAlone()
+    public void DescriptorsComeBesideTheBytesThatTheyWereSentWith()
     {
-        var sockets = new List<TcpListenSocket> { TcpListenSocket.Open(InetEndpoint.Parse("127.0.0.1:0"), 64, new PeerWatch()) };
-        for (var i = 0; i < 3; i++)
-            sockets.Add(TcpListenSocket.Open(sockets[0].Endpoint, 64, new PeerWatch()));
-        using var epoll = new Epoll(4);
-        for (var i = 0; i < sockets.Count; i++)
-            Assert.Equal(0, epoll.Add(sockets[i].Descriptor, EpollEvents.In, (ulong)i));
-        Assert.Equal(0, sockets[0].SpreadOver(2));
-        var clients = new List<System.Net.Sockets.Socket>();
-        for (var i = 0; i < 40; i++)
-        {
-            clients.Add(new(System.Net.Sockets.AddressFamily.InterNetwork, System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Tcp));
-            await clients[^1].ConnectAsync(new System.Net.IPEndPoint(System.Net.IPAddress.Loopback, sockets[0].Endpoint.Port), TestContext.Current.CancellationToken);
-        }
+        using var one = new System.Net.Sockets.Socket(System.Net.Sockets.AddressFamily.Unix, System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Unspecified);
+        var address = new System.Net.Sockets.UnixDomainSocketEndPoint($"\0edgemesh-test-{Guid.NewGuid():N}");
+        using var listener = new System.Net.Sockets.Socket(System.Net.Sockets.AddressFamily.Unix, System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Unspecified);
+        listener.Bind(address);
+        listener.Listen();
+        one.Connect(address);
+        using var other = listener.Accept();
+        using var tcp = TcpListenSocket.Open(InetEndpoint.Parse("127.0.0.1:0"), 16, new PeerWatch());
+        using var guard = PortGuard.Place(tcp.Endpoint);
+        using var udp = DatagramSocket.Listen(InetEndpoint.Parse("127.0.0.1:0"), 4096, mark: 0);
+        DescriptorHandle[] sent = [tcp.Duplicate()!, guard.Duplicate()!, udp.Duplicate()!];
+        Assert.Equal(5, DescriptorPassing.Send(one.SafeHandle, "first"u8, [.. sent.Select(s => s.Descriptor)]));
+        Assert.Equal(6, DescriptorPassing.Send(one.SafeHandle, "second"u8, []));
 
-        var ready = new List<ulong>();
-        for (var i = epoll.Wait(1_000) - 1; i >= 0; i--)
-        {
-            epoll.EventAt(i, out var data);
-            ready.Add(data);
-        }
-
-        Assert.Equal([0UL, 1UL], ready.Order());
-        clients.ForEach(client => client.Dispose());
-        sockets.ForEach(socket => socket.Dispose());
+        var received = new List<DescriptorHandle>();
+        var bytes = new byte[100];
+        // What came with one message is not mixed up with the next.
+        Assert.Equal(5, DescriptorPassing.Receive(other.SafeHandle, bytes, received));
+        Assert.Equal(3, received.Count);
+        Assert.Equal(6, DescriptorPassing.Receive(other.SafeHandle, bytes, received));
+        Assert.Equal(-Errno.EAGAIN, DescriptorPassing.Receive(other.SafeHandle, bytes, received));
+        // No socket, and a socket of another kind.
+        received.Add(DescriptorHandle.TryReserve()!);
+        using var inherited = new InheritedSockets(received);
+        Assert.Single(inherited.TakeListeners(tcp.Endpoint)).Dispose();
+        Assert.Single(inherited.TakeGuards(tcp.Endpoint)).Dispose();
+        using var datagrams = inherited.TakeDatagrams(udp.LocalEndpoint);
+        Assert.Equal(udp.LocalEndpoint, datagrams!.LocalEndpoint);
+        Assert.Empty(inherited.TakeListeners(tcp.Endpoint));
+        one.Close();
+        Assert.Equal(0, DescriptorPassing.Receive(other.SafeHandle, bytes, received));
+        Array.ForEach(sent, descriptor => descriptor.Dispose());
     }
 
     [Fact]

@@ -1,4 +1,4 @@
-using System.Net;
+using EdgeMesh.Net;
 using EdgeMesh.Testing;
 using EdgeMesh.Tunnel.Sessions;
 using Xunit;
@@ -58,5 +58,5 @@ public sealed class DiscoveredAddressesTests
         Assert.Equal(DialAllowance.PerSecond, allowance.Take(10_000));
     }
 
-    private static IPEndPoint At(int number) => new(new IPAddress(new byte[] { 10, 0, (byte)(number >> 8), (byte)number }), 20006);
+    private static InetEndpoint At(int number) => new(InetAddress.FromBytes([10, 0, (byte)(number >> 8), (byte)number]), 20006);
 }

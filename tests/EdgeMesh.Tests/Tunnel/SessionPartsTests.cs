@@ -1,4 +1,5 @@
 using EdgeMesh.LibP2P.Addresses;
+using EdgeMesh.Net;
 using EdgeMesh.Testing;
 using EdgeMesh.Tunnel;
 using EdgeMesh.Tunnel.Identity;
@@ -67,7 +68,7 @@ public sealed class SessionPartsTests
     [InlineData("ff02::fb", false)]
     [InlineData("fe80::1", false)]
     public void WhatLeadsBackHereIsNotDialledOnAnothersWord(string address, bool dialable) =>
-        Assert.Equal(dialable, AnnouncedAddress.IsDialable(System.Net.IPAddress.Parse(address), loopback: false));
+        Assert.Equal(dialable, AnnouncedAddress.IsDialable(InetAddress.Parse(address), loopback: false));
 
     [Fact]
     public void AFaultIsToldOnceAMinutePerAddress()
@@ -100,8 +101,8 @@ public sealed class SessionPartsTests
     public void AnnouncedAddressesAreDialledAtTheMeshPortAlone()
     {
         var options = new MeshOptions { NodeName = "n", Keys = MeshLab.Keys(), Listen = [], AnnouncedPort = 20006 };
-        Assert.True(AnnouncedAddress.IsDialable(System.Net.IPEndPoint.Parse("192.0.2.1:20006"), options));
+        Assert.True(AnnouncedAddress.IsDialable(InetEndpoint.Parse("192.0.2.1:20006"), options));
         foreach (var other in new[] { "192.0.2.1:22", "192.0.2.1:6443", "192.0.2.1:0", "169.254.169.254:20006", "127.0.0.1:20006", "[fe80::1]:20006" })
-            Assert.False(AnnouncedAddress.IsDialable(System.Net.IPEndPoint.Parse(other), options));
+            Assert.False(AnnouncedAddress.IsDialable(InetEndpoint.Parse(other), options));
     }
 }

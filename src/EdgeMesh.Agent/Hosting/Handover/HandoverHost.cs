@@ -1,12 +1,15 @@
+using System.Collections.Immutable;
 using System.Globalization;
+using EdgeMesh.Linux.Sockets;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Agent.Hosting.Handover;
 
 /// <param name="identity">Who this is, for people: program, version, process.</param>
+/// <param name="listenPort">At which port it listens; 0: it does not, yet.</param>
 /// <param name="steps">Null: never hands over.</param>
 /// <summary>The running agent's side: tells visitors who is here, and hands over to one that may take over.</summary>
-internal sealed partial class HandoverHost(string identity, HandoverSteps? steps, TimeProvider time, ILogger<HandoverHost> logger) : IAsyncDisposable
+internal sealed partial class HandoverHost(string identity, Func<int> listenPort, HandoverSteps? steps, TimeProvider time, ILogger<HandoverHost> logger) : IAsyncDisposable
 {
     private const int MostVisitors = 8;
 
@@ -87,7 +90,7 @@ internal sealed partial class HandoverHost(string identity, HandoverSteps? steps
 
     private async Task ServeAsync(HandoverLine line, CancellationToken cancellationToken)
     {
-        if (!await line.WriteAsync(identity, cancellationToken) || !await line.WriteAsync(HandoverWords.Version, cancellationToken)
+        if (!await line.WriteAsync(identity, cancellationToken) || !await line.WriteAsync(string.Create(CultureInfo.InvariantCulture, $"{HandoverWords.Version} {listenPort()}"), cancellationToken)
             || await line.ReadAsync(QuestionDeadline, cancellationToken) is not { } request)
         {
             return;
@@ -110,7 +113,7 @@ internal sealed partial class HandoverHost(string identity, HandoverSteps? steps
         {
             if (_underWay is not null)
                 return "a third agent is taking over at this moment, or has done so";
-            // Its listeners stand between this agent's and those of the next.
+            // It may write rules yet, until it hears that it is not to.
             if (_hanging is { } process)
                 return string.Create(CultureInfo.InvariantCulture, $"process {process} tried so before, failed, and has not ended; end it (kill -9 if it hangs)");
             _underWay = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -124,8 +127,8 @@ internal sealed partial class HandoverHost(string identity, HandoverSteps? steps
         try
         {
             LogBegun(successor);
-            await steps.FreezeAsync();
-            handedOver = await line.WriteAsync(HandoverWords.Frozen, cancellationToken)
+            handedOver = Share(line, await steps.FreezeAsync())
+                && await line.WriteAsync(HandoverWords.Frozen, cancellationToken)
                 && await line.ReadAsync(RulesDeadline, cancellationToken) == HandoverWords.Release
                 && await ReleaseAsync(steps, line, cancellationToken);
             if (handedOver)
@@ -140,8 +143,6 @@ internal sealed partial class HandoverHost(string identity, HandoverSteps? steps
                 // Who thinks that it stands must hear that it does not; silence would mean to it that nobody is left here.
                 await line.WriteAsync($"{HandoverWords.Refused}it did not hear '{HandoverWords.Standing}' in time, and goes on", cancellationToken);
                 await steps.ThawAsync();
-                if (line.IsGone)
-                    await steps.AloneAsync();
             }
         }
         finally
@@ -158,8 +159,20 @@ internal sealed partial class HandoverHost(string identity, HandoverSteps? steps
         if (line.IsGone)
             return;
         await line.GoneAsync(cancellationToken);
-        await steps.AloneAsync();
         Forget();
+    }
+
+    private static bool Share(HandoverLine line, ImmutableArray<DescriptorHandle> sockets)
+    {
+        try
+        {
+            return sockets.Select(socket => socket.Descriptor).Chunk(DescriptorPassing.MostAtOnce).All(some => line.Write(HandoverWords.Sockets, some));
+        }
+        finally
+        {
+            foreach (var socket in sockets)
+                socket.Dispose();
+        }
     }
 
     private void Forget()

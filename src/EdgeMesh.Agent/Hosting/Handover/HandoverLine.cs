@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 using System.Text;
 using EdgeMesh.Linux;
+using EdgeMesh.Linux.Sockets;
 
 namespace EdgeMesh.Agent.Hosting.Handover;
 
@@ -12,6 +13,7 @@ internal sealed class HandoverLine(Socket socket, TimeProvider time) : IDisposab
 
     private readonly byte[] _buffer = new byte[LongestLine];
     private int _length;
+    private List<DescriptorHandle>? _descriptors;
 
     /// <summary>For people only: who may take over is told by the knock.</summary>
     public PeerCredentials Peer
@@ -45,7 +47,7 @@ internal sealed class HandoverLine(Socket socket, TimeProvider time) : IDisposab
                     return line;
                 if (_length == LongestLine)
                     return null;
-                var read = await socket.ReceiveAsync(_buffer.AsMemory(_length), either.Token);
+                var read = await ReceiveAsync(either.Token);
                 if (read == 0)
                 {
                     IsGone = true;
@@ -66,13 +68,47 @@ internal sealed class HandoverLine(Socket socket, TimeProvider time) : IDisposab
         }
     }
 
+    private async ValueTask<int> ReceiveAsync(CancellationToken cancellationToken)
+    {
+        if (_descriptors is null)
+            return await socket.ReceiveAsync(_buffer.AsMemory(_length), cancellationToken);
+        // The runtime has no call that takes descriptors; this waits for something to be there.
+        await socket.ReceiveAsync(_buffer.AsMemory(_length, 1), SocketFlags.Peek, cancellationToken);
+        return TakeWithDescriptors();
+    }
+
+    private int TakeWithDescriptors()
+    {
+        var read = DescriptorPassing.Receive(socket.SafeHandle, _buffer.AsSpan(_length), _descriptors!);
+        return read >= 0 ? read : throw new SocketException((int)SocketError.ConnectionReset);
+    }
+
+    /// <summary>Sends descriptors beside a line, which stay the caller's to close.</summary>
+    /// <returns>False when the other has gone, or does not read.</returns>
+    public bool Write(string line, ReadOnlySpan<int> descriptors)
+    {
+        try
+        {
+            var bytes = Encoding.UTF8.GetBytes(line + "\n");
+            return DescriptorPassing.Send(socket.SafeHandle, bytes, descriptors) == bytes.Length;
+        }
+        catch (ObjectDisposedException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>From now on the descriptors that come with what is read are kept in the list, each the caller's to close. Until then the
+    /// kernel closes them: only an agent that has shown the right to be one is to fill this process's table.</summary>
+    public void KeepDescriptors(List<DescriptorHandle> descriptors) => _descriptors = descriptors;
+
     /// <summary>A process that was stopped finds its deadline passed and the answer there.</summary>
     private string? ReadAfterDeadline()
     {
         try
         {
             if (socket.Available > 0 && _length < LongestLine)
-                _length += socket.Receive(_buffer.AsSpan(_length));
+                _length += _descriptors is null ? socket.Receive(_buffer.AsSpan(_length)) : TakeWithDescriptors();
         }
         catch (Exception fault) when (fault is SocketException or ObjectDisposedException)
         {

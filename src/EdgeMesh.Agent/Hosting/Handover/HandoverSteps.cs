@@ -1,16 +1,17 @@
+using System.Collections.Immutable;
+using EdgeMesh.Linux.Sockets;
+
 namespace EdgeMesh.Agent.Hosting.Handover;
 
 /// <summary>What a running agent does when another takes over. Called one after the other.</summary>
 internal sealed record HandoverSteps
 {
-    /// <summary>Nothing of ours writes rules any more; those that stand stay. The other may listen beside, and gets no connection.</summary>
-    public required Func<Task> FreezeAsync { get; init; }
+    /// <summary>Nothing of ours writes rules any more; those that stand stay. Gives descriptors of what this agent listens with, which the other is
+    /// to have too.</summary>
+    public required Func<Task<ImmutableArray<DescriptorHandle>>> FreezeAsync { get; init; }
 
     /// <summary>The other has failed: go on as before.</summary>
     public required Func<Task> ThawAsync { get; init; }
-
-    /// <summary>The other has failed, and has ended too: nobody else listens.</summary>
-    public required Func<Task> AloneAsync { get; init; }
 
     /// <summary>Gives up the claim and the admin address.</summary>
     public required Func<Task> ReleaseAsync { get; init; }

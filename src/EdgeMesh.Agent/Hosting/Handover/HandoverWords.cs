@@ -6,13 +6,14 @@ namespace EdgeMesh.Agent.Hosting.Handover;
 /// <code>
 ///   old                                              new
 ///   who it is, for people
-///   handover 2                                       (a visitor that only asks goes here)
+///   handover 3 and the port of its listeners          (a visitor that only asks goes here)
 ///                                                    freeze      I have facts, and am about to write rules
+///   sockets   here are some of my listeners; we both have them, and I go on accepting. As often as is needed
 ///   frozen    my guard and reconciler rest
-///                                                    release     I listen, and my rules are in force
+///                                                    release     my rules are in force
 ///   released  my claim and admin address are free
-///                                                    standing    both are mine
-///   closed    my listeners are closed
+///                                                    standing    both are mine, and I accept
+///   closed    I accept no more
 ///   (drains, ends)                                   (keeps the line open)
 /// </code>
 /// The old one ends its service for the word <c>standing</c> and for nothing else: whatever else comes, or does not come, it
@@ -21,11 +22,12 @@ namespace EdgeMesh.Agent.Hosting.Handover;
 /// </summary>
 internal static class HandoverWords
 {
-    public const string Version = "handover 2";
+    public const string Version = "handover 3";
 
     /// <summary>Of release 0.1.0: the same words, without a knock.</summary>
     public const string FirstVersion = "handover 1";
     public const string Freeze = "freeze";
+    public const string Sockets = "sockets";
     public const string Frozen = "frozen";
     public const string Release = "release";
     public const string Released = "released";

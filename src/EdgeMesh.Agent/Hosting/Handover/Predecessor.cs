@@ -1,5 +1,6 @@
 using System.Globalization;
 using EdgeMesh.Linux;
+using EdgeMesh.Linux.Sockets;
 
 namespace EdgeMesh.Agent.Hosting.Handover;
 
@@ -13,6 +14,9 @@ internal sealed class Predecessor : IDisposable
     private static readonly TimeSpan FreezeDeadline = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan ReleaseDeadline = TimeSpan.FromSeconds(15);
     private static readonly TimeSpan CloseDeadline = TimeSpan.FromSeconds(15);
+
+    /// <summary>Of so many sockets each; more than any node has cores for.</summary>
+    private const int MostSocketLines = 64;
 
     private static readonly TimeSpan ConnectRetry = TimeSpan.FromMilliseconds(50);
 
@@ -29,7 +33,10 @@ internal sealed class Predecessor : IDisposable
         _claim = claim;
         Identity = identity;
         IsProven = isProven;
-        CanHandOver = version is HandoverWords.Version or HandoverWords.FirstVersion;
+        SharesSockets = version?.StartsWith(HandoverWords.Version + " ", StringComparison.Ordinal) == true;
+        CanHandOver = SharesSockets || version == HandoverWords.FirstVersion;
+        if (SharesSockets && int.TryParse(version.AsSpan(HandoverWords.Version.Length + 1), NumberStyles.None, CultureInfo.InvariantCulture, out var port))
+            ListenPort = port;
     }
 
     /// <summary>As it calls itself, or what the kernel says of it.</summary>
@@ -37,6 +44,12 @@ internal sealed class Predecessor : IDisposable
 
     /// <summary>False for a release that speaks another version of the protocol, or none.</summary>
     public bool CanHandOver { get; }
+
+    /// <summary>False for release 0.1.0: both listen at one port with sockets of their own then.</summary>
+    public bool SharesSockets { get; }
+
+    /// <summary>0: it does not say.</summary>
+    public int ListenPort { get; }
 
     /// <summary>It has CAP_NET_ADMIN here. Without that it may be an agent of release 0.1.0 in another container, or anybody:
     /// it is asked to hand over, and whatever it does, it holds up nobody.</summary>
@@ -88,9 +101,24 @@ internal sealed class Predecessor : IDisposable
         }
     }
 
+    /// <returns>What it listens with; null for one that keeps that to itself.</returns>
     /// <exception cref="AgentStartException">It refuses.</exception>
-    public Task FreezeAsync(CancellationToken cancellationToken) =>
-        SayAsync(HandoverWords.Freeze, HandoverWords.Frozen, FreezeDeadline, cancellationToken);
+    public async Task<InheritedSockets?> FreezeAsync(CancellationToken cancellationToken)
+    {
+        List<DescriptorHandle> descriptors = [];
+        if (SharesSockets && IsProven)
+            _line.KeepDescriptors(descriptors);
+        try
+        {
+            await SayAsync(HandoverWords.Freeze, HandoverWords.Frozen, FreezeDeadline, cancellationToken);
+            return descriptors.Count == 0 ? null : new InheritedSockets(descriptors);
+        }
+        catch
+        {
+            descriptors.ForEach(descriptor => descriptor.Dispose());
+            throw;
+        }
+    }
 
     /// <exception cref="AgentStartException">It refuses.</exception>
     public Task ReleaseAsync(CancellationToken cancellationToken) =>
@@ -98,18 +126,25 @@ internal sealed class Predecessor : IDisposable
 
     /// <summary>From here on there is no way back, unless the other has given up waiting.</summary>
     /// <exception cref="AgentStartException">It has, and goes on.</exception>
-    public Task StandAsync(CancellationToken cancellationToken) =>
-        SayAsync(HandoverWords.Standing, HandoverWords.Closed, CloseDeadline, cancellationToken);
+    /// <param name="said">Called when the word is on its way.</param>
+    public Task StandAsync(Action said, CancellationToken cancellationToken) =>
+        SayAsync(HandoverWords.Standing, HandoverWords.Closed, CloseDeadline, cancellationToken, said);
 
     public void Dispose() => _line.Dispose();
 
-    private async Task SayAsync(string word, string expected, TimeSpan deadline, CancellationToken cancellationToken)
+    private async Task SayAsync(string word, string expected, TimeSpan deadline, CancellationToken cancellationToken, Action? said = null)
     {
         if (_ignored)
+        {
+            said?.Invoke();
             return;
+        }
+
         if (!IsProven && deadline > UnprovenDeadline)
             deadline = UnprovenDeadline;
-        var answer = await _line.WriteAsync(word, cancellationToken) ? await _line.ReadAsync(deadline, cancellationToken) : null;
+        var isHeard = await _line.WriteAsync(word, cancellationToken);
+        said?.Invoke();
+        var answer = isHeard ? await ReadAnswerAsync(deadline, cancellationToken) : null;
         if (!IsProven)
         {
             _ignored = answer != expected;
@@ -125,5 +160,17 @@ internal sealed class Predecessor : IDisposable
             throw new AgentStartException($"The agent that runs here ({Identity}) does not answer, so it cannot hand over. End it (kill -9 if it hangs), and start this one again.");
         if (answer is not null && answer != expected)
             throw new AgentStartException($"The agent that runs here ({Identity}) answered '{answer}' where '{expected}' was due; stop it, and start this one again.");
+    }
+
+    /// <summary>The line that is no part of the sockets.</summary>
+    private async Task<string?> ReadAnswerAsync(TimeSpan deadline, CancellationToken cancellationToken)
+    {
+        for (var left = MostSocketLines; left > 0; left--)
+        {
+            if (await _line.ReadAsync(deadline, cancellationToken) is var line && line != HandoverWords.Sockets)
+                return line;
+        }
+
+        return HandoverWords.Sockets;
     }
 }

@@ -42,6 +42,7 @@ internal sealed partial class NamesPart : IAsyncDisposable
     private volatile UpstreamChoice? _upstreams;
     private Clients? _clients;
     private bool _isOver;
+    private volatile bool _isLeft;
 
     public NamesPart(
         AgentOptions options, bool ipv6OnDevice, IClusterSource source, Func<HostFacts?> host, Func<FrozenSet<InetAddress>> own,
@@ -116,14 +117,19 @@ internal sealed partial class NamesPart : IAsyncDisposable
     public Task RunAsync(CancellationToken cancellationToken) =>
         Task.WhenAll(_zone?.FollowAsync(_source, cancellationToken) ?? Task.CompletedTask, FollowUpstreamsAsync(cancellationToken));
 
-    /// <summary>A successor that opens its sockets gets no question before <see cref="HandOverAsync"/>.</summary>
+    /// <summary>A successor that opens its sockets gets no question before <see cref="LeaveToSuccessor"/>.</summary>
     public void KeepFromSuccessor() => _server?.KeepFromSuccessor();
 
     public void KeepForItself() => _server?.SpreadOverAll();
 
-    public Task HandOverAsync() => _server?.HandOverAsync(LastAnswers) ?? Task.CompletedTask;
+    /// <summary>New questions are the successor's; those that wait for an upstream are answered until <see cref="StopAsync"/> has ended.</summary>
+    public void LeaveToSuccessor()
+    {
+        _isLeft = true;
+        _server?.SteerToSuccessor();
+    }
 
-    public Task StopAsync() => _server?.StopAsync(LastAnswers) ?? Task.CompletedTask;
+    public Task StopAsync() => (_isLeft ? _server?.HandOverAsync(LastAnswers) : _server?.StopAsync(LastAnswers)) ?? Task.CompletedTask;
 
     /// <summary>For <c>edgemesh-agent dns</c>.</summary>
     /// <exception cref="ArgumentException">That is no name, or no type.</exception>

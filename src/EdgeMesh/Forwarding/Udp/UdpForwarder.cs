@@ -1,5 +1,7 @@
+using System.Collections.Immutable;
 using EdgeMesh.Balancing;
 using EdgeMesh.Linux;
+using EdgeMesh.Linux.Sockets;
 using EdgeMesh.Supervision;
 using Microsoft.Extensions.Logging;
 
@@ -15,8 +17,10 @@ public sealed class UdpForwarder : IAsyncDisposable
 
     private UdpForwarder(UdpLoop[] loops) => _loops = loops;
 
+    /// <param name="inherited">Where it has a socket for a listener, that one is taken, and nothing is received there before
+    /// <see cref="Receive"/>: the other process has it too.</param>
     /// <exception cref="IOException">A listener cannot be opened; nothing is left behind.</exception>
-    public static UdpForwarder Start(UdpForwarderOptions options, RouteTable routes, TimeProvider clock, ILogger<UdpForwarder> logger, Supervisor? supervisor = null)
+    public static UdpForwarder Start(UdpForwarderOptions options, RouteTable routes, TimeProvider clock, ILogger<UdpForwarder> logger, Supervisor? supervisor = null, InheritedSockets? inherited = null)
     {
         ArgumentNullException.ThrowIfNull(options);
         if (options.Listeners.IsDefaultOrEmpty)
@@ -28,7 +32,7 @@ public sealed class UdpForwarder : IAsyncDisposable
         try
         {
             foreach (var listener in options.Listeners)
-                loops.Add(new UdpLoop(listener, options, affinities, routes, clock, logger, supervisor));
+                loops.Add(new UdpLoop(listener, inherited?.TakeDatagrams(listener), options, affinities, routes, clock, logger, supervisor));
         }
         catch
         {
@@ -76,26 +80,28 @@ public sealed class UdpForwarder : IAsyncDisposable
         return drained;
     }
 
-    /// <summary>Lets the successor have all datagrams of clients at once, carries answers that are on their way for half a
-    /// second, and ends. The successor asks conntrack where each flow was going, so no flow is lost; it may get another
+    /// <summary>Begins to receive where <see cref="Start"/> inherited sockets.</summary>
+    public void Receive()
+    {
+        foreach (var loop in _loops)
+            loop.Receive(true);
+    }
+
+    /// <summary>Descriptors of its listeners, for <see cref="InheritedSockets"/> of another process. Each is the caller's to close.</summary>
+    public ImmutableArray<DescriptorHandle> Copies() => [.. _loops.Select(loop => loop.Copy()).OfType<DescriptorHandle>()];
+
+    /// <summary>Leaves all datagrams of clients at once to the successor, which has the same sockets, carries answers that are on their
+    /// way for half a second, and ends. The successor asks conntrack where each flow was going, so no flow is lost; it may get another
     /// endpoint.</summary>
     public async Task HandOverAsync(TimeProvider clock)
     {
         foreach (var loop in _loops)
-            loop.SteerToSuccessor();
+            loop.Receive(false);
         await Task.Delay(AnswerLinger, clock).ConfigureAwait(false);
         await DisposeAsync().ConfigureAwait(false);
     }
 
-    /// <summary>A successor may bind beside from now on, and gets no datagram before <see cref="HandOverAsync"/>.</summary>
-    public void LetSuccessorBind()
-    {
-        foreach (var loop in _loops)
-            loop.LetSuccessorBind();
-    }
-
-    /// <summary>Nobody gets a place beside this process's sockets. Ends the steering too that <see cref="LetSuccessorBind"/> or the
-    /// predecessor's <see cref="HandOverAsync"/> left behind.</summary>
+    /// <summary>Nobody gets a place beside this process's sockets. Ends the steering too that a predecessor left behind.</summary>
     /// <returns>How many are bound there besides, who came before this.</returns>
     public int KeepForItself() => _loops.Sum(loop => loop.KeepForItself());
 

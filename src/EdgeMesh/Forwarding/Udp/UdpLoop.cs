@@ -60,10 +60,12 @@ internal sealed partial class UdpLoop : IDisposable
     private long _nextSweep;
     private bool _lookupFailureLogged;
     private bool _socketFailureLogged;
+    private volatile bool _receive;
     private volatile bool _stopAccepting;
     private volatile bool _stop;
 
-    internal UdpLoop(InetEndpoint address, UdpForwarderOptions options, AffinityTables affinities, RouteTable routes, TimeProvider clock, ILogger logger, Supervisor? supervisor = null)
+    /// <param name="inherited">Null: it opens a socket of its own.</param>
+    internal UdpLoop(InetEndpoint address, DatagramSocket? inherited, UdpForwarderOptions options, AffinityTables affinities, RouteTable routes, TimeProvider clock, ILogger logger, Supervisor? supervisor = null)
     {
         _address = address;
         _options = options;
@@ -76,7 +78,8 @@ internal sealed partial class UdpLoop : IDisposable
         _idleMilliseconds = (long)options.IdleTimeout.TotalMilliseconds;
         _unassuredMilliseconds = Math.Min(_idleMilliseconds, (long)options.UnassuredTimeout.TotalMilliseconds);
         _revalidateMilliseconds = (long)options.RevalidateAfter.TotalMilliseconds;
-        _listener = DatagramSocket.Listen(address, options.ListenerBufferBytes, options.Mark);
+        _receive = inherited is null;
+        _listener = inherited ?? DatagramSocket.Listen(address, options.ListenerBufferBytes, options.Mark);
         try
         {
             _conntrack = options.OriginalDestination is null ? new ConntrackLookup() : null;
@@ -84,7 +87,7 @@ internal sealed partial class UdpLoop : IDisposable
             _epoll = new Epoll(EventsPerWait);
             _wake = new WakeEvent();
             _epoll.Add(_wake.Descriptor, EpollEvents.In, WakeData);
-            var failure = _epoll.Add(_listener.Descriptor, EpollEvents.In, ListenerData);
+            var failure = _epoll.Add(_listener.Descriptor, _receive ? EpollEvents.In : EpollEvents.None, ListenerData);
             if (failure < 0)
                 throw new IOException($"The UDP listener {address} cannot be watched: {DatagramErrors.Describe(-failure)}.");
         }
@@ -124,16 +127,14 @@ internal sealed partial class UdpLoop : IDisposable
         _wake.Set();
     }
 
-    /// <summary>One socket per process and family: ours is the first, the successor's the second.</summary>
-    internal void SteerToSuccessor() => _listener.SteerTo(1);
-
-    internal void LetSuccessorBind()
+    /// <summary>Takes datagrams of clients, or leaves them to who has the same socket.</summary>
+    internal void Receive(bool receive)
     {
-        if (_stop)
-            return;
-        _listener.SteerTo(0);
-        _listener.Share(true);
+        _receive = receive;
+        _wake.Set();
     }
+
+    internal DescriptorHandle? Copy() => _listener.Duplicate();
 
     internal int KeepForItself()
     {
@@ -221,6 +222,7 @@ internal sealed partial class UdpLoop : IDisposable
             {
                 _wake.Reset();
                 _nextSweep = _now;
+                _ = _epoll.Change(_listener.Descriptor, _receive ? EpollEvents.In : EpollEvents.None, ListenerData);
             }
             else if (data == ListenerData)
             {
@@ -499,6 +501,8 @@ internal sealed partial class UdpLoop : IDisposable
     /// <summary>The thread does this when it ends; only a loop that was never started needs it from outside.</summary>
     public void Dispose()
     {
+        // What another process has too is not forgotten by the kernel when it is closed here.
+        _ = _epoll.Remove(_listener.Descriptor);
         _listener.Dispose();
         _conntrack?.Dispose();
         _batch.Dispose();

@@ -8,7 +8,7 @@ internal sealed class NodeDirectory(PresharedKeys keys, int limit)
 {
     private readonly Lock _gate = new();
     private readonly Dictionary<string, ImmutableArray<PeerId>> _byName = new(StringComparer.Ordinal);
-    private readonly Dictionary<PeerId, string> _byPeer = [];
+    private readonly Dictionary<PeerId, string> _byPeer = new(PeerId.ByMultihash);
 
     /// <summary>Everybody who may call itself so; from now on <see cref="NameOf"/> knows them.</summary>
     internal ImmutableArray<PeerId> Learn(string node)
@@ -63,5 +63,12 @@ internal sealed class NodeDirectory(PresharedKeys keys, int limit)
     {
         lock (_gate)
             return _byPeer.GetValueOrDefault(peer);
+    }
+
+    /// <summary>As above, by the bytes of its multihash.</summary>
+    internal string? NameOf(ReadOnlySpan<byte> multihash)
+    {
+        lock (_gate)
+            return _byPeer.GetAlternateLookup<ReadOnlySpan<byte>>().TryGetValue(multihash, out var name) ? name : null;
     }
 }

@@ -65,7 +65,7 @@ internal sealed class RangeVerifier(MeshContext mesh, Func<IEnumerable<PeerLink>
             var reaches = ImmutableArray.CreateBuilder<RangeReach>(announced.Ranges.Length);
             foreach (var range in announced.Ranges)
             {
-                if (Via(range, announced) is not { } via || !AnnouncedAddress.IsDialable(via.ToIPEndPoint(), mesh.Options))
+                if (Via(range, announced) is not { } via || !AnnouncedAddress.IsDialable(via, mesh.Options))
                 {
                     reaches.Add(new RangeReach(range, null, RangeState.Unverified, null, $"{link.Name} announced no address inside it that could be asked"));
                     continue;

@@ -1,5 +1,5 @@
 using System.Collections.Immutable;
-using System.Net;
+using EdgeMesh.Net;
 
 namespace EdgeMesh.Tunnel.Sessions;
 
@@ -11,38 +11,41 @@ internal sealed class DiscoveredAddresses
     /// <summary>As many as a LAN of the usual size has addresses.</summary>
     internal const int MaxHeld = 256;
 
-    /// <summary>When each was given out last, in turns; 0: not yet.</summary>
-    private readonly Dictionary<IPEndPoint, long> _turns = [];
+    private readonly HashSet<InetEndpoint> _held = [];
 
-    private long _turn;
+    /// <summary>Those that have not had a turn, in the order in which they came.</summary>
+    private readonly Queue<InetEndpoint> _new = [];
 
-    internal int Count => _turns.Count;
+    /// <summary>Those that have, the one whose turn was longest ago first.</summary>
+    private readonly Queue<InetEndpoint> _given = [];
+
+    internal int Count => _held.Count;
 
     /// <returns>Whether it is a new one that has a place.</returns>
-    internal bool Offer(IPEndPoint endPoint)
+    internal bool Offer(InetEndpoint endPoint)
     {
-        if (_turns.ContainsKey(endPoint))
+        if (_held.Contains(endPoint))
             return false;
-        if (_turns.Count == MaxHeld)
+        if (_held.Count == MaxHeld)
         {
-            var (oldest, turn) = _turns.MinBy(held => held.Value == 0 ? long.MaxValue : held.Value);
-            if (turn == 0)
+            if (!_given.TryDequeue(out var oldest))
                 return false;
-            _turns.Remove(oldest);
+            _held.Remove(oldest);
         }
 
-        _turns.Add(endPoint, 0);
+        _held.Add(endPoint);
+        _new.Enqueue(endPoint);
         return true;
     }
 
     /// <summary>The ones whose turn it is: those that had none, then those that had theirs longest ago.</summary>
-    internal ImmutableArray<IPEndPoint> Next(int count)
+    internal ImmutableArray<InetEndpoint> Next(int count)
     {
-        if (_turns.Count == 0)
-            return [];
-        ImmutableArray<IPEndPoint> next = [.. _turns.OrderBy(held => held.Value).Take(count).Select(held => held.Key)];
+        var next = ImmutableArray.CreateBuilder<InetEndpoint>();
+        for (var left = Math.Min(count, _held.Count); left > 0; left--)
+            next.Add(_new.TryDequeue(out var endPoint) ? endPoint : _given.Dequeue());
         foreach (var endPoint in next)
-            _turns[endPoint] = ++_turn;
-        return next;
+            _given.Enqueue(endPoint);
+        return next.ToImmutable();
     }
 }

@@ -4,6 +4,7 @@ using EdgeMesh.LibP2P.Addresses;
 using EdgeMesh.LibP2P.Admission;
 using EdgeMesh.LibP2P.Connections;
 using EdgeMesh.LibP2P.Relay;
+using EdgeMesh.Net;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Tunnel.Sessions;
@@ -88,12 +89,12 @@ internal sealed partial class PeerLink
     private ImmutableArray<IPEndPoint> Addresses()
     {
         var announced = (Hello?.Addresses ?? []).Select(a => a.TryGetTcpEndPoint(out var endPoint) && !a.IsRelayed ? endPoint : null).OfType<IPEndPoint>();
-        var told = announced.Where(e => AnnouncedAddress.IsDialable(e, _mesh.Options));
-        return [.. _configured.Concat(told).Take(MaxAddresses).Concat(NextDiscovered()).Distinct()];
+        var told = announced.Where(e => AnnouncedAddress.IsDialable(InetEndpoint.From(e), _mesh.Options));
+        return [.. _configured.Concat(told).Take(MaxAddresses).Concat(NextDiscovered().Select(e => e.ToIPEndPoint())).Distinct()];
     }
 
     /// <summary>Some of them each time, and no more of all nodes together than the allowance is.</summary>
-    private ImmutableArray<IPEndPoint> NextDiscovered()
+    private ImmutableArray<InetEndpoint> NextDiscovered()
     {
         lock (_gate)
             return _discovered.Next(_mesh.DiscoveryDials.Take(Math.Min(_discovered.Count, MaxDiscoveredAtOnce)));

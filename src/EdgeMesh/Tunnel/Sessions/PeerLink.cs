@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Net;
 using EdgeMesh.LibP2P.Addresses;
+using EdgeMesh.Net;
 using Microsoft.Extensions.Logging;
 
 namespace EdgeMesh.Tunnel.Sessions;
@@ -93,20 +94,21 @@ internal sealed partial class PeerLink
         _wake.Tell();
     }
 
-    internal void Discovered(ImmutableArray<IPEndPoint> addresses)
+    /// <summary>An answer on the LAN says that the node is there. Whoever floods the LAN calls this often, so that it costs next to nothing.</summary>
+    internal void Discovered(InetEndpoint endPoint)
     {
-        Need();
+        bool isNew;
         lock (_gate)
         {
-            var isNew = false;
-            foreach (var address in addresses)
-                isNew |= _discovered.Offer(address);
-            if (!isNew || (_discoveredAt != 0 && _mesh.Time.GetElapsedTime(_discoveredAt) < BetweenDiscoveries))
+            isNew = _discovered.Offer(endPoint);
+            if (_discoveredAt != 0 && _mesh.Time.GetElapsedTime(_discoveredAt) < BetweenDiscoveries)
                 return;
             _discoveredAt = _mesh.Time.GetTimestamp();
         }
 
-        _wake.Tell();
+        Need();
+        if (isNew)
+            _wake.Tell();
     }
 
     /// <summary>Somebody wants to reach the node now.</summary>

@@ -13,7 +13,7 @@ hostname guest
 ip link set lo up
 ulimit -n 20000
 echo "guest: Linux $(uname -r) on $(uname -m)"
-"$tests" -noColor -noLogo -maxThreads 2 -longRunning 300 -xml /run/results.xml \
+"$tests" -noColor -noLogo -reporter verbose -maxThreads 2 -xml /run/results.xml \
     -trait Ring=Kernels -trait Ring=OnlyKernels ${filter:+-method "$filter"} </dev/null
 status=$?
 cp /run/results.xml /guest/results.xml

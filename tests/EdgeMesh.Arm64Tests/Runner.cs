@@ -2,6 +2,7 @@ using System.Reflection;
 using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
 using EdgeMesh.Catalog;
+using EdgeMesh.Netfilter;
 using Microsoft.Extensions.Logging;
 using Xunit;
 using Xunit.Sdk;
@@ -39,6 +40,7 @@ internal static class Runner
         _ = CollectionTrackerExtensions.AsTracker(Enumerable.Empty<int>());
         _ = CollectionTrackerExtensions.AsTracker(Enumerable.Empty<Handling>());
         _ = CollectionTrackerExtensions.AsTracker(Enumerable.Empty<LogLevel>());
+        _ = CollectionTrackerExtensions.AsTracker(Enumerable.Empty<KeyValuePair<IpFamily, NetfilterException>>());
     }
 
     private static async Task RunAsync(Type type, MethodInfo method)

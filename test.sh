@@ -4,8 +4,6 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/machine.sh
 source "$root/scripts/machine.sh"
-# shellcheck source=scripts/debian.sh
-source "$root/scripts/debian.sh"
 
 [ $# = 0 ] || fail "takes no arguments. To run some of the tests: tests/EdgeMesh.Tests/bin/Release/net10.0/EdgeMesh.Tests -class 'EdgeMesh.Tests.Catalog.*'"
 need_dotnet
@@ -32,16 +30,6 @@ echo "Built in $((SECONDS - begun)) s"
 export EDGEMESH_AGENT="$root/artifacts/edgemesh-agent/edgemesh-agent"
 EDGEMESH_AGENT_ARM64="$(agent_folder arm64)/edgemesh-agent"
 export EDGEMESH_AGENT_ARM64
-
-# The pure tests compiled as the program is, with Debian's OpenSSL for that processor.
-begun=$SECONDS
-arm64_root="$root/artifacts/debian/arm64-libraries"
-if [ ! -e "$arm64_root/complete" ]; then
-    (arch=arm64 && unpack_packages "$arm64_root" libc6 libssl3)
-    touch "$arm64_root/complete"
-fi
-publish_native tests/EdgeMesh.Arm64Tests arm64 "$root/artifacts/arm64-tests" -p:RunAnalyzers=false || fail "the tests for arm64 could not be published; the lines above say why."
-echo "Built the tests for arm64 in $((SECONDS - begun)) s"
 
 passed=0
 failed=0
@@ -80,7 +68,6 @@ for project in $(grep -l '<IsTestProject>true' "$root"/tests/*/*.csproj); do
     # What only other kernels can do is for ./kernels.sh.
     run_tests "$name" "$(dirname "$project")/bin/Release/net10.0/$name" -noColor -noLogo -trait- Ring=OnlyKernels
 done
-run_tests EdgeMesh.Arm64Tests qemu-aarch64-static -L "$arm64_root" "$root/artifacts/arm64-tests/EdgeMesh.Tests"
 
 [ $((passed + failed)) -gt 0 ] || failed=1
 echo "All of it took $((SECONDS - started)) s"

@@ -8,6 +8,7 @@ public sealed class HijackTests
 {
     [Theory]
     [MemberData(nameof(Setups.All), MemberType = typeof(Setups))]
+    [Trait(Ring.Name, Ring.Kernels)]
     public async Task HandledServicesAreTakenBeforeKubeProxySeesThemAndSpreadOverBothPods(KubeProxyRules kubeProxy, RulesIn rules, Through through)
     {
         var setup = new NodeSetup(kubeProxy, rules, through);
@@ -128,6 +129,7 @@ public sealed class HijackTests
     [Theory]
     [InlineData(KubeProxyRules.IptablesNft)]
     [InlineData(KubeProxyRules.IptablesLegacy)]
+    [Trait(Ring.Name, Ring.Kernels)]
     public async Task ChainsThatOlderReleasesLeftAreRemovedAtStart(KubeProxyRules rules)
     {
         var variant = rules == KubeProxyRules.IptablesLegacy ? IptablesVariant.Legacy : IptablesVariant.Nft;

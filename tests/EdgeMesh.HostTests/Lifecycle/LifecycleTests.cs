@@ -39,6 +39,7 @@ public sealed class LifecycleTests
 
     [Theory]
     [MemberData(nameof(Setups.BesideKubeProxy), MemberType = typeof(Setups))]
+    [Trait(Ring.Name, Ring.Kernels)]
     public async Task NoConnectionFailsWhileTheAgentRestarts(KubeProxyRules kubeProxy, RulesIn rules, Through through)
     {
         await using var node = await HybridNode.StartAsync(new NodeSetup(kubeProxy, rules, through), HybridNode.Web);
@@ -62,6 +63,7 @@ public sealed class LifecycleTests
 
     [Theory]
     [MemberData(nameof(Setups.All), MemberType = typeof(Setups))]
+    [Trait(Ring.Name, Ring.Kernels)]
     public async Task CleanupLeavesThePacketFilterAsItWas(KubeProxyRules kubeProxy, RulesIn rules, Through through)
     {
         var setup = new NodeSetup(kubeProxy, rules, through);

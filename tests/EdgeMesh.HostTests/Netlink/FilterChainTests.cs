@@ -6,6 +6,7 @@ using Xunit;
 namespace EdgeMesh.HostTests.Netlink;
 
 /// <summary>What the chains of others do with our connections, as the kernel tells it of rules that the real programs wrote.</summary>
+[Trait(Ring.Name, Ring.Kernels)]
 public sealed class FilterChainTests
 {
     [Theory]

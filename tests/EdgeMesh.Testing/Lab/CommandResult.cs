@@ -17,7 +17,7 @@ public sealed record CommandResult(string CommandLine, int ExitCode, string Outp
             start.ArgumentList.Add(argument);
         var line = $"{file} {string.Join(' ', start.ArgumentList)}";
         using var process = Start(start, line);
-        using var timeout = new CancellationTokenSource(deadline ?? TimeSpan.FromSeconds(30));
+        using var timeout = new CancellationTokenSource((deadline ?? TimeSpan.FromSeconds(30)).Here());
         var output = process.StandardOutput.ReadToEndAsync(CancellationToken.None);
         var errors = process.StandardError.ReadToEndAsync(CancellationToken.None);
         try

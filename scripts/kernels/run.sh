@@ -1,0 +1,22 @@
+#!/bin/sh
+# In the guest, as its first process: a machine as a node is after boot, the tests, and the end.
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8
+. /guest/settings
+mount -t tmpfs tmpfs /run
+mkdir -p /run/tmp /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+mount -t tmpfs tmpfs /dev/shm
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+# The lab's folders of this guest alone; those that the shared /tmp shows are another machine's.
+export TMPDIR=/run/tmp DOTNET_CLI_TELEMETRY_OPTOUT=1
+hostname guest
+ip link set lo up
+ulimit -n 20000
+echo "guest: Linux $(uname -r) on $(uname -m)"
+"$tests" -noColor -noLogo -reporter verbose -maxThreads 2 -xml /run/results.xml \
+    -trait Ring=Kernels -trait Ring=OnlyKernels ${filter:+-method "$filter"} </dev/null
+status=$?
+cp /run/results.xml /guest/results.xml
+echo "$status" >/guest/status
+sync
+exec busybox poweroff -f

@@ -11,4 +11,7 @@ internal static class Ring
 
     /// <summary>Only there, because the kernel of a build machine may lack what they need; <c>./test.sh</c> leaves these out.</summary>
     public const string OnlyKernels = "OnlyKernels";
+
+    /// <summary>Whether this is one of those kernels.</summary>
+    public static bool IsHere { get; } = Environment.GetEnvironmentVariable("EDGEMESH_RING") == Kernels;
 }

@@ -129,7 +129,6 @@ public sealed class HijackTests
     [Theory]
     [InlineData(KubeProxyRules.IptablesNft)]
     [InlineData(KubeProxyRules.IptablesLegacy)]
-    [Trait(Ring.Name, Ring.Kernels)]
     public async Task ChainsThatOlderReleasesLeftAreRemovedAtStart(KubeProxyRules rules)
     {
         var variant = rules == KubeProxyRules.IptablesLegacy ? IptablesVariant.Legacy : IptablesVariant.Nft;

@@ -25,11 +25,12 @@ public sealed class DummyDeviceTests
     [Theory]
     [InlineData(Through.Kernel)]
     [InlineData(Through.Userspace)]
-    public async Task DummyDevicesOfOthersWithAddressesOnThemChangeNothing(Through through)
+    public async Task AServiceWhoseAddressADeviceOfOthersHasStaysWithThemAndTheOthersAreTaken(Through through)
     {
         await using var lab = await NamespaceLab.CreateAsync(new LabOptions { KubeProxy = KubeProxyRules.IptablesNft });
         (await lab.RunAsync("node", "ip", "link", "add", "nodelocaldns", "type", "dummy")).Succeeded();
         (await lab.RunAsync("node", "ip", "addr", "add", "169.254.20.10/32", "dev", "nodelocaldns")).Succeeded();
+        // NodeLocal DNSCache answers at the address of the cluster's DNS service, too.
         (await lab.RunAsync("node", "ip", "addr", "add", "10.96.10.5/32", "dev", "nodelocaldns")).Succeeded();
         lab.Manifests.Write(HybridNode.Web);
         lab.Manifests.Write(HybridNode.Dns);
@@ -38,6 +39,6 @@ public sealed class DummyDeviceTests
 
         Assert.Equal(HybridNode.ByAgent, (await lab.AskAsync("client", HybridNode.WebAddress)).Port);
         foreach (var from in (string[])["client", "node"])
-            Assert.Contains(":5354 ", System.Text.Encoding.ASCII.GetString(await lab.AskUdpAsync(from, HybridNode.DnsAddress, "WHO"u8.ToArray())), StringComparison.Ordinal);
+            Assert.Contains(":5353 ", System.Text.Encoding.ASCII.GetString(await lab.AskUdpAsync(from, HybridNode.DnsAddress, "WHO"u8.ToArray())), StringComparison.Ordinal);
     }
 }

@@ -39,7 +39,6 @@ public sealed class LifecycleTests
 
     [Theory]
     [MemberData(nameof(Setups.BesideKubeProxy), MemberType = typeof(Setups))]
-    [Trait(Ring.Name, Ring.Kernels)]
     public async Task NoConnectionFailsWhileTheAgentRestarts(KubeProxyRules kubeProxy, RulesIn rules, Through through)
     {
         await using var node = await HybridNode.StartAsync(new NodeSetup(kubeProxy, rules, through), HybridNode.Web);

@@ -6,7 +6,6 @@ using Xunit;
 namespace EdgeMesh.HostTests.Netlink;
 
 /// <summary>What the chains of others do with our connections, as the kernel tells it of rules that the real programs wrote.</summary>
-[Trait(Ring.Name, Ring.Kernels)]
 public sealed class FilterChainTests
 {
     [Theory]
@@ -39,6 +38,7 @@ public sealed class FilterChainTests
     [InlineData(IptablesVariant.Nft, true)]
     [InlineData(IptablesVariant.Legacy, false)]
     [InlineData(IptablesVariant.Legacy, true)]
+    [Trait(Ring.Name, Ring.Kernels)]
     public async Task AnIptablesChainThatAcceptsWhatWasTranslatedDoesNotBlock(IptablesVariant variant, bool ipv6)
     {
         await using var lab = await ListenDeviceTests.BareLabAsync();

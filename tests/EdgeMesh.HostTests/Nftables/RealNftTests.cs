@@ -5,7 +5,6 @@ using Xunit;
 namespace EdgeMesh.HostTests.Nftables;
 
 /// <summary>The cases over the real nft and kernel.</summary>
-[Trait(Ring.Name, Ring.Kernels)]
 public sealed class RealNftTests : NftCases, IAsyncLifetime
 {
     private PortalNode? node;

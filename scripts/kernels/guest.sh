@@ -1,6 +1,6 @@
 # The guest: what it runs, how it boots, what it leaves. Sourced by kernels.sh.
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # root, arch, cache and filter are the caller's
+# shellcheck disable=SC2154 # root, arch, cache and filters are the caller's
 
 # Long enough for every test on a machine that is busy; a guest that hangs ends with it.
 guest_minutes=60
@@ -40,7 +40,7 @@ make_initramfs() {
     (cd "$folder" && find . | cpio --quiet -o -H newc | gzip -1) >"$cache/initramfs.gz"
 }
 
-# run_guest KERNEL: leaves results.xml, console.log and status in $cache/out.
+# run_guest KERNEL: leaves console.log and status in $cache/out.
 run_guest() {
     local kernel=$1 out="$cache/out" share machine console=ttyS0 clock=
     rm -rf "$out"
@@ -49,7 +49,7 @@ run_guest() {
     if [ "$arch" = "$(machine_arch)" ]; then share=/; else share="$cache/root"; fi
     case $arch in
     # A kernel that does not trust the emulated counter asks an emulated device for the time, at every look.
-    x64) machine=(qemu-system-x86_64 -machine q35 -cpu max) clock="tsc=reliable clocksource=tsc" ;;
+    x64) machine=(qemu-system-x86_64 -machine q35 -cpu max,la57=off) clock="tsc=reliable clocksource=tsc" ;;
     arm64) machine=(qemu-system-aarch64 -machine virt -cpu cortex-a72) console=ttyAMA0 ;;
     esac
     {
@@ -57,7 +57,7 @@ run_guest() {
         # The emulation translates a page anew whenever code in it is mapped or written: the runtime shall do so seldom, and never
         # compile a second time what was compiled ahead of time.
         printf 'export DOTNET_EnableWriteXorExecute=0 DOTNET_TieredPGO=0 DOTNET_TC_CallCountThreshold=7fff\n'
-        printf 'repository=%q modules=%q tests=%q filter=%q\n' "$root" "$cache/linux-$kernel/lib/modules" "$(tests_folder)/EdgeMesh.HostTests" "${filter:+*$filter*}"
+        printf 'repository=%q modules=%q tests=%q filters=%q\n' "$root" "$cache/linux-$kernel/lib/modules" "$(tests_folder)/EdgeMesh.HostTests" "${filters[*]}"
     } >"$out/settings"
     # Never /dev/kvm: where there is one, not every machine lets it be used, and a result shall not depend on that.
     timeout --foreground "${guest_minutes}m" "${machine[@]}" -accel tcg,thread=multi -smp 2 -m 4096 -nographic -no-reboot -nic none \
@@ -66,6 +66,6 @@ run_guest() {
         -virtfs "local,path=$share,mount_tag=root,security_model=none,readonly=on,multidevs=remap" \
         -virtfs "local,path=$root,mount_tag=repository,security_model=none,readonly=on,multidevs=remap" \
         -virtfs "local,path=$out,mount_tag=out,security_model=none" \
-        </dev/null 2>&1 | sed -u 's/\r//g' | tee "$out/console.log" | sed -un '/^guest: /,$p'
+        </dev/null 2>&1 | sed -u 's/\r//g; s/\x1b[^m]*guest: /guest: /' | tee "$out/console.log" | sed -un '/guest: /,$p'
     [ -e "$out/status" ] || echo "The guest ended, or was ended after $guest_minutes minutes, before its tests did; $out/console.log has what it said."
 }

@@ -2,10 +2,14 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # root, arch and cache are the caller's
 
-# test_lines FOLDER: "class.method<TAB>Pass|Fail|..." for each test of results.xml.
+# test_lines FOLDER: "class.method<TAB>Pass|Fail|Begun" for each test that console.log tells of.
 test_lines() {
-    [ -e "$1/results.xml" ] || return 0
-    sed 's/<test /\n<test /g' "$1/results.xml" | sed -nE 's/^<test .* type="EdgeMesh\.HostTests\.([^"]*)" method="([^"]*)".* result="([^"]*)".*/\1.\2\t\3/p'
+    # "    EdgeMesh.HostTests.Class.Method(arguments) [STARTING]", later "... [FINISHED] Time: 1.2s", and "... [FAIL]" before it.
+    sed -nE 's/^ +EdgeMesh\.HostTests\.(([A-Za-z0-9_]+\.)+[A-Za-z0-9_]+)(.*) \[(STARTING|FINISHED|FAIL)\].*/\1\t\3\t\4/p' "$1/console.log" | awk -F '\t' '
+        { key = $1 FS $2 }
+        $3 == "STARTING" { order[++count] = key }
+        $3 != "STARTING" { said[key] = said[key] $3 }
+        END { for (i = 1; i <= count; i++) { split(order[i], part, FS); print part[1] FS (said[order[i]] == "FINISHED" ? "Pass" : said[order[i]] ? "Fail" : "Begun") } }'
 }
 
 # count_results FOLDER: sets good and bad. A guest that did not end its run has shown nothing, whatever passed in it.
@@ -17,10 +21,9 @@ count_results() {
     fi
 }
 
-# keep_results KERNEL FOLDER: rewrites this kernel's column, and leaves the others.
+# keep_results KERNEL FOLDER: rewrites what ended here in this kernel's column, and leaves the rest; of a kernel of another build, nothing.
 keep_results() {
     local page="$root/docs/kernels.md" table
-    [ -e "$2/status" ] || return 0
     table=$(mktemp)
     test_lines "$2" | awk -F '\t' -v key="$1 $arch" -v release="$(kernel_release "$1")" -v page="$page" '
         # A row of the table as it stands: | test | cell | cell |
@@ -42,10 +45,10 @@ keep_results() {
                 for (i = 2; i <= count; i++) kept[field[1], heading[i]] = field[i]
                 order[++rows] = field[1]; known[field[1]] = 1
             }
-            for (i = 2; i <= columns; i++) if (index(heading[i], key ":") != 1) shown[heading[i]] = 1
             mine = key ": " release; shown[mine] = 1
+            for (i = 2; i <= columns; i++) if (index(heading[i], key ":") != 1) shown[heading[i]] = 1
         }
-        {
+        $2 != "Begun" {
             all[$1]++; if ($2 == "Pass") passed[$1]++
             if (!known[$1]) { known[$1] = 1; order[++rows] = $1 }
         }

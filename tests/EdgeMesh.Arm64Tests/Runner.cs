@@ -2,6 +2,7 @@ using System.Reflection;
 using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
 using EdgeMesh.Catalog;
+using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
 using Microsoft.Extensions.Logging;
 using Xunit;

@@ -1,6 +1,6 @@
 # The guest: what it runs, how it boots, what it leaves. Sourced by kernels.sh.
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # root, arch, cache and filters are the caller's
+# shellcheck disable=SC2154 # root, arch, cache, quick and filters are the caller's
 
 # Long enough for every test on a machine that is busy; a guest that hangs ends with it.
 guest_minutes=60
@@ -13,6 +13,7 @@ fast="rcupdate.rcu_expedited=1 init_on_alloc=0 mitigations=off nowatchdog audit=
 # the runtime would compile, and with a runtime of their own where the guest has none.
 build_for_guest() {
     publish_agent "$arch" -p:RunAnalyzers=false || fail "the program could not be published; the lines above say why."
+    [ -z "$quick" ] || return 0
     local contained=--no-self-contained
     [ "$arch" = "$(machine_arch)" ] || contained=--self-contained
     compile publish "$root/tests/EdgeMesh.HostTests" -c Release -r "linux-$arch" "$contained" -o "$(tests_folder)" -v quiet \
@@ -57,7 +58,7 @@ run_guest() {
         # The emulation translates a page anew whenever code in it is mapped or written: the runtime shall do so seldom, and never
         # compile a second time what was compiled ahead of time.
         printf 'export DOTNET_EnableWriteXorExecute=0 DOTNET_TieredPGO=0 DOTNET_TC_CallCountThreshold=7fff\n'
-        printf 'repository=%q modules=%q tests=%q filters=%q\n' "$root" "$cache/linux-$kernel/lib/modules" "$(tests_folder)/EdgeMesh.HostTests" "${filters[*]}"
+        printf 'repository=%q modules=%q tests=%q quick=%q filters=%q\n' "$root" "$cache/linux-$kernel/lib/modules" "$(tests_folder)/EdgeMesh.HostTests" "$quick" "${filters[*]}"
     } >"$out/settings"
     # Never /dev/kvm: where there is one, not every machine lets it be used, and a result shall not depend on that.
     timeout --foreground "${guest_minutes}m" "${machine[@]}" -accel tcg,thread=multi -smp 2 -m 4096 -nographic -no-reboot -nic none \

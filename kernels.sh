@@ -20,10 +20,10 @@ usage() {
     fail "usage: ./kernels.sh [--kernel VERSION] [--arch x64|arm64] [--quick] [--built] [FILTER...]
   --kernel   some of: ${known_kernels[*]}, with commas between (default: 6.1,6.12)
   --arch     the processor that is emulated (default: this machine's)
-  --quick    the agent beside each kind of kube-proxy, asked by a script: minutes instead of half an hour
+  --quick    the agent beside each kind of kube-proxy, asked by a script
   --built    takes the program and the tests as they were built last
   FILTER     only tests whose full name contains one of them
-Emulation is about ten times slower than the machine: a kernel takes up to half an hour."
+Emulation is ten times slower than the machine and more: a kernel takes an hour or so, with --quick ten minutes."
 }
 
 kernels=6.1,6.12 arch=$(machine_arch) built='' quick='' filters=()

@@ -3,7 +3,7 @@
 # shellcheck disable=SC2154 # root, arch, cache, quick and filters are the caller's
 
 # Long enough for every test on a machine that is busy; a guest that hangs ends with it.
-guest_minutes=60
+guest_minutes=120
 
 # What costs time under emulation, and is not what is tested: waits for the other processors' rest when a rule is taken away, memory
 # cleared before it is used, defences against a neighbour on the same processor.

@@ -73,6 +73,7 @@ write_kube_proxys_rules() {
         in_node ipvsadm -A -t "$web" -s rr && in_node ipvsadm -a -t "$web" -r 10.244.0.11:8080 -m
         in_node ipvsadm -A -u "$dns" -s rr && in_node ipvsadm -a -u "$dns" -r 10.244.0.51:5353 -m
         in_node sh -c 'echo 1 >/proc/sys/net/ipv4/vs/conntrack'
+        in_node iptables-nft -t nat -A POSTROUTING -m ipvs --ipvs -m addrtype --src-type LOCAL -j MASQUERADE
         ;;
     esac
 }

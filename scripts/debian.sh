@@ -15,8 +15,8 @@ apt_for() {
     : >>"$state/status"
     if [ "$suite" != own ]; then
         local mirror
-        mirror=$(grep -rhoE 'https?://[^ ]+/debian/?( |$)' /etc/apt/sources.list /etc/apt/sources.list.d 2>/dev/null | head -n 1 | tr -d ' ')
-        mirror=${mirror:-http://deb.debian.org/debian}
+        mirror=$(grep -rhoE 'https?://[^ ]+/debian/?( |$)' /etc/apt/sources.list /etc/apt/sources.list.d 2>/dev/null | head -n 1 | tr -d ' ' || true)
+        [ -n "$mirror" ] || fail "apt's sources on this machine name no mirror of Debian, where $suite would be looked for."
         printf 'deb %s %s main\ndeb %s-security %s-security main\n' "$mirror" "$suite" "${mirror%/}" "$suite" >"$state/sources.list"
         sources=(-o "Dir::Etc::sourcelist=$state/sources.list" -o Dir::Etc::sourceparts=/dev/null)
     fi

@@ -95,9 +95,12 @@ agent_folder() {
 }
 
 # publish_agent ARCH [OPTION...]: the native program and its symbols, to agent_folder ARCH.
-publish_agent() {
-    local arch=$1 cross=()
-    shift
+publish_agent() { publish_native src/EdgeMesh.Agent "$1" "$(agent_folder "$1")" "${@:2}"; }
+
+# publish_native PROJECT ARCH FOLDER [OPTION...]
+publish_native() {
+    local project=$1 arch=$2 folder=$3 cross=()
+    shift 3
     need_linker "$arch"
     if [ "$arch" != "$(machine_arch)" ]; then
         case $arch in
@@ -107,7 +110,7 @@ publish_agent() {
     fi
     local log
     log=$(mktemp)
-    compile publish "$root/src/EdgeMesh.Agent" -c Release -r "linux-$arch" -o "$(agent_folder "$arch")" -v quiet "${cross[@]}" "$@" 2>&1 | tee "$log"
+    compile publish "$root/$project" -c Release -r "linux-$arch" -o "$folder" -v quiet "${cross[@]}" "$@" 2>&1 | tee "$log"
     local status=${PIPESTATUS[0]} missing
     # "error NU1101: Unable to find package runtime.linux-arm64.Microsoft.DotNet.ILCompiler. ..."
     missing=$(grep -oE "NU110[0-9]: Unable to (find|download) package [^ ]+" "$log" | grep -oE "[^ ]+$" | sed 's/\.$//' | sort -u | tr '\n' ' ')

@@ -11,7 +11,7 @@ internal static class Conversation
     /// <summary>Sends a text on a connection that began with ECHO, and waits until the same has come back.</summary>
     public static async Task EchoAsync(Socket socket, string text)
     {
-        using var timeout = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+        using var timeout = new CancellationTokenSource(TimeSpan.FromSeconds(30).Here());
         var bytes = Encoding.ASCII.GetBytes(text);
         await socket.SendAsync(bytes, timeout.Token);
         var buffer = new byte[bytes.Length];

@@ -89,11 +89,15 @@ public static class Setups
         {
             foreach (var through in Enum.GetValues<Through>())
             {
-                if (wanted(new NodeSetup(kubeProxy, rules, through)))
+                if (wanted(new NodeSetup(kubeProxy, rules, through)) && (!Ring.IsHere || IsOfTheRing(kubeProxy, rules)))
                     setups.Add(kubeProxy, rules, through);
             }
         }
 
         return setups;
     }
+
+    /// <summary>On other kernels each backend once, beside a kube-proxy that writes alike: what a mixture adds is decided by the agent, not by the kernel.</summary>
+    private static bool IsOfTheRing(KubeProxyRules kubeProxy, RulesIn rules) => (kubeProxy, rules) is
+        (KubeProxyRules.IptablesNft, RulesIn.IptablesNft) or (KubeProxyRules.IptablesLegacy, RulesIn.IptablesLegacy) or (KubeProxyRules.Nftables, RulesIn.Nftables);
 }

@@ -37,6 +37,7 @@ public sealed class FilterTests
 
     [Theory]
     [MemberData(nameof(Setups.BesideKubeProxy), MemberType = typeof(Setups))]
+    [Trait(Ring.Name, Ring.Kernels)]
     public async Task ALabelThatComesAndGoesTakesEffectInTheRunningAgent(KubeProxyRules kubeProxy, RulesIn rules, Through through)
     {
         await using var node = await HybridNode.StartAsync(new NodeSetup(kubeProxy, rules, through), HybridNode.Web);

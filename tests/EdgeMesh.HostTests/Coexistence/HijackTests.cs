@@ -8,6 +8,7 @@ public sealed class HijackTests
 {
     [Theory]
     [MemberData(nameof(Setups.All), MemberType = typeof(Setups))]
+    [Trait(Ring.Name, Ring.Kernels)]
     public async Task HandledServicesAreTakenBeforeKubeProxySeesThemAndSpreadOverBothPods(KubeProxyRules kubeProxy, RulesIn rules, Through through)
     {
         var setup = new NodeSetup(kubeProxy, rules, through);

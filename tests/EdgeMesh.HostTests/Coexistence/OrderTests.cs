@@ -25,6 +25,7 @@ public sealed class OrderTests
 
     [Theory]
     [MemberData(nameof(Setups.IptablesBesideKubeProxy), MemberType = typeof(Setups))]
+    [Trait(Ring.Name, Ring.Kernels)]
     public Task AFlushedNatTableIsFilledAgain(KubeProxyRules kubeProxy, RulesIn rules, Through through) => IsRepairedAsync(new NodeSetup(kubeProxy, rules, through), async node =>
     {
         await node.Lab.EmptyNatAsync(node.Variant);
@@ -65,6 +66,7 @@ public sealed class OrderTests
     });
 
     [Fact]
+    [Trait(Ring.Name, Ring.Kernels)]
     public async Task KubeProxyStartingLaterDoesNotTakeTheOrder()
     {
         await using var node = await HybridNode.StartAsync(KubeProxyRules.None, HybridNode.Web);

@@ -5,6 +5,7 @@ namespace EdgeMesh.HostTests.Hosts;
 
 /// <summary>A host that changes under the agent: within seconds connections take a way that this kernel can carry.
 /// A pod sees the client itself on the kernel path, and the node in user mode.</summary>
+[Trait(Ring.Name, Ring.Kernels)]
 public sealed class ChangingHostTests
 {
     private static readonly TimeSpan Followed = TimeSpan.FromSeconds(15);

@@ -62,6 +62,7 @@ public sealed class LifecycleTests
 
     [Theory]
     [MemberData(nameof(Setups.All), MemberType = typeof(Setups))]
+    [Trait(Ring.Name, Ring.Kernels)]
     public async Task CleanupLeavesThePacketFilterAsItWas(KubeProxyRules kubeProxy, RulesIn rules, Through through)
     {
         var setup = new NodeSetup(kubeProxy, rules, through);

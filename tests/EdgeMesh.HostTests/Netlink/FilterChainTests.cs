@@ -38,6 +38,7 @@ public sealed class FilterChainTests
     [InlineData(IptablesVariant.Nft, true)]
     [InlineData(IptablesVariant.Legacy, false)]
     [InlineData(IptablesVariant.Legacy, true)]
+    [Trait(Ring.Name, Ring.Kernels)]
     public async Task AnIptablesChainThatAcceptsWhatWasTranslatedDoesNotBlock(IptablesVariant variant, bool ipv6)
     {
         await using var lab = await ListenDeviceTests.BareLabAsync();

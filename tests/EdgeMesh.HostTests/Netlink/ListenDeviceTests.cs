@@ -6,6 +6,7 @@ using Xunit;
 
 namespace EdgeMesh.HostTests.Netlink;
 
+[Trait(Ring.Name, Ring.Kernels)]
 public sealed class ListenDeviceTests
 {
     private static readonly InetAddress _v4 = InetAddress.Parse("169.254.96.16");

@@ -37,6 +37,7 @@ public sealed class NftHeartbeatTests
     }
 
     [Fact]
+    [Trait(Ring.Name, Ring.Kernels)]
     public async Task ASetThatIsNotThereYetIsNoFaultAndFailsNothingElse()
     {
         await using var lab = await ListenDeviceTests.BareLabAsync();

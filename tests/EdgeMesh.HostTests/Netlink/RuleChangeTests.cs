@@ -33,15 +33,16 @@ public sealed class RuleChangeTests
         var watch = Stopwatch.StartNew();
         await RestoreAsync(lab, iptables, "*nat\n-I OUTPUT -j KUBE-SVC-TEST\nCOMMIT\n");
         var inserted = watch.Elapsed;
-        Assert.Equal(RuleChanges.HookChain, await wake.WaitAsync(TimeSpan.FromSeconds(5)));
+        Assert.Equal(RuleChanges.HookChain, await wake.WaitAsync(TimeSpan.FromSeconds(5).Here()));
         // The event comes with the commit, and the program ends after it: the difference is an upper bound.
         Assert.InRange((watch.Elapsed - inserted).TotalMilliseconds, 0, 100);
 
         await RestoreAsync(lab, iptables, "*nat\n-F EDGEMESH-PORTALS-HOST\n-A EDGEMESH-PORTALS-HOST -j RETURN\nCOMMIT\n");
-        Assert.Equal(RuleChanges.WatchedChain, await monitor.WaitAsync(CancellationToken.None).AsTask().WaitAsync(TimeSpan.FromSeconds(5)));
+        Assert.Equal(RuleChanges.WatchedChain, await monitor.WaitAsync(CancellationToken.None).AsTask().WaitAsync(TimeSpan.FromSeconds(5).Here()));
     }
 
     [Fact]
+    [Trait(Ring.Name, Ring.Kernels)]
     public async Task OurNativeTableIsWatchedButNotTheHeartbeatInIt()
     {
         await using var lab = await ListenDeviceTests.BareLabAsync();
@@ -56,7 +57,7 @@ public sealed class RuleChangeTests
 
         var wake = monitor.WaitAsync(CancellationToken.None).AsTask();
         (await lab.RunAsync("node", "nft", "delete", "table", "ip6", "edgemesh")).Succeeded();
-        Assert.Equal(RuleChanges.WatchedTable, await wake.WaitAsync(TimeSpan.FromSeconds(5)));
+        Assert.Equal(RuleChanges.WatchedTable, await wake.WaitAsync(TimeSpan.FromSeconds(5).Here()));
         // Ten heartbeat transactions were dropped inside the kernel: only the deletion was ever read.
         Assert.InRange(monitor.Messages, 1, 20);
     }
@@ -64,6 +65,7 @@ public sealed class RuleChangeTests
     [Theory]
     [InlineData("nft", "add table ip edgemesh", "flush ruleset")]
     [InlineData("iptables-nft-restore", "*nat\n:EDGEMESH-A - [0:0]\nCOMMIT\n", "*nat\n:EDGEMESH-B - [0:0]\nCOMMIT\n")]
+    [Trait(Ring.Name, Ring.Kernels)]
     public async Task WhatOurOwnProgramsChangeIsToldFromWhatOthersChangeByTheSender(string program, string ours, string others)
     {
         await using var lab = await ListenDeviceTests.BareLabAsync();
@@ -87,13 +89,14 @@ public sealed class RuleChangeTests
 
         Volatile.Write(ref own, false);
         await RunAsync(others);
-        Assert.NotEqual(RuleChanges.None, await wake.WaitAsync(TimeSpan.FromSeconds(5)));
+        Assert.NotEqual(RuleChanges.None, await wake.WaitAsync(TimeSpan.FromSeconds(5).Here()));
         Assert.Contains((uint)id, senders.Keys);
     }
 
     [Theory]
     [InlineData("iptables-legacy", false)]
     [InlineData("ip6tables-legacy", true)]
+    [Trait(Ring.Name, Ring.Kernels)]
     public async Task TheFingerprintOfALegacyTableChangesWithARuleAndAskingMakesNoTable(string iptables, bool ipv6)
     {
         await using var lab = await ListenDeviceTests.BareLabAsync();

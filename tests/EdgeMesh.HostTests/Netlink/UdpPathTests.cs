@@ -47,6 +47,7 @@ public sealed class UdpPathTests
     }
 
     [Fact]
+    [Trait(Ring.Name, Ring.Kernels)]
     public async Task OneClientPortThatTalksToTwoServicesGetsBothAnswers()
     {
         await using var lab = await LabAsync();
@@ -106,6 +107,7 @@ public sealed class UdpPathTests
     }
 
     [Fact]
+    [Trait(Ring.Name, Ring.Kernels)]
     public async Task StaleEntriesAreDeletedAndOthersStay()
     {
         await using var lab = await LabAsync();
@@ -201,7 +203,7 @@ public sealed class UdpPathTests
 
     private static async Task<string> AskFromAsync(Socket client, InetEndpoint target)
     {
-        using var timeout = new CancellationTokenSource(TimeSpan.FromSeconds(5));
+        using var timeout = new CancellationTokenSource(TimeSpan.FromSeconds(5).Here());
         await client.SendToAsync("WHO"u8.ToArray(), SocketFlags.None, Endpoint(target), timeout.Token);
         var buffer = new byte[512];
         var got = await client.ReceiveFromAsync(buffer, SocketFlags.None, new IPEndPoint(IPAddress.Any, 0), timeout.Token);

@@ -7,6 +7,7 @@ using Xunit;
 
 namespace EdgeMesh.HostTests.Netlink;
 
+[Trait(Ring.Name, Ring.Kernels)]
 public sealed class UnansweredTcpTests
 {
     [Fact]

@@ -3,6 +3,7 @@ using Xunit;
 
 namespace EdgeMesh.HostTests.Nftables;
 
+[Trait(Ring.Name, Ring.Kernels)]
 public sealed class DirectAgentTests
 {
     [Fact]

@@ -12,6 +12,7 @@ namespace EdgeMesh.HostTests.Nftables;
 
 /// <summary>Messages to the kernel must mean what the text for nft means: the same changes in two network namespaces, by text
 /// in one and by messages in the other, must end in the same rules.</summary>
+[Trait(Ring.Name, Ring.Kernels)]
 public sealed class DirectChangeTests
 {
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;

@@ -8,6 +8,7 @@ using Xunit;
 namespace EdgeMesh.HostTests.Nftables;
 
 /// <summary>The cases over the real nft and kernel, with every change that can go straight to the kernel going there.</summary>
+[Trait(Ring.Name, Ring.Kernels)]
 public sealed class DirectNftTests : NftCases, IAsyncLifetime
 {
     private NamespaceLab? lab;

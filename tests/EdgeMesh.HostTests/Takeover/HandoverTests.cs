@@ -55,6 +55,7 @@ public sealed class HandoverTests
     }
 
     [Fact]
+    [Trait(Ring.Name, Ring.Kernels)]
     public async Task ASuccessorThatFailsAtItsLastStepGivesEverythingBack()
     {
         var options = Takeovers.Options("iptables", "userspace");
@@ -78,6 +79,7 @@ public sealed class HandoverTests
     }
 
     [Fact]
+    [Trait(Ring.Name, Ring.Kernels)]
     public async Task AnAgentThatIsToStayWaitsToBeStoppedAfterItHandedOver()
     {
         var options = Takeovers.Options("iptables", "userspace") with { Arguments = ["--when-taken-over", "wait"] };

@@ -47,6 +47,7 @@ public sealed class TunnelPathTests(TunnelFixture fixture) : IClassFixture<Tunne
     private readonly MeshLab _lab = fixture.Lab;
 
     [Fact]
+    [Trait(Ring.Name, Ring.Kernels)]
     public async Task AnEdgeNodeBehindNatReachesTheCloudAndTheCloudReachesIt()
     {
         var fromEdge = await _lab.RunAsync(_lab.Edge1.PodRole, "curl", "-sS", "--max-time", "5", $"http://{Services.OnCloud}/");
@@ -57,6 +58,7 @@ public sealed class TunnelPathTests(TunnelFixture fixture) : IClassFixture<Tunne
     }
 
     [Fact]
+    [Trait(Ring.Name, Ring.Kernels)]
     public async Task TwoEdgeNodesInTwoLansReachEachOtherOverTheRelay()
     {
         Assert.Equal("edge-2", (await _lab.Edge1.AskAsync(Services.OnEdge2)).Pod);

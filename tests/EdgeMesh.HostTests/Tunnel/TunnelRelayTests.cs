@@ -10,6 +10,7 @@ public sealed class TunnelRelayTests
     private static readonly TimeSpan AfterADeadRelay = TimeSpan.FromSeconds(10);
 
     [Fact]
+    [Trait(Ring.Name, Ring.Kernels)]
     public async Task ARelayOfAChangedFileIsUsedWithoutARestartAndTakesOverWithinTenSecondsWhenTheFirstIsKilled()
     {
         await using var lab = await Services.StartLabAsync(lab => [lab.Cloud, lab.Relay], known: lab => [lab.Cloud]);

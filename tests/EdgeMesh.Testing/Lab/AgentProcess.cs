@@ -16,7 +16,7 @@ public sealed class AgentProcess : IAsyncDisposable
         _admin = new HttpClient(new SocketsHttpHandler { ConnectCallback = ConnectAsync, PooledConnectionLifetime = TimeSpan.Zero })
         {
             BaseAddress = new Uri("http://127.0.0.1:9999"),
-            Timeout = TimeSpan.FromSeconds(5),
+            Timeout = TimeSpan.FromSeconds(5).Here(),
         };
     }
 

@@ -24,7 +24,7 @@ public sealed record CommandResult(string CommandLine, int ExitCode, string Outp
             start.Environment[key] = value;
         var line = $"{inside?.Name}{(inside is null ? "" : ": ")}{file} {string.Join(' ', start.ArgumentList)}";
         using var process = inside is null ? Start(start, line) : inside.Run(() => Start(start, line));
-        using var timeout = new CancellationTokenSource(deadline ?? TimeSpan.FromSeconds(30));
+        using var timeout = new CancellationTokenSource((deadline ?? TimeSpan.FromSeconds(30)).Here());
         var output = process.StandardOutput.ReadToEndAsync(CancellationToken.None);
         var errors = process.StandardError.ReadToEndAsync(CancellationToken.None);
         try

@@ -19,6 +19,7 @@ public static class Eventually
         TimeSpan deadline,
         [CallerArgumentExpression(nameof(holds))] string expected = "")
     {
+        deadline = deadline.Here();
         var watch = Stopwatch.StartNew();
         string last;
         do

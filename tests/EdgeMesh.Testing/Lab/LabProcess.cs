@@ -67,7 +67,7 @@ public sealed class LabProcess : IAsyncDisposable
 
     public async Task<int> WaitForExitAsync(TimeSpan deadline)
     {
-        using var timeout = new CancellationTokenSource(deadline);
+        using var timeout = new CancellationTokenSource(deadline.Here());
         try
         {
             await _process.WaitForExitAsync(timeout.Token);

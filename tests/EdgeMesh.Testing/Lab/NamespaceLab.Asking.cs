@@ -30,7 +30,7 @@ public sealed partial class NamespaceLab
     /// <param name="command">WHO or HOLD; after HOLD the connection stays open.</param>
     public static async Task<Answer> AskAsync(Socket socket, string command, TimeSpan? deadline = null)
     {
-        using var timeout = new CancellationTokenSource(deadline ?? TimeSpan.FromSeconds(10));
+        using var timeout = new CancellationTokenSource((deadline ?? TimeSpan.FromSeconds(10)).Here());
         await socket.SendAsync(Encoding.ASCII.GetBytes(command + "\n"), timeout.Token);
         var buffer = new byte[256];
         var length = 0;
@@ -65,7 +65,7 @@ public sealed partial class NamespaceLab
     /// <summary>One datagram out and one back on a connected socket; an ICMP error becomes a <see cref="SocketException"/>.</summary>
     public static async Task<byte[]> ExchangeAsync(Socket socket, byte[] datagram, TimeSpan? deadline = null)
     {
-        using var timeout = new CancellationTokenSource(deadline ?? TimeSpan.FromSeconds(5));
+        using var timeout = new CancellationTokenSource((deadline ?? TimeSpan.FromSeconds(5)).Here());
         await socket.SendAsync(datagram, timeout.Token);
         var buffer = new byte[65_536];
         var read = await socket.ReceiveAsync(buffer, timeout.Token);

@@ -53,7 +53,9 @@ public sealed partial class NamespaceLab
     /// <summary>What is set when the devices are there.</summary>
     private async Task SettleHostAsync()
     {
-        if (Host.OnBridge)
+        if (Host is { OnBridge: true, BridgeNetfilter: true })
+            LabRequirements.CheckBridgeNetfilter();
+        if (Host.OnBridge && Directory.Exists("/proc/sys/net/bridge"))
         {
             foreach (var key in (string[])["iptables", "ip6tables"])
                 Node.SetSysctl($"bridge/bridge-nf-call-{key}", Host.BridgeNetfilter ? "1" : "0");

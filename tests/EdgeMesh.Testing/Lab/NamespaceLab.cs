@@ -83,7 +83,7 @@ public sealed partial class NamespaceLab : IAsyncDisposable
         var socket = this[role].NewSocket(endpoint.AddressFamily, SocketType.Stream);
         try
         {
-            using var timeout = new CancellationTokenSource(deadline ?? TimeSpan.FromSeconds(10));
+            using var timeout = new CancellationTokenSource((deadline ?? TimeSpan.FromSeconds(10)).Here());
             await socket.ConnectAsync(endpoint, timeout.Token);
             return socket;
         }

@@ -50,7 +50,7 @@ public sealed class NetworkNamespace : IDisposable
                 done.Set();
             }
         });
-        if (!done.Wait(TimeSpan.FromSeconds(30)))
+        if (!done.Wait(TimeSpan.FromSeconds(30).Here()))
             throw new TimeoutException($"The thread in namespace {Name} did not finish a piece of work within 30 s.");
         failure?.Throw();
         return result;

@@ -139,7 +139,7 @@ public sealed class MeshLabNode : IAsyncDisposable
         var socket = Pod.NewSocket(AddressFamily.InterNetwork, SocketType.Stream);
         try
         {
-            using var timeout = new CancellationTokenSource(deadline ?? TimeSpan.FromSeconds(10));
+            using var timeout = new CancellationTokenSource((deadline ?? TimeSpan.FromSeconds(10)).Here());
             await socket.ConnectAsync(IPEndPoint.Parse(target), timeout.Token);
             return socket;
         }

@@ -50,9 +50,9 @@ internal static class Compiled
             var program = Path.Combine(folder.FullName, "abi");
             await File.WriteAllTextAsync(code, source);
             var name = processor == Architecture.X64 ? "x86_64" : "aarch64";
-            var isOwn = processor == RuntimeInformation.ProcessArchitecture;
-            (await CommandResult.RunAsync(isOwn ? "gcc" : $"{name}-linux-gnu-gcc", ["-w", "-static", "-o", program, code])).Succeeded();
-            var run = isOwn ? await CommandResult.RunAsync(program, []) : await CommandResult.RunAsync($"qemu-{name}-static", [program]);
+            (await CommandResult.RunAsync($"{name}-linux-gnu-gcc", ["-w", "-static", "-o", program, code])).Succeeded();
+            // Also where it is this machine's: these tests may themselves be what is emulated.
+            var run = await CommandResult.RunAsync($"qemu-{name}-static", [program]);
             return run.Succeeded().Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split(' ', 2))
                 .ToDictionary(parts => parts[1], parts => long.Parse(parts[0], CultureInfo.InvariantCulture), StringComparer.Ordinal);
         }

@@ -25,10 +25,10 @@ public sealed class ServiceCostTests(ITestOutputHelper output)
         // As a whole, and then one endpoint less of it each time.
         for (var round = 0; round < 3; round++)
         {
-            var (spent, syncs, processor) = (await SpentAsync(), await agent.MetricAsync("edgemesh_sync_proxy_rules_changes_total"), Worked());
+            var (spent, syncs, processor) = (await SpentAsync(), await agent.MetricAsync("edgemesh_sync_proxy_rules_total"), Worked());
             var watch = Stopwatch.StartNew();
             lab.Manifests.Write(Large(Endpoints - round));
-            await Eventually.SeesAsync(() => agent.MetricAsync("edgemesh_sync_proxy_rules_changes_total"), now => now > syncs, TimeSpan.FromSeconds(60));
+            await Eventually.SeesAsync(() => agent.MetricAsync("edgemesh_sync_proxy_rules_total"), now => now > syncs, TimeSpan.FromSeconds(60));
             var sync = TimeSpan.FromSeconds(await SpentAsync() - spent);
             var worked = Worked() - processor;
             // What other programs of this machine have it wait for is no cost of it.

@@ -79,6 +79,7 @@ public sealed class HostDecisionTests
         {
             Links = [.. both.Links, Link(second, "br1", "bridge"), Link(9, "net1", "veth") with { Master = second, Hairpin = true, PeerNamespace = 1 }],
             Routes = [.. both.Routes, Route("192.168.50.0/24", second)],
+            Settings = [.. both.Settings, new HostDeviceSettings(IsIPv6: false, second, Forwarding: true, 0)],
         };
         Assert.Empty(both.Decide().IPv4.Masquerade.Inside);
         var split = both with { BridgeFilterIPv4 = false };

@@ -15,7 +15,7 @@ public sealed class LocalClientsTests
     {
         IPv4 = Nothing with
         {
-            Bridges = [new PodBridge("cni0", [AddressRange.Parse("10.244.0.0/24")], IsFiltered: true, Hairpin: true)],
+            Bridges = [new PodBridge("cni0", [AddressRange.Parse("10.244.0.0/24")], IsFiltered: true, Hairpin: true, Pods: [])],
             RoutedPods = [AddressRange.Parse("10.9.0.7/32")],
         },
         IPv6 = Nothing,

@@ -85,6 +85,8 @@ modules:
   edgeProxy:
     enable: true
     dataPath: userspace
+  edgeDNS:
+    enable: true
 EOF
 }
 

@@ -74,7 +74,7 @@ internal sealed partial class AdminListener(
 
     private string Holder() => endpoint is AdminEndpoint.Tcp tcp ? ListenPorts.HolderOf(tcp.Address.Port, BoundPorts.List()) : "another program";
 
-    [LoggerMessage(1003, LogLevel.Information, "Answering on {Endpoint} (/livez /readyz /healthz /metrics /status)")]
+    [LoggerMessage(1003, LogLevel.Information, "Answering on {Endpoint} (/livez /readyz /healthz /metrics /status /dns)")]
     private partial void LogAnswering(string endpoint);
 
     [LoggerMessage(1029, LogLevel.Warning, "Forwarding goes on, but {Notice}")]

@@ -30,7 +30,7 @@ public sealed class EdgeNamesTests
         await node.Node.UntilRuleAsync("demo/web:http", stands: true, TimeSpan.FromSeconds(15));
         Assert.DoesNotContain(node.Api.Requests, request => request.Plural == "namespaces");
         await Eventually.SeesAsync(async () => (await node.StatusAsync()).ToJsonString(), status => status.Contains("\"default/kubernetes\"", StringComparison.Ordinal), TimeSpan.FromSeconds(20), "it is known to the proxy");
-        Assert.DoesNotContain("default/kubernetes", await node.Lab.PacketFilterAsync(), StringComparison.Ordinal);
+        await node.Node.UntilRuleAsync("default/kubernetes:https", stands: false, TimeSpan.FromSeconds(15));
 
         Assert.Equal(0, await node.Agent.StopAsync());
         (await node.Lab.AgentCommandAsync("cleanup", "--config-file", node.Lab.ConfigFile)).Succeeded();

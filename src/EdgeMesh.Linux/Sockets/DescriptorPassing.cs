@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using EdgeMesh.Linux.Datagrams;
 
 namespace EdgeMesh.Linux.Sockets;
 
@@ -28,8 +29,8 @@ public static unsafe class DescriptorPassing
         descriptors.CopyTo(new Span<int>(control + _headerBytes, descriptors.Length));
         fixed (byte* first = bytes)
         {
-            var vector = new Vector { Start = first, Length = (nuint)bytes.Length };
-            var message = new Message { Vectors = &vector, VectorCount = 1 };
+            var vector = new DatagramCalls.Vector { Start = first, Length = (nuint)bytes.Length };
+            var message = new DatagramCalls.MessageHeader { Vectors = &vector, VectorCount = 1 };
             if (!descriptors.IsEmpty)
             {
                 message.Control = control;
@@ -50,8 +51,8 @@ public static unsafe class DescriptorPassing
         var control = stackalloc byte[room];
         fixed (byte* first = bytes)
         {
-            var vector = new Vector { Start = first, Length = (nuint)bytes.Length };
-            var message = new Message { Vectors = &vector, VectorCount = 1, Control = control, ControlLength = (nuint)room };
+            var vector = new DatagramCalls.Vector { Start = first, Length = (nuint)bytes.Length };
+            var message = new DatagramCalls.MessageHeader { Vectors = &vector, VectorCount = 1, Control = control, ControlLength = (nuint)room };
             var result = Call(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, isSending: false);
             if (result < 0)
                 return result;
@@ -67,7 +68,7 @@ public static unsafe class DescriptorPassing
         }
     }
 
-    private static int Call(SafeHandle socket, Message* message, int flags, bool isSending)
+    private static int Call(SafeHandle socket, DatagramCalls.MessageHeader* message, int flags, bool isSending)
     {
         var isHeld = false;
         try
@@ -85,27 +86,6 @@ public static unsafe class DescriptorPassing
     }
 
     private static int Align(int bytes) => (bytes + sizeof(nuint) - 1) / sizeof(nuint) * sizeof(nuint);
-
-    /// <summary>struct msghdr; the C library's padding falls out of the field types on 32 and 64 bits.</summary>
-    [StructLayout(LayoutKind.Sequential)]
-    internal struct Message
-    {
-        public byte* Name;
-        public uint NameLength;
-        public Vector* Vectors;
-        public nuint VectorCount;
-        public byte* Control;
-        public nuint ControlLength;
-        public int Flags;
-    }
-
-    /// <summary>struct iovec.</summary>
-    [StructLayout(LayoutKind.Sequential)]
-    internal struct Vector
-    {
-        public byte* Start;
-        public nuint Length;
-    }
 
     /// <summary>struct cmsghdr.</summary>
     [StructLayout(LayoutKind.Sequential)]

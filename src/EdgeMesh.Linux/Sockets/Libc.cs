@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using EdgeMesh.Linux.Datagrams;
 
 namespace EdgeMesh.Linux.Sockets;
 
@@ -42,10 +43,10 @@ internal static unsafe partial class Libc
     internal static partial nint send(int descriptor, byte* buffer, nuint length, int flags);
 
     [LibraryImport(Library)]
-    internal static partial nint sendmsg(int descriptor, DescriptorPassing.Message* message, int flags);
+    internal static partial nint sendmsg(int descriptor, DatagramCalls.MessageHeader* message, int flags);
 
     [LibraryImport(Library)]
-    internal static partial nint recvmsg(int descriptor, DescriptorPassing.Message* message, int flags);
+    internal static partial nint recvmsg(int descriptor, DatagramCalls.MessageHeader* message, int flags);
 
     [LibraryImport(Library)]
     internal static partial nint read(int descriptor, byte* buffer, nuint length);

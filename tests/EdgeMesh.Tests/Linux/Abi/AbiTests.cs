@@ -24,8 +24,6 @@ public sealed partial class AbiTests
         ["DatagramCalls.MessageHeader"] = "msghdr msg_name msg_namelen msg_iov msg_iovlen msg_control msg_controllen msg_flags",
         ["DatagramCalls.Vector"] = "iovec iov_base iov_len",
         ["DescriptorPassing.ControlHeader"] = "cmsghdr cmsg_len cmsg_level cmsg_type",
-        ["DescriptorPassing.Message"] = "msghdr msg_name msg_namelen msg_iov msg_iovlen msg_control msg_controllen msg_flags",
-        ["DescriptorPassing.Vector"] = "iovec iov_base iov_len",
         ["DatagramPair.PollDescriptor"] = PollFields,
         ["Libc.ResourceLimit"] = "rlimit rlim_cur rlim_max",
         ["Libc.TimerSpec"] = "itimerspec it_interval.tv_sec it_interval.tv_nsec it_value.tv_sec it_value.tv_nsec",

@@ -73,21 +73,9 @@ need_root "it makes network namespaces and loads rules into them; nothing outsid
 need_bridge_netfilter
 need_programs ip:iproute2 iptables:iptables iptables-restore:iptables nft:nftables curl:curl sysctl:procps \
     nginx:nginx-light iperf3:iperf3 sockperf:sockperf wrk:wrk
-if [ -z "${EDGEMESH_AGENT:-}" ]; then
-    need_dotnet
-    echo "Building the agent"
-    publish_agent "$(machine_arch)" || fail "the agent could not be built; the lines above say why."
-    EDGEMESH_AGENT=$root/artifacts/edgemesh-agent/edgemesh-agent
-fi
+need_agent
 
-end() {
-    local status=$?
-    trap - EXIT INT TERM
-    strike_stage
-    exit "$status"
-}
-trap end EXIT
-trap 'echo; echo "Interrupted: cleaning up."; exit 130' INT TERM
+strike_at_end
 
 begun=$SECONDS
 set_stage

@@ -17,12 +17,7 @@ done
 
 need_root "it makes network namespaces and loads rules into them; nothing outside of these is touched"
 need_programs ip:iproute2 nft:nftables sysctl:procps curl:curl dig:bind9-dnsutils dnsperf:dnsperf unbound:unbound
-if [ -z "${EDGEMESH_AGENT:-}" ]; then
-    need_dotnet
-    echo "Building the agent"
-    publish_agent "$(machine_arch)" || fail "the agent could not be built; the lines above say why."
-    EDGEMESH_AGENT=$root/artifacts/edgemesh-agent/edgemesh-agent
-fi
+need_agent
 
 services=2000
 zone=svc.cluster.local
@@ -30,14 +25,7 @@ yardstick=10.96.255.53
 
 start_servers() { :; }
 
-end() {
-    local status=$?
-    trap - EXIT INT TERM
-    strike_stage
-    exit "$status"
-}
-trap end EXIT
-trap 'echo; echo "Interrupted: cleaning up."; exit 130' INT TERM
+strike_at_end
 
 unbound_file() {
     cat <<CONF

@@ -25,12 +25,7 @@ need_programs ip:iproute2 iptables:iptables iptables-restore:iptables nft:nftabl
     nginx:nginx-light haproxy:haproxy socat:socat python3:python3
 stream_module=/usr/lib/nginx/modules/ngx_stream_module.so
 [ -e "$stream_module" ] || install_packages libnginx-mod-stream || fail "apt-get could not install libnginx-mod-stream; the lines above say why."
-if [ -z "${EDGEMESH_AGENT:-}" ]; then
-    need_dotnet
-    echo "Building the agent"
-    publish_agent "$(machine_arch)" || fail "the agent could not be built; the lines above say why."
-    EDGEMESH_AGENT=$root/artifacts/edgemesh-agent/edgemesh-agent
-fi
+need_agent
 
 case_port=7000
 
@@ -93,14 +88,7 @@ prepare_socat() {
     done < <(forwarded socat)
 }
 
-end() {
-    local status=$?
-    trap - EXIT INT TERM
-    strike_stage
-    exit "$status"
-}
-trap end EXIT
-trap 'echo; echo "Interrupted: cleaning up."; exit 130' INT TERM
+strike_at_end
 
 version() { "$@" 2>&1 | grep -oE '[0-9]+\.[0-9]+' | head -n 1; }
 

@@ -120,6 +120,21 @@ within() {
     done
 }
 
+# need_agent: EDGEMESH_AGENT, or what is built now.
+need_agent() {
+    [ -z "${EDGEMESH_AGENT:-}" ] || return 0
+    need_dotnet
+    echo "Building the agent"
+    publish_agent "$(machine_arch)" || fail "the agent could not be built; the lines above say why."
+    EDGEMESH_AGENT=$root/artifacts/edgemesh-agent/edgemesh-agent
+}
+
+# strike_at_end: however this script ends, nothing of the stage stays.
+strike_at_end() {
+    trap 'status=$?; trap - EXIT INT TERM; strike_stage; exit "$status"' EXIT
+    trap 'echo; echo "Interrupted: cleaning up."; exit 130' INT TERM
+}
+
 strike_stage() {
     local place pid
     # A namespace of the benchmark holds nothing but what the benchmark started.

@@ -82,11 +82,15 @@ internal sealed partial class HostWatch(string device, Func<HostPolicy> policy, 
         {
             _reader ??= HostReader.Open();
             var observation = _observation is null || everything || _reader.HasChanged() ? _reader.Read() : _observation;
+            var (chains, shut) = _observation is null || everything
+                ? FilterChainReader.Read(NftablesBackend.TableName, policy().Listeners)
+                : (_observation.FilterChains, _observation.ShutDevices);
             observation = observation with
             {
                 BridgeFilterIPv4 = HostReader.ReadBridgeFilter(ipv6: false),
                 BridgeFilterIPv6 = HostReader.ReadBridgeFilter(ipv6: true),
-                FilterChains = _observation is null || everything ? FilterChainReader.Read(NftablesBackend.TableName, policy().Listeners) : _observation.FilterChains,
+                FilterChains = chains,
+                ShutDevices = shut,
             };
             var rules = policy();
             if (_observation is null || !observation.IsSameAs(_observation) || !ReferenceEquals(rules, _decidedWith))

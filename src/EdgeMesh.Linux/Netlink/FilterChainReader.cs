@@ -22,16 +22,20 @@ public static class FilterChainReader
     /// <param name="except">The table whose chains are left out: our own.</param>
     /// <param name="addresses">Our addresses, which somebody may have opened such a chain to.</param>
     /// <exception cref="NetlinkException">The kernel did not answer.</exception>
-    public static ImmutableArray<FilterChain> Read(string except, ImmutableArray<InetAddress> addresses)
+    public static (ImmutableArray<FilterChain> Chains, ImmutableArray<ShutDevice> Shut) Read(string except, ImmutableArray<InetAddress> addresses)
     {
         var chains = new List<FilterChain>();
+        var shut = new HashSet<ShutDevice>();
         try
         {
             using var socket = NetlinkSocket.Open(NetlinkSocket.ProtocolNetfilter, Deadline);
             foreach (var chain in BaseChains(socket))
             {
-                if (chain.Table != except)
-                    chains.Add(Opened(socket, WithRules(socket, chain), addresses));
+                if (chain.Table == except)
+                    continue;
+                chains.Add(Opened(socket, WithRules(socket, chain), addresses));
+                if (chain.Hook == FilterHook.Forward)
+                    FindShut(socket, chain, shut);
             }
         }
         catch (NetlinkException fault) when (fault.Errno is 0 or NetlinkCalls.Einval or NetlinkCalls.Eopnotsupp or NetlinkCalls.Eprotonosupport)
@@ -40,9 +44,20 @@ public static class FilterChainReader
         }
 
         foreach (var ipv6 in (bool[])[false, true])
-            chains.AddRange(LegacyFilter.Read(ipv6, addresses));
-        return [.. chains.OrderBy(chain => chain.ToString(), StringComparer.Ordinal).ThenBy(chain => chain.Hook)];
+            chains.AddRange(LegacyFilter.Read(ipv6, addresses, shut));
+        return
+        (
+            [.. chains.OrderBy(chain => chain.ToString(), StringComparer.Ordinal).ThenBy(chain => chain.Hook)],
+            [.. shut.OrderBy(rule => rule.Chain, StringComparer.Ordinal).ThenBy(rule => rule.Device, StringComparer.Ordinal)]
+        );
     }
+
+    /// <summary>In all chains of the table: which of them a packet passes on its way would take following every jump.</summary>
+    private static void FindShut(NetlinkSocket socket, FilterChain chain, HashSet<ShutDevice> shut) => Rules(socket, chain, null, payload =>
+    {
+        if (ShutDeviceRule.Device(Find(payload[4..], 4)) is { } device)
+            shut.Add(new ShutDevice(chain.Family, (chain with { Name = Text(Find(payload[4..], 2)) }).ToString(), device));
+    });
 
     private static List<FilterChain> BaseChains(NetlinkSocket socket)
     {
@@ -167,26 +182,24 @@ public static class FilterChainReader
         {
             var name = Text(Find(expressions.Value, 1));
             var data = Find(expressions.Value, 2);
-            switch (name)
-            {
-                case "counter" or "log":
-                    break;
-                case "reject":
-                    drops = true;
-                    break;
-                case "target" when Text(Find(data, 1)) == "REJECT":
-                    drops = true;
-                    break;
-                case "immediate" when Verdict(data) == Drop:
-                    drops = true;
-                    break;
-                default:
-                    return false;
-            }
+            if (name is "counter" or "log")
+                continue;
+            if (!Drops(name, data))
+                return false;
+            drops = true;
         }
 
         return drops;
     }
+
+    /// <summary>Whether the expression of that name is a verdict that drops, or a target that rejects.</summary>
+    internal static bool Drops(string name, ReadOnlySpan<byte> data) => name switch
+    {
+        "reject" => true,
+        "target" => Text(Find(data, 1)) == "REJECT",
+        "immediate" => Verdict(data) == Drop,
+        _ => false,
+    };
 
     internal static ReadOnlySpan<byte> Find(ReadOnlySpan<byte> attributes, int type)
     {

@@ -56,6 +56,21 @@ public readonly record struct FilterChain(string Family, string Table, string Na
     public override string ToString() => $"{(IsLegacy ? "iptables-legacy " : "")}{Family} {Table} {Name}";
 }
 
+/// <summary>A rule of somebody that drops or rejects what is forwarded to a device from all others, as Docker 28 has it for its bridges
+/// (<c>! -i docker0 -o docker0 -j DROP</c>).</summary>
+/// <param name="Chain">The chain that it stands in, as <see cref="FilterChain"/> shows one.</param>
+/// <param name="Device">Its name; with a plus sign at its end, all names that begin so.</param>
+public readonly record struct ShutDevice(string Family, string Chain, string Device)
+{
+    public bool IsOf(bool ipv6) => Family == "inet" || Family == (ipv6 ? "ip6" : "ip");
+
+    public bool Names(string device)
+    {
+        ArgumentNullException.ThrowIfNull(device);
+        return Device is [.. var start, '+'] ? device.StartsWith(start, StringComparison.Ordinal) : device == Device;
+    }
+}
+
 /// <summary>What the kernel says of this network namespace at one moment.</summary>
 public sealed record HostObservation
 {
@@ -80,6 +95,9 @@ public sealed record HostObservation
     /// <summary>Base chains at the hooks forward and input, ours left out.</summary>
     public ImmutableArray<FilterChain> FilterChains { get; init; } = [];
 
+    /// <summary>Each device once for each chain that shuts it.</summary>
+    public ImmutableArray<ShutDevice> ShutDevices { get; init; } = [];
+
     /// <summary>Whether the two say the same.</summary>
     public bool IsSameAs(HostObservation other)
     {
@@ -91,6 +109,7 @@ public sealed record HostObservation
             && Settings.AsSpan().SequenceEqual(other.Settings.AsSpan())
             && BridgeFilterIPv4 == other.BridgeFilterIPv4
             && BridgeFilterIPv6 == other.BridgeFilterIPv6
-            && FilterChains.AsSpan().SequenceEqual(other.FilterChains.AsSpan());
+            && FilterChains.AsSpan().SequenceEqual(other.FilterChains.AsSpan())
+            && ShutDevices.AsSpan().SequenceEqual(other.ShutDevices.AsSpan());
     }
 }

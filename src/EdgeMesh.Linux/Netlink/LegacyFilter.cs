@@ -22,7 +22,7 @@ internal static class LegacyFilter
     private const int EntriesHeader = 40;
 
     /// <summary>Nothing where there is no such table; looking makes none.</summary>
-    public static ImmutableArray<FilterChain> Read(bool ipv6, ImmutableArray<InetAddress> addresses)
+    public static ImmutableArray<FilterChain> Read(bool ipv6, ImmutableArray<InetAddress> addresses, ISet<ShutDevice> shut)
     {
         try
         {
@@ -31,6 +31,7 @@ internal static class LegacyFilter
             if (table.ReadLayout() is not { Info: { Bytes: > 0 and < MostBytes } info } layout || ReadEntries(table, ipv6, "filter", info.Bytes) is not { } read)
                 return [];
             ReadOnlySpan<byte> entries = read.AsSpan(EntriesHeader);
+            FindShut(entries, ipv6, shut);
             return
             [
                 Opened(entries, ipv6, Chain(entries, ipv6, "INPUT", FilterHook.Input, info.Hooks.In, layout.InputPolicy), addresses),
@@ -41,6 +42,22 @@ internal static class LegacyFilter
         {
             // No raw socket, or no legacy iptables at all: then it has no rules of ours either.
             return [];
+        }
+    }
+
+    internal static void FindShut(ReadOnlySpan<byte> entries, bool ipv6, ISet<ShutDevice> shut)
+    {
+        var family = ipv6 ? "ip6" : "ip";
+        for (var at = 0; at + EntryBytes(ipv6) <= entries.Length;)
+        {
+            var entry = entries[at..];
+            var next = NextOffset(entry, ipv6);
+            if (next < EntryBytes(ipv6) || next > entry.Length)
+                return;
+            entry = entry[..next];
+            if (TargetOffset(entry, ipv6) == EntryBytes(ipv6) && Blocks(entry, ipv6) && ShutDeviceRule.Device(entry[..AddressBytes(ipv6)], ipv6) is { } device)
+                shut.Add(new ShutDevice(family, $"iptables-legacy {family} filter", device));
+            at += next;
         }
     }
 

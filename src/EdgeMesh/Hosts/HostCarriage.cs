@@ -62,6 +62,9 @@ public enum HostCode
     Unknown,
 }
 
+/// <param name="Sentence">Which rule keeps others from it.</param>
+public readonly record struct ShutRange(AddressRange Range, string Sentence);
+
 /// <summary>What the kernel of this host can carry for one family, and what it needs for it.</summary>
 public sealed record HostCarriage
 {
@@ -84,6 +87,10 @@ public sealed record HostCarriage
     /// <summary>Addresses behind this node's bridges of pods: an endpoint there runs here, whatever name this node is thought to have.</summary>
     public ImmutableArray<AddressRange> BridgedPods { get; init; } = [];
 
+    /// <summary>Endpoints that somebody's rule keeps from all who are not behind the same bridge. kube-proxy's rules bring them other machines all the
+    /// same, by accepting what they masquerade before all others; through the agent, nothing is forwarded at all.</summary>
+    public ImmutableArray<ShutRange> ShutPods { get; init; } = [];
+
     /// <summary>FORWARD drops by its policy, and a rule of ours at its end lets our own connections through.</summary>
     public bool AcceptForwarded { get; init; }
 
@@ -101,17 +108,29 @@ public sealed record HostCarriage
 
     public bool GoesThroughListener(InetAddress endpoint) => IsInside(SelfThroughListener, endpoint);
 
+    /// <returns>Why the kernel cannot bring everybody to the endpoint; null: nothing is known against it.</returns>
+    public string? WhyShut(InetAddress endpoint)
+    {
+        foreach (var shut in ShutPods)
+        {
+            if (shut.Range.Contains(endpoint))
+                return shut.Sentence;
+        }
+
+        return null;
+    }
+
     public bool IsBehindBridge(InetAddress endpoint) => IsInside(BridgedPods, endpoint);
 
     /// <summary>Whether services go the same ways; what else differs concerns rules that all of them share.</summary>
     public bool PlansServicesAs(HostCarriage other) =>
         Carries == other.Carries && ListenerShutBy == other.ListenerShutBy && (Carries || Sentence == other.Sentence)
-        && SelfThroughListener.AsSpan().SequenceEqual(other.SelfThroughListener.AsSpan()) && BridgedPods.AsSpan().SequenceEqual(other.BridgedPods.AsSpan());
+        && SelfThroughListener.AsSpan().SequenceEqual(other.SelfThroughListener.AsSpan()) && BridgedPods.AsSpan().SequenceEqual(other.BridgedPods.AsSpan())
+        && ShutPods.AsSpan().SequenceEqual(other.ShutPods.AsSpan());
 
     public bool IsSameAs(HostCarriage other) =>
-        Code == other.Code && Sentence == other.Sentence && Masquerade.IsSameAs(other.Masquerade)
-        && SelfThroughListener.AsSpan().SequenceEqual(other.SelfThroughListener.AsSpan()) && BridgedPods.AsSpan().SequenceEqual(other.BridgedPods.AsSpan())
-        && AcceptForwarded == other.AcceptForwarded && AcceptListener == other.AcceptListener && ListenerShutBy == other.ListenerShutBy && NeedsServiceRoute == other.NeedsServiceRoute
+        Code == other.Code && PlansServicesAs(other) && Sentence == other.Sentence && Masquerade.IsSameAs(other.Masquerade)
+        && AcceptForwarded == other.AcceptForwarded && AcceptListener == other.AcceptListener && NeedsServiceRoute == other.NeedsServiceRoute
         && Notices.AsSpan().SequenceEqual(other.Notices.AsSpan());
 
     private static bool IsInside(ImmutableArray<AddressRange> ranges, InetAddress address)

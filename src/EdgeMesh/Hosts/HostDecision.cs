@@ -57,6 +57,8 @@ public static class HostDecision
                 : MasqueradePolicy.Except(Networks(locals), [.. split.SelectMany(bridge => Untranslated(bridge, facts.Bridges))]),
             SelfThroughListener = [.. withoutHairpin.SelectMany(bridge => bridge.Ranges)],
             BridgedPods = [.. facts.Bridges.SelectMany(bridge => bridge.Ranges)],
+            ShutPods = [.. facts.ShutBridges.SelectMany(shut => facts.Bridges.Where(bridge => bridge.Name == shut.Device).SelectMany(bridge => bridge.Ranges)
+                .Select(range => new ShutRange(range, $"a rule in {shut.Chain} drops what is forwarded to {shut.Device} from elsewhere")))],
             AcceptForwarded = ourTurn,
             AcceptListener = opens,
             ListenerShutBy = closed.IsEmpty ? null : Names(closed),

@@ -30,6 +30,9 @@ public sealed record HostFamilyFacts
 
     public bool HasDefaultRoute { get; init; }
 
+    /// <summary>Rules of others that shut one of these bridges to everybody behind other devices; each with the bridge's name.</summary>
+    public ImmutableArray<ShutDevice> ShutBridges { get; init; } = [];
+
     /// <summary>Chains of others that drop what no rule of theirs accepts, and are not open to the listener.</summary>
     public ImmutableArray<FilterChain> Blockers { get; init; } = [];
 }
@@ -72,6 +75,7 @@ public sealed record HostFacts
             RoutedPods = Blocks(routed.Select(route => route.Destination), ipv6),
             NotForwarding = NotForwarding(observation, carriers, ipv6),
             HasDefaultRoute = routes.Exists(route => route.PrefixLength == 0),
+            ShutBridges = [.. bridges.SelectMany(bridge => observation.ShutDevices.Where(shut => shut.IsOf(ipv6) && shut.Names(bridge.Name)).Select(shut => shut with { Device = bridge.Name }))],
             Blockers = [.. observation.FilterChains.Where(chain => chain.IsOf(ipv6) && chain.Blocks && !chain.IsOpenTo(ipv6))],
         };
     }

@@ -107,10 +107,11 @@ internal static class ServicePlanner
 
         var choice = Choice(port, options);
         var expressible = options.KernelChoices.Contains(choice);
+        var obstacle = host.Carries ? Shut(endpoints, host) : host.Sentence;
         if (port.Name.Protocol == TransportProtocol.Sctp)
         {
-            if (options.DataPath != DataPath.Userspace && expressible && !host.Carries)
-                return (ForwardingPath.NotCaught, $"SCTP can only be forwarded in the kernel, and {host.Sentence}");
+            if (options.DataPath != DataPath.Userspace && expressible && obstacle is not null)
+                return (ForwardingPath.NotCaught, $"SCTP can only be forwarded in the kernel, and {obstacle}");
             return options.DataPath != DataPath.Userspace && expressible
                 ? (ForwardingPath.Kernel, "SCTP")
                 : (ForwardingPath.NotCaught, "SCTP can only be forwarded in the kernel");
@@ -121,8 +122,8 @@ internal static class ServicePlanner
             DataPath.Kernel when tunnelled is not null => (ForwardingPath.NotCaught, $"{tunnelled}, and dataPath is kernel"),
             _ when tunnelled is not null => (ForwardingPath.Listener, tunnelled),
             DataPath.Userspace => (ForwardingPath.Listener, "dataPath is userspace"),
-            DataPath.Kernel when !host.Carries => (ForwardingPath.NotCaught, $"{host.Sentence}, and dataPath is kernel"),
-            _ when !host.Carries => (ForwardingPath.Listener, host.Sentence),
+            DataPath.Kernel when obstacle is not null => (ForwardingPath.NotCaught, $"{obstacle}, and dataPath is kernel"),
+            _ when obstacle is not null => (ForwardingPath.Listener, obstacle),
             DataPath.Auto when IsMany(pairs) => (ForwardingPath.Listener, $"the service's ports have {pairs} endpoints in all, and {MostKernelPairs} are the most for which the kernel is given rules"),
             _ when expressible => (ForwardingPath.Kernel, "every endpoint is reached directly"),
             DataPath.Kernel => (ForwardingPath.NotCaught, $"the rule backend cannot express {choice}"),
@@ -134,6 +135,20 @@ internal static class ServicePlanner
         return ways.Count == endpoints.Length
             ? (ForwardingPath.Listener, $"{chosen.Item2}; {shut} may drop what is redirected to this node")
             : (ForwardingPath.NotCaught, Left(chosen.Item2, shut));
+    }
+
+    /// <returns>Why the kernel cannot bring everybody to one of the endpoints; null: nothing is known against it.</returns>
+    private static string? Shut(ImmutableArray<ServiceEndpoint> endpoints, HostCarriage host)
+    {
+        if (host.ShutPods.IsEmpty)
+            return null;
+        foreach (var endpoint in endpoints)
+        {
+            if (host.WhyShut(endpoint.Address.Address) is { } why)
+                return why;
+        }
+
+        return null;
     }
 
     private static string Left(string reason, string firewall) => $"{reason}; left to kube-proxy, since {firewall} may drop what is redirected to this node";

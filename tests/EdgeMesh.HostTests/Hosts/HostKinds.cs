@@ -26,6 +26,7 @@ internal sealed record HostKind(string Name, LabHost Host)
         new("input drops (a chain of nft)", LabHost.Bridge with { Firewall = LabFirewall.InputChain }),
         new("input and forward drop (chains of nft)", LabHost.Bridge with { Firewall = LabFirewall.Chains }),
         new("firewalld", LabHost.Bridge with { Firewall = LabFirewall.Firewalld }),
+        new("the bridge shut to others (as Docker 28 does with its own)", LabHost.Bridge with { Firewall = LabFirewall.ShutBridge }),
         new("no default route", LabHost.Bridge with { HasDefaultRoute = false }),
     ];
 

@@ -58,7 +58,52 @@ public sealed class FilterChainTests
         Assert.True(Forward(lab).Blocks);
     }
 
-    private static ImmutableArray<FilterChain> Read(NamespaceLab lab) => lab.Node.Run(() => FilterChainReader.Read("edgemesh", []));
+    [Theory]
+    [InlineData("iifname != \"br0\" oifname \"br0\" drop", "br0")]
+    [InlineData("iifname != \"br0\" oifname \"br0\" counter log reject", "br0")]
+    [InlineData("oifname \"br0\" iifname != \"br0\" counter drop comment \"of somebody\"", "br0")]
+    [InlineData("iifname != \"br-*\" oifname \"br-*\" drop", "br-+")]
+    [InlineData("iifname != \"br1\" oifname \"br0\" drop", null)]
+    [InlineData("iifname \"br0\" oifname \"br0\" drop", null)]
+    [InlineData("iifname != \"br0\" oifname != \"br0\" drop", null)]
+    [InlineData("iifname != \"br0\" oifname \"br0\" accept", null)]
+    [InlineData("iifname != \"br0\" oifname \"br0\" tcp dport 22 drop", null)]
+    [InlineData("iifname != \"br0\" oifname \"br0\" ct state invalid drop", null)]
+    public async Task AnNftRuleThatShutsADeviceIsSeen(string rule, string? device)
+    {
+        await using var lab = await ListenDeviceTests.BareLabAsync();
+        (await lab.RunAsync("node", "nft", $"add table inet fw; add chain inet fw forward {{ type filter hook forward priority 0; }}; add chain inet fw later; add rule inet fw forward jump later; add rule inet fw later {rule}")).Succeeded();
+
+        Assert.Equal(device is null ? [] : [new ShutDevice("inet", "inet fw later", device)], Shut(lab));
+    }
+
+    [Theory]
+    [InlineData(IptablesVariant.Nft, false)]
+    [InlineData(IptablesVariant.Nft, true)]
+    [InlineData(IptablesVariant.Legacy, false)]
+    [InlineData(IptablesVariant.Legacy, true)]
+    [Trait(Ring.Name, Ring.Kernels)]
+    public async Task AnIptablesRuleThatShutsADeviceIsSeen(IptablesVariant variant, bool ipv6)
+    {
+        await using var lab = await ListenDeviceTests.BareLabAsync();
+        var program = $"{(ipv6 ? "ip6tables" : "iptables")}-{(variant == IptablesVariant.Nft ? "nft" : "legacy")}";
+        async Task RuleAsync(string arguments) => (await lab.RunAsync("node", program, [.. $"-w 30 {arguments}".Split(' ')])).Succeeded();
+        await RuleAsync("-N DOCKER");
+        await RuleAsync("-A FORWARD -j DOCKER");
+        foreach (var other in (string[])["! -i br0 -o br0 -j ACCEPT", "! -i br0 -o br0 -p tcp -j DROP", "! -i br1 -o br0 -j DROP", "-i br0 -o br0 -j DROP", "! -i br0 ! -o br0 -j DROP", "! -i br0 -o br0 -m mark --mark 1 -j DROP"])
+            await RuleAsync($"-A DOCKER {other}");
+        Assert.Empty(Shut(lab));
+
+        await RuleAsync("-A DOCKER ! -i br0 -o br0 -j DROP");
+        await RuleAsync("-A DOCKER ! -i br-+ -o br-+ -j REJECT");
+
+        Assert.Equal(["br-+", "br0"], Shut(lab).Select(shut => shut.Device));
+        Assert.All(Shut(lab), shut => Assert.True(shut.IsOf(ipv6) && !shut.IsOf(!ipv6)));
+    }
+
+    private static ImmutableArray<FilterChain> Read(NamespaceLab lab) => lab.Node.Run(() => FilterChainReader.Read("edgemesh", []).Chains);
+
+    private static ImmutableArray<ShutDevice> Shut(NamespaceLab lab) => lab.Node.Run(() => FilterChainReader.Read("edgemesh", []).Shut);
 
     private static FilterChain Forward(NamespaceLab lab) => Assert.Single(Read(lab), chain => chain.Hook == FilterHook.Forward);
 }

@@ -25,6 +25,9 @@ public enum LabFirewall
 
     /// <summary>The chains of firewalld: both reject at their end, and let through what was translated.</summary>
     Firewalld,
+
+    /// <summary>Chains of iptables that drop what comes to the pods' bridge from other devices, as Docker 28 has them for its own.</summary>
+    ShutBridge,
 }
 
 /// <summary>How the node reaches the pods of the machine next door.</summary>

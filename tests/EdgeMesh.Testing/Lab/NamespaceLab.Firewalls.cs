@@ -12,6 +12,13 @@ public sealed partial class NamespaceLab
         LabFirewall.InputChain => NftAsync($"table inet site {{ {DroppingChain("input")} }}"),
         LabFirewall.Chains => NftAsync($"table inet site {{ {DroppingChain("input")} {DroppingChain("forward")} }}"),
         LabFirewall.Firewalld => NftAsync(Firewalld),
+        LabFirewall.ShutBridge => RestoreFilterAsync(variant, _ =>
+        [
+            ":DOCKER - [0:0]",
+            "-A FORWARD -j DOCKER",
+            "-A DOCKER -o cni0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+            "-A DOCKER ! -i cni0 -o cni0 -j DROP",
+        ]),
         _ => Task.CompletedTask,
     };
 
@@ -59,18 +66,18 @@ public sealed partial class NamespaceLab
 
     private async Task NftAsync(string ruleset) => (await RunWithInputAsync("node", ruleset, "nft", "-f", "-")).Succeeded();
 
-    private async Task DropByPolicyAsync(IptablesVariant variant, params string[] chains)
+    private Task DropByPolicyAsync(IptablesVariant variant, params string[] chains) => RestoreFilterAsync(variant, icmp => chains.SelectMany(chain => (string[])
+    [
+        $"-P {chain} DROP",
+        $"-A {chain} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        $"-A {chain} -i lo -j ACCEPT",
+        $"-A {chain} -p {icmp} -j ACCEPT",
+    ]));
+
+    /// <param name="lines">What is added, from the name of the family's ICMP.</param>
+    private async Task RestoreFilterAsync(IptablesVariant variant, Func<string, IEnumerable<string>> lines)
     {
         foreach (var (iptables, icmp) in new[] { ("iptables", "icmp"), ("ip6tables", "ipv6-icmp") })
-        {
-            var lines = chains.SelectMany(chain => (string[])
-            [
-                $"-P {chain} DROP",
-                $"-A {chain} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
-                $"-A {chain} -i lo -j ACCEPT",
-                $"-A {chain} -p {icmp} -j ACCEPT",
-            ]);
-            (await RunWithInputAsync("node", $"*filter\n{string.Join('\n', lines)}\nCOMMIT\n", Program(variant, iptables) + "-restore", "--noflush", "-w", "5")).Succeeded();
-        }
+            (await RunWithInputAsync("node", $"*filter\n{string.Join('\n', lines(icmp))}\nCOMMIT\n", Program(variant, iptables) + "-restore", "--noflush", "-w", "5")).Succeeded();
     }
 }

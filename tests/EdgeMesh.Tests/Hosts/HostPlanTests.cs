@@ -54,6 +54,25 @@ public sealed class HostPlanTests
         Assert.Null(Port(Ordinary).Route);
     }
 
+    [Theory]
+    [InlineData(DataPath.Auto, ForwardingPath.Listener, "a rule in ip filter DOCKER drops what is forwarded to cni0 from elsewhere")]
+    [InlineData(DataPath.Kernel, ForwardingPath.NotCaught, "a rule in ip filter DOCKER drops what is forwarded to cni0 from elsewhere, and dataPath is kernel")]
+    public void ABridgeThatSomebodyShutsIsReachedThroughTheAgent(DataPath allowed, ForwardingPath path, string reason)
+    {
+        var port = Port(Ordinary with { ShutDevices = [new ShutDevice("ip", "ip filter DOCKER", "cni0")] }, TestOptions.Planning with { DataPath = allowed });
+        Assert.Equal((path, reason), (port.Path, port.Reason));
+    }
+
+    [Theory]
+    [InlineData("ip", "docker0")]
+    [InlineData("ip", "cni")]
+    [InlineData("ip6", "cni0")]
+    public void WhatShutsAnotherDeviceOrFamilyChangesNothing(string family, string device)
+    {
+        var port = Port(Ordinary with { ShutDevices = [new ShutDevice(family, $"{family} filter DOCKER", device)] });
+        Assert.Equal(ForwardingPath.Kernel, port.Path);
+    }
+
     [Fact]
     public void NothingIsRefusedThroughAFirewallThatMayDropIt()
     {

@@ -24,14 +24,18 @@ public sealed class FrozenPredecessorTests(ITestOutputHelper output)
     [InlineData("Listening on")]
     [InlineData(Released)]
     [InlineData(Claimed)]
-    public async Task WhileAnOldAgentHangsClientsAreServedAndThenExactlyOneAgentServes(string when)
+    public Task WhileAnOldAgentHangsClientsAreServedAndThenExactlyOneAgentServes(string when) => Takeovers.UntilCaughtAsync(() => ShowAsync(when));
+
+    /// <returns>False: it did not hang when it should.</returns>
+    private async Task<bool> ShowAsync(string when)
     {
         var options = Takeovers.Options("iptables", "userspace");
         await using var node = await HybridNode.StartAsync(KubeProxyRules.IptablesNft, options, [HybridNode.Web]);
         await node.UntilAnsweredAsync("client", HybridNode.WebAddress, HybridNode.ByAgent);
         var changing = when is Released or Claimed ? Takeovers.WhenClaimAsync(node.Agent, isTaken: when == Claimed, node.Agent.Pause) : null;
         var successor = await node.Lab.StartAgentAsync(options with { Arguments = ["--take-over"], WaitUntilReady = false });
-        await (changing ?? PauseWhenSaidAsync());
+        if (!await (changing ?? PauseWhenSaidAsync()))
+            return false;
 
         var (gap, answers) = await AskAsync(node, Frozen);
         var isAlone = successor.Log.Contains("Took over from", StringComparison.Ordinal);
@@ -46,11 +50,13 @@ public sealed class FrozenPredecessorTests(ITestOutputHelper output)
 
         Assert.InRange(gap, TimeSpan.Zero, when == Claimed ? TimeSpan.FromSeconds(2) : LongestGap);
         Assert.Equal(0, await left.StopAsync());
+        return true;
 
-        async Task PauseWhenSaidAsync()
+        async Task<bool> PauseWhenSaidAsync()
         {
             await Takeovers.UntilSaidAsync(successor, when);
             node.Agent.Pause();
+            return true;
         }
     }
 

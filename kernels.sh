@@ -11,8 +11,8 @@ source "$root/scripts/debian.sh"
 source "$root/scripts/kernels/packages.sh"
 # shellcheck source=scripts/kernels/guest.sh
 source "$root/scripts/kernels/guest.sh"
-# shellcheck source=scripts/kernels/pure.sh
-source "$root/scripts/kernels/pure.sh"
+# shellcheck source=scripts/kernels/program.sh
+source "$root/scripts/kernels/program.sh"
 # shellcheck source=scripts/kernels/report.sh
 source "$root/scripts/kernels/report.sh"
 
@@ -60,8 +60,8 @@ mkdir -p "$cache"
 passed=0 failed=0
 if [ "$arch" != "$(machine_arch)" ]; then
     make_root
-    # Before any kernel: what is compiled ahead of time for that processor computes the same.
-    [ "$arch" != arm64 ] || [ ${#filters[@]} -gt 0 ] || [ -n "$quick" ] || run_pure_tests
+    # Before any kernel: the program itself, as far as no kernel part of ours is needed.
+    [ "$arch" != arm64 ] || [ ${#filters[@]} -gt 0 ] || run_program_tests
 fi
 for kernel in "${kernels[@]}"; do
     begun=$SECONDS

@@ -110,7 +110,7 @@ publish_native() {
     fi
     local log
     log=$(mktemp)
-    compile publish "$root/$project" -c Release -r "linux-$arch" -o "$folder" -v quiet "${cross[@]}" "$@" 2>&1 | tee "$log"
+    compile publish "$root/$project" -c Release -p:NativeRuntime="linux-$arch" -o "$folder" -v quiet "${cross[@]}" "$@" 2>&1 | tee "$log"
     local status=${PIPESTATUS[0]} missing
     # "error NU1101: Unable to find package runtime.linux-arm64.Microsoft.DotNet.ILCompiler. ..."
     missing=$(grep -oE "NU110[0-9]: Unable to (find|download) package [^ ]+" "$log" | grep -oE "[^ ]+$" | sed 's/\.$//' | sort -u | tr '\n' ' ')

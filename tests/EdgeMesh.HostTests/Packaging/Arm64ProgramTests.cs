@@ -4,6 +4,7 @@ using Xunit;
 namespace EdgeMesh.HostTests.Packaging;
 
 /// <summary>The arm64 program, under qemu's emulation of a process: what needs no netlink of netfilter, which that has not.</summary>
+[Trait(Ring.Name, Ring.OnlyArm64)]
 public sealed class Arm64ProgramTests
 {
     internal static readonly string Program = Environment.GetEnvironmentVariable("EDGEMESH_AGENT_ARM64")

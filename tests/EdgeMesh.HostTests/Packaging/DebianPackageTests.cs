@@ -75,6 +75,7 @@ public sealed class DebianPackageTests(DebianPackage made) : IClassFixture<Debia
     }
 
     [Fact]
+    [Trait(Ring.Name, Ring.OnlyArm64)]
     public async Task ThePackageForTheOtherProcessorSaysWhichItIs()
     {
         var package = await made.MakeAsync("arm64", Arm64ProgramTests.Program);

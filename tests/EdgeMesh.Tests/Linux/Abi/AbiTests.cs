@@ -86,7 +86,7 @@ public sealed partial class AbiTests
             {
                 expected[$"offsetof(struct {names[0]}, {name})"] = Marshal.OffsetOf(type, field.Name);
                 // A field that is too wide may hide in the padding behind it.
-                expected[$"sizeof(((struct {names[0]} *)0)->{name})"] = field.FieldType.IsPointer ? nint.Size : Marshal.SizeOf(field.FieldType);
+                expected[$"sizeof(((struct {names[0]} *)0)->{name})"] = SizeOf(field.FieldType);
             }
         }
 
@@ -172,4 +172,8 @@ public sealed partial class AbiTests
 
     [GeneratedRegex(@"^(?<group>Af|Sock|So|Sol|Msg)(?<rest>[A-Z]\w*)$", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex Camel();
+
+    /// <summary>A native program knows how to marshal structures that it was told to keep, and not numbers.</summary>
+    private static int SizeOf(Type type) =>
+        type.IsPointer || type == typeof(nint) || type == typeof(nuint) ? nint.Size : type.IsPrimitive ? Buffer.ByteLength(Array.CreateInstance(type, 1)) : Marshal.SizeOf(type);
 }

@@ -158,7 +158,6 @@ internal sealed partial class AgentService
         }
 
         KeepListenersToItselfFromNowOn();
-        _names?.KeepForItself();
         LogTookOver(_predecessor.Identity);
     }
 
@@ -214,6 +213,7 @@ internal sealed partial class AgentService
     {
         _tcp?.Accept();
         _udp?.Receive();
+        _names?.TakeFromPredecessor();
     }
 
     private async Task<ImmutableArray<DescriptorHandle>> FreezeAsync()

@@ -44,8 +44,6 @@ internal sealed class DatagramListener : ISocketOwner, ITurnTaker, IDisposable
     /// <summary>From any thread: new requests go to the socket at that place of all that share the port.</summary>
     internal void SteerTo(int index) => _socket.SteerTo(index);
 
-    internal void SpreadOverAll() => _socket.SpreadOverAll();
-
     public void OnReady(EpollEvents events) => OnTurn();
 
     public void OnTurn()

@@ -89,21 +89,13 @@ public sealed class NameServer : IAsyncDisposable
         return await asker.Task.WaitAsync(cancellationToken);
     }
 
-    /// <summary>A successor may open its sockets at the same addresses, and gets nothing yet: it may hang at any moment.</summary>
-    public void KeepFromSuccessor() => SteerTo(0);
+    /// <summary>Of two servers at the same addresses, the one whose sockets were opened first gets all that is new; by either of them, before the
+    /// second opens its own. Where there is one, it is that.</summary>
+    public void SteerToFirst() => SteerTo(0);
 
-    /// <summary>New requests and connections go to the socket that was opened after ours at the same address, a successor's; what has
-    /// arrived here is still answered.</summary>
-    public void SteerToSuccessor() => SteerTo(1);
-
-    /// <summary>Ends the steering, ours or that of a predecessor whose sockets are gone.</summary>
-    public void SpreadOverAll()
-    {
-        foreach (var listener in _names.Datagrams)
-            listener.SpreadOverAll();
-        foreach (var listener in _names.Streams)
-            listener.SpreadOverAll();
-    }
+    /// <summary>The one whose sockets were opened second gets it, by either of them; what has arrived at the first is still answered there.
+    /// This lasts until the first has closed its sockets, and then means the one that is left.</summary>
+    public void SteerToSecond() => SteerTo(1);
 
     private void SteerTo(int place)
     {
@@ -113,7 +105,7 @@ public sealed class NameServer : IAsyncDisposable
             listener.SteerTo(place);
     }
 
-    /// <summary>After <see cref="SteerToSuccessor"/>: answers what has arrived here or waits for an upstream, up to the deadline, and ends.</summary>
+    /// <summary>After <see cref="SteerToSecond"/>: answers what has arrived here or waits for an upstream, up to the deadline, and ends.</summary>
     public async Task HandOverAsync(TimeSpan deadline)
     {
         // Connections that were begun with ours before that are through by then.

@@ -35,8 +35,6 @@ internal sealed class StreamListener : ISocketOwner, ITurnTaker, IDisposable
     /// <summary>From any thread.</summary>
     internal void SteerTo(int index) => _ = _socket.SteerTo(index);
 
-    internal void SpreadOverAll() => _socket.SpreadOverAll();
-
     public void OnReady(EpollEvents events) => OnTurn();
 
     public void OnTurn()

@@ -35,6 +35,24 @@ public sealed partial class NamesTakeoverTests(ITestOutputHelper output)
         Assert.True(int.Parse(Completed().Match(asking.Log).Groups[1].Value, CultureInfo.InvariantCulture) > 1000 * times);
     }
 
+    /// <summary>It hangs when the new one has its place on the node and answers already.</summary>
+    [Fact]
+    public Task AnOldAgentThatHangsKeepsNoQuestion() => Takeovers.UntilCaughtAsync(async () =>
+    {
+        await using var node = await NamesNode.StartAsync();
+        var changing = Takeovers.WhenClaimAsync(node.Agent, isTaken: true, node.Agent.Pause);
+        await node.Lab.StartAgentAsync(node.Options with { Arguments = ["--take-over"], WaitUntilReady = false });
+        if (!await changing)
+            return false;
+        for (var i = 0; i < 50; i++)
+        {
+            var answer = (await node.DigAsync("client", NamesNode.Server, "web.demo.svc.cluster.local", "A")).ToString();
+            Assert.Equal("NOERROR\nA 10.96.10.1", answer);
+        }
+
+        return true;
+    });
+
     [GeneratedRegex(@"Queries lost:\s+(\d+)")]
     private static partial Regex Lost();
 

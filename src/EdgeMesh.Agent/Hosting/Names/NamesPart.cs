@@ -118,15 +118,16 @@ internal sealed partial class NamesPart : IAsyncDisposable
         Task.WhenAll(_zone?.FollowAsync(_source, cancellationToken) ?? Task.CompletedTask, FollowUpstreamsAsync(cancellationToken));
 
     /// <summary>A successor that opens its sockets gets no question before <see cref="LeaveToSuccessor"/>.</summary>
-    public void KeepFromSuccessor() => _server?.KeepFromSuccessor();
+    public void KeepFromSuccessor() => _server?.SteerToFirst();
 
-    public void KeepForItself() => _server?.SpreadOverAll();
+    /// <summary>Also from one that hangs. Not a share: a predecessor that closes its sockets would lose what is in its own.</summary>
+    public void TakeFromPredecessor() => _server?.SteerToSecond();
 
     /// <summary>New questions are the successor's; those that wait for an upstream are answered until <see cref="StopAsync"/> has ended.</summary>
     public void LeaveToSuccessor()
     {
         _isLeft = true;
-        _server?.SteerToSuccessor();
+        _server?.SteerToSecond();
     }
 
     public Task StopAsync() => (_isLeft ? _server?.HandOverAsync(LastAnswers) : _server?.StopAsync(LastAnswers)) ?? Task.CompletedTask;

@@ -102,6 +102,7 @@ mkdir -p "$root/artifacts"
 write_json >"$root/artifacts/bench.json"
 print_tables
 if [ -n "$whole" ]; then
+    "$root/bench/names.sh" --rounds "$rounds" --seconds "$seconds" | tee "$files/names.txt"
     write_results >"$root/bench/results.md"
     echo "Kept in bench/results.md"
 fi

@@ -120,5 +120,8 @@ with the direct path between the same two nodes; its agent is the one near the c
 HEAD
     table
     echo
+    # Questions for names, as bench/names.sh sums them up.
+    grep -E '^\||^The agent' "$files/names.txt" | sed 's/^The agent/\n&/'
+    echo
     cat "$root/bench/reading.md"
 }

@@ -335,6 +335,7 @@ internal sealed partial class AgentService
         FilterMode = options.Proxy.FilterMode,
         // At the edge its endpoints cannot be reached, and catching it would cut pods off from what KubeEdge put in its place.
         ExcludedServices = options.Source is ClusterSource.MetaServer ? [.. options.Proxy.ExcludeServices, ApiService] : [.. options.Proxy.ExcludeServices],
+        AddressKinds = options.Proxy.AddressKinds,
         NodeName = options.NodeName,
     };
 }

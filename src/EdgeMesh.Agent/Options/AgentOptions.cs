@@ -57,6 +57,8 @@ internal sealed record EdgeProxyOptions
 
     public required ImmutableArray<ObjectName> ExcludeServices { get; init; }
 
+    public required AddressKinds AddressKinds { get; init; }
+
     public required ChainPrefix ChainPrefix { get; init; }
 
     public required RuleBackend Backend { get; init; }

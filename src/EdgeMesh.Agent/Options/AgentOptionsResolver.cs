@@ -45,6 +45,7 @@ internal static class AgentOptionsResolver
                 Enable = config.Get(EdgeProxyKeys.ProxyEnable),
                 FilterMode = config.Get(EdgeProxyKeys.FilterMode),
                 ExcludeServices = Excluded(config),
+                AddressKinds = config.Get(EdgeProxyKeys.TakenAddresses),
                 ChainPrefix = config.Get(EdgeProxyKeys.Prefix),
                 Backend = config.Get(EdgeProxyKeys.Backend),
                 DataPath = config.Get(EdgeProxyKeys.Path),

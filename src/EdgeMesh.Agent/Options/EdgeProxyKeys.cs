@@ -35,6 +35,20 @@ internal static class EdgeProxyKeys
         Live = true,
     };
 
+    private static readonly OrderedDictionary<string, AddressKinds> _addressKinds = new()
+    {
+        ["clusterIP"] = AddressKinds.ClusterIP,
+        ["externalIP"] = AddressKinds.ExternalIP,
+        ["loadBalancerIP"] = AddressKinds.LoadBalancerIP,
+    };
+
+    public static readonly ConfigKey<AddressKinds> TakenAddresses = new("modules.edgeProxy.addressKinds", $"list of {string.Join(", ", _addressKinds.Keys)}", AddressKinds.All,
+        "Which addresses of a handled service are taken from kube-proxy. Node ports are left to it, and so are addresses outside of the cluster with externalTrafficPolicy: Local or loadBalancerSourceRanges.",
+        ValueReaders.Words(_addressKinds, (one, other) => one | other), v => $"[{string.Join(", ", _addressKinds.Where(kind => v.HasFlag(kind.Value)).Select(kind => kind.Key))}]")
+    {
+        Reason = "whoever asks a service by an address of its load balancer gets what those inside of the cluster get: the health of endpoints, and the tunnel",
+    };
+
     public static readonly ConfigKey<ChainPrefix> Prefix = Word("modules.edgeProxy.chainPrefix", ChainPrefix.EdgeMesh,
         new OrderedDictionary<string, ChainPrefix> { ["EDGEMESH"] = ChainPrefix.EdgeMesh, ["KUBE"] = ChainPrefix.Kube },
         "Names of the chains in the nat table: EDGEMESH-PORTALS-… or KUBE-PORTALS-….",
@@ -102,5 +116,5 @@ internal static class EdgeProxyKeys
         "every flow holds a descriptor");
 
     public static IReadOnlyList<ConfigKey> All { get; } =
-        [ProxyEnable, FilterMode, ExcludeServices, Prefix, Backend, Path, Balancing, MasqueradeAll, DetectLocal, ClusterRanges, ListenPort, DrainTimeout, RuleLease, MaxConnections, MaxPendingDials, MaxUdpFlows];
+        [ProxyEnable, FilterMode, ExcludeServices, TakenAddresses, Prefix, Backend, Path, Balancing, MasqueradeAll, DetectLocal, ClusterRanges, ListenPort, DrainTimeout, RuleLease, MaxConnections, MaxPendingDials, MaxUdpFlows];
 }

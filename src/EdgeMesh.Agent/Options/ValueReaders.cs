@@ -112,6 +112,28 @@ internal static class ValueReaders
         return false;
     };
 
+    /// <param name="combine">What two of the words mean together.</param>
+    public static ValueReader<TEnum> Words<TEnum>(IReadOnlyDictionary<string, TEnum> words, Func<TEnum, TEnum, TEnum> combine)
+        where TEnum : struct => (YamlValue node, FaultSink fault, out TEnum value) =>
+    {
+        value = default;
+        if (node is not YamlSequence { Items.Count: > 0 } list)
+        {
+            fault(node.Mark, $"wants a list of words, and this is {(node is YamlSequence ? "an empty one" : node.Noun)}", $"name some of {string.Join(", ", words.Keys)}");
+            return false;
+        }
+
+        var good = true;
+        var read = Word(words);
+        foreach (var item in list.Items)
+        {
+            good &= read(item, fault, out var word);
+            value = combine(value, word);
+        }
+
+        return good;
+    };
+
     public static bool IpAddress(YamlValue node, FaultSink fault, out IPAddress value)
     {
         value = IPAddress.None;

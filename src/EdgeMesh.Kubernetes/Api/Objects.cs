@@ -51,9 +51,12 @@ public sealed record Service : KubernetesObject
 
     public ServiceSpec Spec { get; internal set; } = new();
 
+    public ServiceStatus? Status { get; internal set; }
+
     internal static ObjectSchema<Service> Schema { get; } = new(() => new())
     {
         { "spec", JsonShapes.Object(ServiceSpec.Schema), o => o.Spec, (ref o, v) => o.Spec = v ?? new() },
+        { "status", JsonShapes.Value(ServiceStatus.Schema), o => o.Status, (ref o, v) => o.Status = v },
     };
 }
 
@@ -68,6 +71,9 @@ public sealed record ServiceSpec
     public string? Type { get; internal set; }
 
     public ImmutableArray<string> ExternalIPs { get; internal set; } = [];
+
+    /// <summary>Who may come by an address of the load balancer; empty: everybody.</summary>
+    public ImmutableArray<string> LoadBalancerSourceRanges { get; internal set; } = [];
 
     public string? SessionAffinity { get; internal set; }
 
@@ -87,11 +93,46 @@ public sealed record ServiceSpec
         { "clusterIPs", JsonShapes.Texts, o => o.ClusterIPs, (ref o, v) => o.ClusterIPs = v },
         { "type", JsonShapes.SharedText, o => o.Type, (ref o, v) => o.Type = v },
         { "externalIPs", JsonShapes.Texts, o => o.ExternalIPs, (ref o, v) => o.ExternalIPs = v },
+        { "loadBalancerSourceRanges", JsonShapes.Texts, o => o.LoadBalancerSourceRanges, (ref o, v) => o.LoadBalancerSourceRanges = v },
         { "sessionAffinity", JsonShapes.SharedText, o => o.SessionAffinity, (ref o, v) => o.SessionAffinity = v },
         { "externalTrafficPolicy", JsonShapes.SharedText, o => o.ExternalTrafficPolicy, (ref o, v) => o.ExternalTrafficPolicy = v },
         { "sessionAffinityConfig", JsonShapes.Object(SessionAffinityConfig.Schema), o => o.SessionAffinityConfig, (ref o, v) => o.SessionAffinityConfig = v },
         { "internalTrafficPolicy", JsonShapes.SharedText, o => o.InternalTrafficPolicy, (ref o, v) => o.InternalTrafficPolicy = v },
         { "externalName", JsonShapes.Text, o => o.ExternalName, (ref o, v) => o.ExternalName = v },
+    };
+}
+
+public record struct ServiceStatus
+{
+    public LoadBalancerStatus? LoadBalancer { get; internal set; }
+
+    internal static Schema<ServiceStatus> Schema { get; } = new(() => default)
+    {
+        { "loadBalancer", JsonShapes.Value(LoadBalancerStatus.Schema), o => o.LoadBalancer, (ref o, v) => o.LoadBalancer = v },
+    };
+}
+
+public record struct LoadBalancerStatus()
+{
+    public ImmutableArray<LoadBalancerIngress> Ingress { get; internal set; } = [];
+
+    internal static Schema<LoadBalancerStatus> Schema { get; } = new(() => new())
+    {
+        { "ingress", JsonShapes.List(LoadBalancerIngress.Schema), o => o.Ingress, (ref o, v) => o.Ingress = v },
+    };
+}
+
+public sealed record LoadBalancerIngress
+{
+    public string? IP { get; internal set; }
+
+    /// <summary>VIP, which is also what none means: packets come with this destination. Proxy: they come to the node's own addresses.</summary>
+    public string? IPMode { get; internal set; }
+
+    internal static Schema<LoadBalancerIngress> Schema { get; } = new(() => new())
+    {
+        { "ip", JsonShapes.Text, o => o.IP, (ref o, v) => o.IP = v },
+        { "ipMode", JsonShapes.SharedText, o => o.IPMode, (ref o, v) => o.IPMode = v },
     };
 }
 

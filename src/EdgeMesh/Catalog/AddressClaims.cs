@@ -75,7 +75,7 @@ internal sealed class AddressClaims
             yield break;
         foreach (var port in service.Ports)
         {
-            foreach (var address in port.Addresses)
+            foreach (var address in port.Addresses.Where(address => address.LeftBecause is null))
                 yield return new TransportAddress(address.Address, port.Port, port.Name.Protocol);
         }
     }

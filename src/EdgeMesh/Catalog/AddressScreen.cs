@@ -9,6 +9,7 @@ namespace EdgeMesh.Catalog;
 internal sealed class AddressScreen
 {
     private const int MostNamed = 8;
+    private const int LongestShown = 40;
 
     private static readonly (string Word, AddressRefusal Refusal)[] Words =
     [
@@ -77,7 +78,17 @@ internal sealed class AddressScreen
         return false;
     }
 
-    private void Say(string fault) => _faults.Add(fault);
+    /// <summary>What else is wrong with the addresses of the service.</summary>
+    public void Say(string fault)
+    {
+        if (_faults.Count < MostNamed * 2)
+            _faults.Add(fault);
+        else
+            _more = true;
+    }
+
+    /// <summary>What a field of an object holds, short enough to be told.</summary>
+    public static string Shown(string text) => text.Length <= LongestShown ? text : text[..LongestShown] + "…";
 
     private AddressRefusal Allowed(string text)
     {
@@ -87,7 +98,7 @@ internal sealed class AddressScreen
             var known = Array.Find(Words, pair => pair.Word == word);
             if (known.Word is null)
             {
-                Say($"the annotation {CatalogLabels.AllowAddressAnnotation} knows {string.Join(", ", Words.Select(pair => pair.Word))}, and not '{(word.Length <= 40 ? word : word[..40] + "…")}'");
+                Say($"the annotation {CatalogLabels.AllowAddressAnnotation} knows {string.Join(", ", Words.Select(pair => pair.Word))}, and not '{Shown(word)}'");
                 break;
             }
 

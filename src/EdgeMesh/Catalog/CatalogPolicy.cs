@@ -20,6 +20,8 @@ public sealed record CatalogPolicy
 
     public ImmutableHashSet<ObjectName> ExcludedServices { get; init; } = [];
 
+    public AddressKinds AddressKinds { get; init; } = AddressKinds.All;
+
     public required string NodeName { get; init; }
 
     /// <summary>What is not caught or dialled because of this node.</summary>

@@ -35,8 +35,23 @@ public enum CatchKind
     NodePort,
 }
 
-/// <summary>One address at which a service port is caught.</summary>
-public readonly record struct CatchAddress(CatchKind Kind, InetAddress Address);
+/// <summary>One address at which a service port is reached.</summary>
+public readonly record struct CatchAddress(CatchKind Kind, InetAddress Address)
+{
+    /// <summary>Why it is not caught, although it could be; null: it is.</summary>
+    public string? LeftBecause { get; init; }
+}
+
+/// <summary>Which addresses of services are taken from kube-proxy: <c>modules.edgeProxy.addressKinds</c>.</summary>
+[Flags]
+public enum AddressKinds
+{
+    None = 0,
+    ClusterIP = 1,
+    ExternalIP = 2,
+    LoadBalancerIP = 4,
+    All = ClusterIP | ExternalIP | LoadBalancerIP,
+}
 
 /// <summary>One place that serves a service port.</summary>
 /// <param name="Node">Name of the node it runs on; null where nobody said.</param>
@@ -65,8 +80,10 @@ public enum EndpointChoice
     None,
 }
 
-/// <summary>One port of a handled service. Immutable; the same reference means that nothing changed.</summary>
-/// <remarks>Endpoints are chosen per address family, as kube-proxy does.</remarks>
+/// <summary>One port of a handled service, with those of its addresses that lead to the same endpoints. Immutable; the same reference
+/// means that nothing changed.</summary>
+/// <remarks>Endpoints are chosen per address family, as kube-proxy does, and once for addresses inside and once for those outside of the
+/// cluster where the service has a policy for one of the two.</remarks>
 public sealed record CatalogPort
 {
     public required ServicePortName Name { get; init; }

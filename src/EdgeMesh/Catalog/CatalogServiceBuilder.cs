@@ -27,7 +27,7 @@ internal static class CatalogServiceBuilder
             faults.Add(tooMuch);
         }
 
-        var ports = handling == Handling.Handled ? Ports(service, endpoints, screen, faults, before, out handling) : [];
+        var ports = handling == Handling.Handled ? Ports(service, endpoints, policy, screen, faults, before, out handling) : [];
         faults.AddRange(screen.Faults);
         if (faults.Count > MostFaults)
         {
@@ -48,10 +48,11 @@ internal static class CatalogServiceBuilder
     }
 
     private static ImmutableArray<CatalogPort> Ports(
-        Service service, ListedEndpoints endpoints, AddressScreen screen, List<string> faults, CatalogService? before, out Handling handling)
+        Service service, ListedEndpoints endpoints, CatalogPolicy policy, AddressScreen screen, List<string> faults, CatalogService? before, out Handling handling)
     {
-        var addresses = HandlingDecision.ClusterIPs(service);
-        var local = string.Equals(service.Spec.InternalTrafficPolicy, "Local", StringComparison.Ordinal);
+        var inside = ServiceAddresses.ClusterIPs(service, policy.AddressKinds);
+        var outside = ServiceAddresses.External(service, policy.AddressKinds, screen);
+        var local = ServiceAddresses.IsInternalLocal(service);
         var affinity = Affinity(service.Spec);
         var ports = ImmutableArray.CreateBuilder<CatalogPort>(service.Spec.Ports.Length);
         var uncaught = false;
@@ -69,39 +70,52 @@ internal static class CatalogServiceBuilder
                 continue;
             }
 
-            var caught = Caught(addresses, (ushort)port.Port, screen);
-            if (caught.IsEmpty)
+            var name = new ServicePortName(service.Key.Namespace, service.Key.Name, port.Name ?? "", protocol);
+            var (insideHere, outsideHere) = (Caught(inside, (ushort)port.Port, screen), Caught(outside, (ushort)port.Port, screen));
+            if (insideHere.IsEmpty && outsideHere.IsEmpty)
             {
                 uncaught = true;
                 continue;
             }
 
-            var selected = EndpointSelection.Select(endpoints.For(port), local);
+            // internalTrafficPolicy is for addresses inside of the cluster only.
+            if (!local)
+                Add(name, (ushort)port.Port, insideHere.AddRange(outsideHere), EndpointSelection.Select(endpoints.For(port), local: false));
+            if (local && !insideHere.IsEmpty)
+                Add(name, (ushort)port.Port, insideHere, EndpointSelection.Select(endpoints.For(port), local: true));
+            if (local && !outsideHere.IsEmpty)
+                Add(name, (ushort)port.Port, outsideHere, EndpointSelection.Select(endpoints.For(port), local: false));
+        }
+
+        handling = ports.Count > 0 ? Handling.Handled : uncaught ? Handling.AddressRefused : Handling.NoPorts;
+        return ports.DrainToImmutable();
+
+        void Add(ServicePortName name, ushort number, ImmutableArray<CatchAddress> addresses, EndpointSelection.Selected selected)
+        {
             var known = before is not null && ports.Count < before.Ports.Length ? before.Ports[ports.Count] : null;
             var made = new CatalogPort
             {
-                Name = new ServicePortName(service.Key.Namespace, service.Key.Name, port.Name ?? "", protocol),
-                Port = (ushort)port.Port,
-                Addresses = caught,
+                Name = name,
+                Port = number,
+                Addresses = addresses,
                 Endpoints = selected.Endpoints,
                 Choice = selected.Choice,
                 ClientIPAffinity = affinity,
             };
             ports.Add(known is not null && SamePort(known, made) ? known : made);
         }
-
-        handling = ports.Count > 0 ? Handling.Handled : uncaught ? Handling.AddressRefused : Handling.NoPorts;
-        return ports.DrainToImmutable();
     }
 
     private static ImmutableArray<CatchAddress> Caught(ImmutableArray<CatchAddress> addresses, ushort port, AddressScreen screen)
     {
         var refused = 0;
         foreach (var address in addresses)
-            refused += screen.MayCatch(new InetEndpoint(address.Address, port)) ? 0 : 1;
+            refused += MayCatch(address) ? 0 : 1;
         return refused == 0 ? addresses
             : refused == addresses.Length ? []
-            : addresses.RemoveAll(address => !screen.MayCatch(new InetEndpoint(address.Address, port)));
+            : addresses.RemoveAll(address => !MayCatch(address));
+
+        bool MayCatch(CatchAddress address) => address.LeftBecause is not null || screen.MayCatch(new InetEndpoint(address.Address, port));
     }
 
     private static bool SameReferences(ImmutableArray<CatalogPort> before, ImmutableArray<CatalogPort> now)

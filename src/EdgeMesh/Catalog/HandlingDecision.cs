@@ -25,24 +25,9 @@ internal static class HandlingDecision
             return Handling.Labelled;
         if (policy.FilterMode == ServiceFilterMode.FilterIfLabelDoesNotExists && !labelled)
             return Handling.NotLabelled;
-        if (ClusterIPs(service).IsEmpty)
+        if (ServiceAddresses.ClusterIPs(service).IsEmpty)
             return Handling.NoClusterIP;
         return service.Spec.Ports.IsEmpty ? Handling.NoPorts : Handling.Handled;
-    }
-
-    /// <summary>clusterIPs where the API server filled it in, else clusterIP: objects of old clusters and
-    /// hand-written manifests have only the second.</summary>
-    public static ImmutableArray<CatchAddress> ClusterIPs(Service service)
-    {
-        var texts = service.Spec.ClusterIPs.IsEmpty ? [service.Spec.ClusterIP ?? ""] : service.Spec.ClusterIPs;
-        var addresses = ImmutableArray.CreateBuilder<CatchAddress>(texts.Length);
-        foreach (var text in texts)
-        {
-            if (InetAddress.TryParse(text, out var address))
-                addresses.Add(new CatchAddress(CatchKind.ClusterIP, address));
-        }
-
-        return addresses.DrainToImmutable();
     }
 
     private static bool IsHeadless(Service service) =>

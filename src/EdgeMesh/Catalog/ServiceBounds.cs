@@ -7,8 +7,8 @@ internal static class ServiceBounds
 {
     public const int MostPorts = 4_096;
 
-    /// <summary>The API allows one of each family.</summary>
-    public const int MostAddresses = 16;
+    /// <summary>Of cluster IPs the API allows one of each family; the rest are addresses outside of the cluster.</summary>
+    public const int MostAddresses = 64;
 
     /// <summary>Endpoints times ports times addresses: about the number of rules.</summary>
     public const int MostPairs = 500_000;
@@ -19,9 +19,9 @@ internal static class ServiceBounds
         var ports = service.Spec.Ports;
         if (ports.Length > MostPorts)
             return $"it has {ports.Length} ports, and {MostPorts} are the most that are handled";
-        var addresses = Math.Max(service.Spec.ClusterIPs.Length, 1);
+        var addresses = ServiceAddresses.Count(service);
         if (addresses > MostAddresses)
-            return $"it has {addresses} cluster IPs, and {MostAddresses} are the most that are handled";
+            return $"it has {addresses} addresses, and {MostAddresses} are the most that are handled";
         long pairs = 0;
         foreach (var port in ports)
             pairs += endpoints.CountFor(port) * addresses;

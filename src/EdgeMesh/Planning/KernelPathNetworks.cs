@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Net;
+using EdgeMesh.Catalog;
 using EdgeMesh.Linux;
 using EdgeMesh.Net;
 using EdgeMesh.Netfilter;
@@ -37,6 +38,9 @@ internal sealed class KernelPathNetworks
     {
         foreach (var port in service.Ports)
         {
+            // An address outside of the cluster has neighbours that are no services, and a route of its own.
+            if (port.Address.Kind != CatchKind.ClusterIP)
+                continue;
             var side = Of(port.Family);
             if (port.Path != ForwardingPath.NotCaught)
                 side.Caught.Count(port.Address.Address, by);

@@ -99,6 +99,8 @@ internal static class ServicePlanner
         var family = address.Address.Family;
         if (!options.Listeners.ContainsKey(family))
             return (ForwardingPath.NotCaught, $"this node has no {family}");
+        if (address.LeftBecause is { } left)
+            return (ForwardingPath.NotCaught, $"left to kube-proxy: {left}");
         if (endpoints.IsEmpty)
         {
             // What is refused by this node's own kernel has to come in first.

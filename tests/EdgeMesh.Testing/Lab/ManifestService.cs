@@ -26,6 +26,13 @@ public sealed record ManifestService
 
     public ImmutableSortedDictionary<string, string> Labels { get; init; } = ImmutableSortedDictionary<string, string>.Empty;
 
+    public ImmutableArray<string> ExternalIPs { get; init; } = [];
+
+    /// <summary>Those that a load balancer gave it; with any, it is of that type.</summary>
+    public ImmutableArray<string> LoadBalancerIPs { get; init; } = [];
+
+    public string ExternalTrafficPolicy { get; init; } = "Cluster";
+
     /// <summary>Seconds; null: no affinity.</summary>
     public int? ClientAffinitySeconds { get; init; }
 
@@ -45,7 +52,13 @@ public sealed record ManifestService
                 yaml.Append($"    {key}: \"{value}\"\n");
         }
 
-        yaml.Append($"spec:\n  type: ClusterIP\n  clusterIP: \"{ClusterIPs[0]}\"\n  clusterIPs: [{string.Join(", ", ClusterIPs.Select(ip => $"\"{ip}\""))}]\n");
+        if (!LoadBalancerIPs.IsEmpty)
+            yaml.Append($"status: {{loadBalancer: {{ingress: [{string.Join(", ", LoadBalancerIPs.Select(ip => $"{{ip: \"{ip}\"}}"))}]}}}}\n");
+        yaml.Append($"spec:\n  type: {(LoadBalancerIPs.IsEmpty ? "ClusterIP" : "LoadBalancer")}\n  clusterIP: \"{ClusterIPs[0]}\"\n  clusterIPs: [{string.Join(", ", ClusterIPs.Select(ip => $"\"{ip}\""))}]\n");
+        if (!ExternalIPs.IsEmpty)
+            yaml.Append($"  externalIPs: [{string.Join(", ", ExternalIPs.Select(ip => $"\"{ip}\""))}]\n");
+        if (!ExternalIPs.IsEmpty || !LoadBalancerIPs.IsEmpty)
+            yaml.Append($"  externalTrafficPolicy: {ExternalTrafficPolicy}\n");
         if (ClientAffinitySeconds is { } seconds)
             yaml.Append($"  sessionAffinity: ClientIP\n  sessionAffinityConfig: {{clientIP: {{timeoutSeconds: {seconds}}}}}\n");
         yaml.Append("  ports:\n");

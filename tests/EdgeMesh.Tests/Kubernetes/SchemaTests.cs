@@ -17,7 +17,7 @@ public sealed class SchemaTests
 {
     private const string FullService = """
         {"kind":"Service","metadata":{"name":"a","namespace":"demo","uid":"u-1","resourceVersion":"7","generation":3,"labels":{"app":"x","service.edgemesh.kubeedge.io/service-proxy-name":"","service.kubernetes.io/headless":null},"annotations":{"a":{"deep":[1,{"b":[]}]}}},
-        "spec":{"type":"LoadBalancer","clusterIP":"10.0.0.1","clusterIPs":["10.0.0.1","fd00::1"],"externalIPs":["1.2.3.4"],"selector":{"app":"x"},"ports":[{"name":"http","protocol":"TCP","appProtocol":"h2c","port":80,"targetPort":"web","nodePort":30080},{"port":53,"protocol":"UDP"}],"sessionAffinity":"ClientIP","sessionAffinityConfig":{"clientIP":{"timeoutSeconds":7}},"internalTrafficPolicy":"Cluster","externalTrafficPolicy":"Local"}}
+        "spec":{"type":"LoadBalancer","clusterIP":"10.0.0.1","clusterIPs":["10.0.0.1","fd00::1"],"externalIPs":["1.2.3.4"],"selector":{"app":"x"},"ports":[{"name":"http","protocol":"TCP","appProtocol":"h2c","port":80,"targetPort":"web","nodePort":30080},{"port":53,"protocol":"UDP"}],"sessionAffinity":"ClientIP","sessionAffinityConfig":{"clientIP":{"timeoutSeconds":7}},"internalTrafficPolicy":"Cluster","externalTrafficPolicy":"Local","loadBalancerSourceRanges":["10.0.0.0/8"]},"status":{"loadBalancer":{"ingress":[{"ip":"9.9.9.9","ipMode":"VIP","ports":[]},{"hostname":"lb.example"}]}}}
         """;
 
     private const string FullSlice = """

@@ -36,7 +36,7 @@ public sealed class ConfigTextTests
         Assert.Equal(
             [
                 "kubeAPIConfig.manifests", "commonConfig.stateDir", "commonConfig.adminAddress", "commonConfig.adminSocket", "commonConfig.logLevel",
-                "modules.edgeProxy.excludeServices", "modules.edgeProxy.chainPrefix", "modules.edgeProxy.backend", "modules.edgeProxy.dataPath",
+                "modules.edgeProxy.excludeServices", "modules.edgeProxy.addressKinds", "modules.edgeProxy.chainPrefix", "modules.edgeProxy.backend", "modules.edgeProxy.dataPath",
                 "modules.edgeProxy.loadBalancer.policy", "modules.edgeProxy.masqueradeAll", "modules.edgeProxy.detectLocal", "modules.edgeProxy.clusterCIDR", "modules.edgeProxy.listenPort",
                 "modules.edgeProxy.drainTimeout", "modules.edgeProxy.ruleLease", "modules.edgeProxy.limits.maxConnections", "modules.edgeProxy.limits.maxPendingDials",
                 "modules.edgeProxy.limits.maxUdpFlows", "modules.edgeTunnel.identity", "modules.edgeTunnel.addressRanges",

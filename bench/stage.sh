@@ -126,7 +126,8 @@ need_agent() {
     need_dotnet
     echo "Building the agent"
     publish_agent "$(machine_arch)" || fail "the agent could not be built; the lines above say why."
-    EDGEMESH_AGENT=$root/artifacts/edgemesh-agent/edgemesh-agent
+    # For bench/names.sh too, which a full run starts.
+    export EDGEMESH_AGENT=$root/artifacts/edgemesh-agent/edgemesh-agent
 }
 
 # strike_at_end: however this script ends, nothing of the stage stays.

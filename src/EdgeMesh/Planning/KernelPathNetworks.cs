@@ -38,15 +38,15 @@ internal sealed class KernelPathNetworks
     {
         foreach (var port in service.Ports)
         {
-            // An address outside of the cluster has neighbours that are no services, and a route of its own.
-            if (port.Address.Kind != CatchKind.ClusterIP)
-                continue;
             var side = Of(port.Family);
-            if (port.Path != ForwardingPath.NotCaught)
+            // An address outside of the cluster has neighbours that are no services, and a route of its own. Its endpoints are as all others.
+            var isInside = port.Address.Kind == CatchKind.ClusterIP;
+            if (isInside && port.Path != ForwardingPath.NotCaught)
                 side.Caught.Count(port.Address.Address, by);
             if (port.Path != ForwardingPath.Kernel)
                 continue;
-            side.Services.Count(port.Address.Address, by);
+            if (isInside)
+                side.Services.Count(port.Address.Address, by);
             foreach (ref readonly var endpoint in port.Port.Endpoints.AsSpan())
             {
                 if (endpoint.Address.Address.IsIPv6 == port.Address.Address.IsIPv6)

@@ -2,6 +2,7 @@ using System.Collections.Frozen;
 using EdgeMesh.Catalog;
 using EdgeMesh.Kubernetes.Api;
 using EdgeMesh.Net;
+using EdgeMesh.Planning;
 using EdgeMesh.Testing.Cluster;
 using EdgeMesh.Tests.Planning;
 using Xunit;
@@ -59,6 +60,19 @@ public sealed class ServiceAddressesTests
         left = left with { Spec = left.Spec with { ExternalTrafficPolicy = "Local" } };
         var services = _builder.Build(Facts(left, Outside("demo/b", "10.96.0.2", "198.51.100.1", "203.0.113.2")), TestOptions.Policy).Services;
         Assert.All(services, service => Assert.Equal(Handling.Handled, service.Handling));
+    }
+
+    [Fact]
+    public void TheGuardAgainstInvalidPacketsKnowsTheirEndpointsAndNotTheirNeighbours()
+    {
+        var catalog = _builder.Build(
+            Facts(Outside("demo/web", "10.96.0.1", "198.51.100.1", "203.0.113.1"), Slice("demo/web-1", "demo/web", "8080", "10.244.0.1")),
+            TestOptions.Policy with { AddressKinds = AddressKinds.ExternalIP });
+        var plan = new ForwardingPlanner().Plan(catalog, TestOptions.Planning);
+        var guard = plan.Portals.Single(portals => portals.Family == IpFamily.IPv4).Invalid!;
+        Assert.Equal("10.244.0.0/24", Assert.Single(guard.Endpoints).ToString());
+        Assert.Empty(guard.Services);
+        Assert.Empty(plan.ServiceNetworks(IpFamily.IPv4));
     }
 
     private static Service Outside(string name, string clusterIP, string externalIP, string given)

@@ -213,5 +213,8 @@ public static class FilterChainReader
         return default;
     }
 
+    /// <returns>Null for what has not four bytes.</returns>
+    internal static uint? Number(ReadOnlySpan<byte> value) => value.Length == 4 ? BinaryPrimitives.ReadUInt32BigEndian(value) : null;
+
     internal static string Text(ReadOnlySpan<byte> value) => System.Text.Encoding.UTF8.GetString(value.TrimEnd((byte)0));
 }

@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using System.Text;
 
@@ -27,13 +26,13 @@ internal static class ShutDeviceRule
             {
                 case "counter" or "log":
                     break;
-                case "meta" when loaded == 0 && Big(FilterChainReader.Find(data, 2)) is KeyInputName or KeyOutputName:
-                    loaded = Big(FilterChainReader.Find(data, 2))!.Value;
+                case "meta" when loaded == 0 && FilterChainReader.Number(FilterChainReader.Find(data, 2)) is KeyInputName or KeyOutputName:
+                    loaded = FilterChainReader.Number(FilterChainReader.Find(data, 2))!.Value;
                     break;
-                case "cmp" when loaded == KeyInputName && input is null && Big(FilterChainReader.Find(data, 2)) == NotEqual:
+                case "cmp" when loaded == KeyInputName && input is null && FilterChainReader.Number(FilterChainReader.Find(data, 2)) == NotEqual:
                     (input, loaded) = (Name(data), 0);
                     break;
-                case "cmp" when loaded == KeyOutputName && output is null && Big(FilterChainReader.Find(data, 2)) == Equal:
+                case "cmp" when loaded == KeyOutputName && output is null && FilterChainReader.Number(FilterChainReader.Find(data, 2)) == Equal:
                     (output, loaded) = (Name(data), 0);
                     break;
                 case var name when FilterChainReader.Drops(name, data):
@@ -77,6 +76,4 @@ internal static class ShutDeviceRule
             return null;
         return value[^1] == 0 ? FilterChainReader.Text(value) : Encoding.UTF8.GetString(value) + "+";
     }
-
-    private static uint? Big(ReadOnlySpan<byte> value) => value.Length == 4 ? BinaryPrimitives.ReadUInt32BigEndian(value) : null;
 }

@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 
 namespace EdgeMesh.Linux.Netlink;
@@ -25,7 +24,7 @@ internal static class TranslatedRule
             {
                 case "counter" or "log":
                     break;
-                case "ct" when !status && Big(FilterChainReader.Find(data, 2)) == KeyStatus:
+                case "ct" when !status && FilterChainReader.Number(FilterChainReader.Find(data, 2)) == KeyStatus:
                     status = true;
                     break;
                 case "bitwise" when status && !masked && Host(FilterChainReader.Find(FilterChainReader.Find(data, 4), 1)) is { } mask && (mask & DestinationTranslated) != 0:
@@ -59,10 +58,8 @@ internal static class TranslatedRule
     private static bool IsAnyOf(ReadOnlySpan<byte> compare)
     {
         var value = Host(FilterChainReader.Find(FilterChainReader.Find(compare, 3), 1));
-        return Big(FilterChainReader.Find(compare, 2)) == NotEqual ? value == 0 : value == DestinationTranslated;
+        return FilterChainReader.Number(FilterChainReader.Find(compare, 2)) == NotEqual ? value == 0 : value == DestinationTranslated;
     }
-
-    private static uint? Big(ReadOnlySpan<byte> value) => value.Length == 4 ? BinaryPrimitives.ReadUInt32BigEndian(value) : null;
 
     private static uint? Host(ReadOnlySpan<byte> value) => value.Length == 4 ? MemoryMarshal.Read<uint>(value) : null;
 }
